@@ -1,0 +1,47 @@
+# make demo       set up, then show the whole chain on a made-up clinic
+# make test       set up, install what tests need on this machine, then everything
+# make test-fast  the quick tests only, under two minutes
+# make setup      .venv with the locked dependencies
+# make lock       resolve the dependencies anew (needs uv)
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test test-fast check setup machine lock bench clean
+
+demo: setup
+	$(BIN)/datasave demo demo
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@sh tests/machine.sh python $(PYTHON)
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+machine:
+	sh tests/machine.sh tests
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: machine check
+	$(BIN)/python -m pytest
+
+test-fast: check
+	$(BIN)/python -m pytest -m "not slow"
+
+bench: machine setup
+	$(BIN)/python -m tests.benchmarks.seal
+
+lock:
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
+	  --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo

@@ -1,0 +1,18 @@
+"""The steps of Datasave's flows, and the libraries they are made of.
+
+The files in this folder wrap steps as Prefect tasks, by stage:
+
+- ``taking.py``      preflight, live copy, validation
+- ``sealing.py``     archive, encryption
+- ``rehearsing.py``  the restore in scratch before anything is delivered
+- ``sending.py``     delivery, read-back
+- ``retaining.py``   pruning
+- ``recovering.py``  drill, restore
+- ``reporting.py``   report page and artifact, audit
+- ``progress.py``    progress for the terminal and the run's page
+
+Underneath: ``steps/`` (the same steps as plain functions), then the libraries ``plan``, ``sources``,
+``archive``, ``age``, ``targets``, ``manifests``, ``policy``, ``checks``, ``notices``, which do not
+import one another, then ``records.py``, ``errors.py``, ``files.py``. Imports run that one way, and
+Prefect is imported in the files of this folder, in flows/ and in deployments/ only; a test holds it.
+"""

@@ -1,0 +1,165 @@
+"""Files that survive a power cut, folders that nobody else can read, digests taken on the way past.
+
+The one place that knows how to publish a file atomically: write beside it, fsync, rename, fsync the
+folder (pattern of every database's own commit; see litestream's file replica client).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from typing_extensions import Buffer
+
+from tasks.errors import StateError
+from tasks.records import Progress, no_progress
+
+BLOCK = 1 << 20
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+
+
+def private_folder(path: Path) -> Path:
+    """Make ``path`` (and parents) with mode 0700 and return it; tighten it if it was wider.
+
+    Raises StateError where it cannot be made or belongs to someone else.
+    """
+    try:
+        path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) != PRIVATE_FOLDER:
+            path.chmod(PRIVATE_FOLDER)
+    except OSError as error:
+        raise StateError(
+            f"cannot make the private folder {path}: {error.strerror}",
+            hint="Check the rights of its parent folder, or set `state:` in the plan to another place.",
+        ) from error
+    return path
+
+
+def sync_folder(path: Path) -> None:
+    """Make a rename in ``path`` durable. Windows cannot open folders; NTFS journals the rename itself."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create_private(path: Path) -> BinaryIO:
+    """Open a new file for writing, readable by its owner alone from its first moment on.
+
+    Raises FileExistsError: a name that is already there is never followed or truncated.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags, PRIVATE_FILE), "wb", buffering=BLOCK)
+
+
+@contextmanager
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
+    """Write ``path`` so that it appears whole or not at all; a private file, replaced atomically.
+
+    The temporary file lies in the same folder (a rename across file systems is a copy) and is
+    removed when the block raises.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with create_private(temporary) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a small private file whole or not at all."""
+    with atomic_writer(path) as stream:
+        stream.write(data)
+
+
+class HashingReader(io.RawIOBase):
+    """A reader that keeps the sha256 and the size of all that was read through it."""
+
+    def __init__(self, inner: BinaryIO, progress: Progress = no_progress, total: int = 0) -> None:
+        super().__init__()
+        self._inner = inner
+        self._digest = hashlib.sha256()
+        self._progress = progress
+        self._total = total
+        self.bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._inner.read(size)
+        self._digest.update(data)
+        self.bytes += len(data)
+        self._progress(self.bytes, self._total)
+        return data
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    @property
+    def stream(self) -> BinaryIO:
+        """This reader, for functions that ask for a binary file."""
+        return cast("BinaryIO", self)
+
+    def hexdigest(self) -> str:
+        """sha256 of what was read so far, lowercase hex."""
+        return self._digest.hexdigest()
+
+
+class HashingWriter(io.RawIOBase):
+    """A writer that keeps the sha256 and the size of all that was written through it."""
+
+    def __init__(self, inner: BinaryIO) -> None:
+        super().__init__()
+        self._inner = inner
+        self._digest = hashlib.sha256()
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        view = memoryview(data)
+        self._inner.write(view)
+        self._digest.update(view)
+        self.bytes += view.nbytes
+        return view.nbytes
+
+    @property
+    def stream(self) -> BinaryIO:
+        """This writer, for functions that ask for a binary file."""
+        return cast("BinaryIO", self)
+
+    def hexdigest(self) -> str:
+        """sha256 of what was written so far, lowercase hex."""
+        return self._digest.hexdigest()
+
+
+def sha256_of(path: Path, progress: Progress = no_progress) -> str:
+    """sha256 of a file, lowercase hex."""
+    total = path.stat().st_size
+    with path.open("rb", buffering=0) as stream:
+        reader = HashingReader(stream, progress, total)
+        while reader.read(BLOCK):
+            pass
+    return reader.hexdigest()

@@ -1,0 +1,397 @@
+"""The frozen records that pass between steps, and that targets and reports are written from.
+
+Small on purpose: paths, sizes in bytes, digests in lowercase hex, UTC times. Never bytes of data,
+never a key, never a patient's value; a step's record ends up in Prefect's result store in the clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total), both in the step's own unit (bytes, pages, rows); total 0 = unknown."""
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """The progress of a caller who does not look."""
+
+
+class Record(BaseModel):
+    """Immutable, closed to unknown fields, JSON both ways."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Options(Record):
+    """Base of an adapter's options as they stand in the plan file.
+
+    Each adapter declares its own subclass beside its code, narrowing ``kind`` to its literal; field
+    descriptions and examples become the sample plan, the reference and the JSON schema.
+    """
+
+    kind: str
+
+
+class Keep(Record):
+    """How many backups a target keeps, in each of its slots. A backup stays if any rule keeps it.
+
+    ``last`` counts backups; the others count the newest N days, weeks, months, years that have one,
+    and keep the newest of each. A rule of 0 is off.
+    """
+
+    last: int = Field(0, ge=0, description="the newest N backups")
+    daily: int = Field(0, ge=0, description="the newest of each of N days")
+    weekly: int = Field(0, ge=0, description="the newest of each of N weeks (Monday to Sunday)")
+    monthly: int = Field(0, ge=0, description="the newest of each of N months")
+    yearly: int = Field(0, ge=0, description="the newest of each of N years")
+    forever: bool = Field(False, description="never remove anything")
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Keep:
+        if not (self.forever or self.last or self.daily or self.weekly or self.monthly or self.yearly):
+            raise ValueError("keeps nothing: give at least one rule above 0, or `keep: forever`")
+        return self
+
+
+class Engine(Record):
+    """What answered when the source was checked. ``bytes`` is the size a copy is expected to have."""
+
+    kind: str
+    version: str
+    bytes: int
+
+
+class Run(Record):
+    """One backup run: what the first step settles and every later step is handed.
+
+    ``id`` is the flow run's id, and the name of its folder in staging. ``sequence`` grows by one a
+    run and orders backups, whatever the clock does.
+    """
+
+    plan: Path
+    id: str
+    source: str
+    sequence: int
+    started: datetime
+    engine: Engine
+
+
+class CopiedFile(Record):
+    """One file of a copy. ``path`` is relative to the copy's folder, with forward slashes."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class LiveCopy(Record):
+    """A source's live copy in staging: a folder of its own, and what is in it."""
+
+    folder: Path
+    engine: Engine
+    files: tuple[CopiedFile, ...]
+    started: datetime
+    finished: datetime
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files together."""
+        return sum(file.bytes for file in self.files)
+
+
+class Table(Record):
+    """A table as the engine names it. ``reference`` and ``columns`` are quoted, ready for SQL."""
+
+    name: str
+    reference: str
+    columns: tuple[str, ...]
+
+
+class TableProfile(Record):
+    """Row count and content fingerprint of one table (see tasks/checks/measure.py)."""
+
+    name: str
+    rows: int
+    fingerprint: str
+
+
+class Profile(Record):
+    """What a copy holds: every table, in name order. It is compared after each restore."""
+
+    tables: tuple[TableProfile, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables together."""
+        return sum(table.rows for table in self.tables)
+
+
+class Finding(Record):
+    """One result of one check. ``table`` is set where the finding is about a single table."""
+
+    check: str
+    passed: bool
+    detail: str
+    table: str | None = None
+
+
+class Validated(Record):
+    """The engine's own checks of the copy, all passed, and its profile."""
+
+    findings: tuple[Finding, ...]
+    profile: Profile
+
+
+class Archived(Record):
+    """The plain archive in staging (.tar.zst)."""
+
+    path: Path
+    bytes: int
+    sha256: str
+
+
+class Sealed(Record):
+    """The sealed archive in staging (.tar.zst.age). ``name`` is its file name without a folder."""
+
+    path: Path
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Rehearsed(Record):
+    """Evidence that the sealed archive was opened and counted before delivery.
+
+    ``manifest`` is the signed manifest in staging, made only now because it states this outcome.
+    """
+
+    findings: tuple[Finding, ...]
+    seconds: float
+    manifest: Path
+
+
+class Placed(Record):
+    """A sealed archive at rest on a target, under its full name there."""
+
+    target: str
+    name: str
+    bytes: int
+    seconds: float
+
+
+class Pruned(Record):
+    """What retention did at one target: names removed, number of verified backups left."""
+
+    target: str
+    removed: tuple[str, ...]
+    kept: int
+    note: str = ""
+
+
+class Stat(Record):
+    """An object on a target. ``name`` uses forward slashes and may begin with a slot's folder."""
+
+    name: str
+    bytes: int
+
+
+class Properties(Record):
+    """What sets one target apart from another; the procedures ask these and never the kind."""
+
+    removable: bool = False
+    durable: bool = True
+    immutable_until: datetime | None = None
+    thaw_seconds: int = 0
+
+
+class Holder(Record):
+    """A person or safe that can open backups. ``recipient`` is the public ``age1…`` text."""
+
+    name: str
+    recipient: str
+
+
+class Contents(Record):
+    """The part of a manifest that only holders can read: what is inside the archive."""
+
+    files: tuple[CopiedFile, ...]
+    profile: Profile
+    findings: tuple[Finding, ...]
+
+
+class Manifest(Record):
+    """The signed JSON beside each sealed archive; design.md lists the fields and why.
+
+    ``contents`` is an armored age file for the holders. ``checks`` are names and outcomes only: no
+    table names, no counts. ``machine`` is the backup machine's Ed25519 public key, ``signature``
+    covers everything else (tasks/manifests/manifest.py says how).
+    """
+
+    format: Literal[1] = 1
+    source: str
+    kind: str
+    engine_version: str
+    program_version: str
+    sequence: int
+    taken: datetime
+    sealed_at: datetime
+    sealed_name: str
+    copy_bytes: int
+    archive_bytes: int
+    archive_sha256: str
+    sealed_bytes: int
+    sealed_sha256: str
+    recipients: tuple[Holder, ...]
+    checks: tuple[Finding, ...]
+    contents: str
+    machine: str
+    signature: str = ""
+
+
+class Shelved(Record):
+    """One backup as found on a target.
+
+    ``slot`` is the folder on the target, "" for its root. ``trouble`` says why the backup does not
+    count (unsigned, forged, dated in the future, archive missing or of another size); empty means
+    verified. ``manifest_name`` is the manifest's name on the target. ``manifest`` is None where it
+    could not be read at all. ``certificates`` are the names of its drill certificates.
+    """
+
+    name: str
+    slot: str
+    manifest_name: str
+    manifest: Manifest | None
+    trouble: str
+    bytes: int
+    certificates: tuple[str, ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether this backup counts: for pruning, for restore by default, for posture."""
+        return self.manifest is not None and not self.trouble
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether this is no backup but what a delivery left that was cut off: no manifest at all."""
+        return not self.manifest_name
+
+
+class Verdict(Record):
+    """Retention's word on one backup: kept or removed, and why, in plain words."""
+
+    backup: Shelved
+    kept: bool
+    reasons: tuple[str, ...]
+
+
+class Delivery(Record):
+    """What happened at one target in one run.
+
+    ``outcome``: delivered, failed, missed (the medium was not there), skipped (not asked for).
+    """
+
+    target: str
+    outcome: Literal["delivered", "failed", "missed", "skipped"]
+    name: str = ""
+    bytes: int = 0
+    seconds: float = 0.0
+    removed: tuple[str, ...] = ()
+    kept: int = 0
+    problem: str = ""
+    hint: str = ""
+
+
+class Step(Record):
+    """One line of a run's time table."""
+
+    name: str
+    outcome: Literal["ok", "failed", "not run", "reused"]
+    seconds: float = 0.0
+    detail: str = ""
+
+
+class RunReport(Record):
+    """All the facts of one run, ready for the HTML page and for the artifact in the UI."""
+
+    flow: str
+    run: str
+    source: str
+    started: datetime
+    finished: datetime
+    succeeded: bool
+    headline: str
+    engine: Engine | None = None
+    sequence: int = 0
+    copy_bytes: int = 0
+    archive_bytes: int = 0
+    sealed_bytes: int = 0
+    profile: Profile | None = None
+    findings: tuple[Finding, ...] = ()
+    steps: tuple[Step, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    holders: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+
+class Certificate(Record):
+    """Signed evidence that a backup was restored from a target with a holder's key.
+
+    ``seconds`` is the measured recovery time: from the first byte fetched to the last check.
+    ``machine`` and ``signature`` as in Manifest. Findings name tables and counts only inside
+    ``contents``, an armored age file for the holders.
+    """
+
+    format: Literal[1] = 1
+    source: str
+    sequence: int
+    sealed_name: str
+    sealed_sha256: str
+    target: str
+    holder: str
+    drilled: datetime
+    seconds: float
+    passed: bool
+    checks: tuple[Finding, ...]
+    contents: str
+    machine: str
+    signature: str = ""
+
+
+Json = dict[str, Any]
+
+
+class Expectation(Record):
+    """A Great Expectations expectation by name, without its column: it is about a single value."""
+
+    type: str = Field(
+        description="an expectation about a column's values",
+        examples=["expect_column_values_to_be_between"],
+    )
+    kwargs: Json = Field(
+        default_factory=dict, description="its limits", examples=[{"min_value": -1, "max_value": 3}]
+    )
+
+
+class UserCheck(Record):
+    """A user's own check: one value, read by SQL from a copy, and what is expected of it.
+
+    The field ``as_`` is written ``as`` in the plan file and in JSON; either name is read.
+    """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    title: str = Field(min_length=1, description="the check's name in reports")
+    sql: str = Field(
+        description="a SELECT that gives exactly one value", examples=["SELECT MAX(at) FROM visits"]
+    )
+    as_: Literal["number", "age_days", "text"] = Field(
+        "number",
+        alias="as",
+        description="how to take the value: a number, a time's age in days when the copy was taken, a text",
+    )
+    expect: Expectation
