@@ -1,0 +1,80 @@
+"""Recipients and identities from their text. Errors never quote the text: it may be a secret."""
+
+from __future__ import annotations
+
+from tasks.age import hybrid, x25519
+from tasks.age.encoding import decode_bech32
+from tasks.age.hybrid import HybridIdentity, HybridRecipient
+from tasks.age.recipients import Identity, Recipient
+from tasks.age.scrypt import ScryptIdentity, ScryptRecipient
+from tasks.age.x25519 import X25519Identity, X25519Recipient
+from tasks.errors import KeyFormatError
+
+__all__ = [
+    "HybridIdentity",
+    "HybridRecipient",
+    "Identity",
+    "Recipient",
+    "ScryptIdentity",
+    "ScryptRecipient",
+    "X25519Identity",
+    "X25519Recipient",
+    "parse_identity",
+    "parse_identity_file",
+    "parse_recipient",
+]
+
+
+def parse_recipient(text: str) -> X25519Recipient | HybridRecipient:
+    """A recipient from ``age1…`` or ``age1pq1…``; raises KeyFormatError."""
+    if text.strip().upper().startswith(x25519.IDENTITY_PREFIX):
+        raise KeyFormatError(
+            "cannot use a secret key as a recipient",
+            hint="Give the public key that begins with age1. The secret one belongs to its holder alone; "
+            "if others may have seen it, make a new pair.",
+        )
+    prefix, data = decode_bech32(text.strip())
+    if prefix == x25519.RECIPIENT_PREFIX:
+        return X25519Recipient(data)
+    if prefix == hybrid.RECIPIENT_PREFIX:
+        return HybridRecipient(data)
+    raise KeyFormatError(
+        "cannot use the recipient: it is of a kind this program does not know",
+        hint="Recipients begin with age1 or age1pq1, in small letters. Keys of hardware tokens and SSH keys "
+        "do not work here.",
+    )
+
+
+def parse_identity(text: str) -> X25519Identity | HybridIdentity:
+    """An identity from ``AGE-SECRET-KEY-1…`` or ``AGE-SECRET-KEY-PQ-1…``; raises KeyFormatError."""
+    prefix, data = decode_bech32(text.strip())
+    if prefix == x25519.IDENTITY_PREFIX:
+        return X25519Identity(data)
+    if prefix == hybrid.IDENTITY_PREFIX:
+        return HybridIdentity(data)
+    raise KeyFormatError(
+        "cannot use the identity: it is not a secret age key",
+        hint="Secret keys begin with AGE-SECRET-KEY-1 or AGE-SECRET-KEY-PQ-1, in capital letters.",
+    )
+
+
+def parse_identity_file(text: str) -> list[X25519Identity | HybridIdentity]:
+    """All identities of a key file as age-keygen writes it: one a line, # begins a comment line.
+
+    Raises KeyFormatError, naming the line by its number.
+    """
+    identities = []
+    # Windows editors put a byte order mark before the first line.
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            identities.append(parse_identity(line))
+        except KeyFormatError as error:
+            raise KeyFormatError(f"line {number} of the key file: {error.message}", hint=error.hint) from None
+    if not identities:
+        raise KeyFormatError(
+            "cannot use the key file: it holds no secret key",
+            hint="Give the file that age-keygen wrote, with a line that begins with AGE-SECRET-KEY-.",
+        )
+    return identities
