@@ -1,0 +1,11 @@
+"""Where backups go: one service a file, each a Target held to tests/contract/target_contract.py.
+
+base.py      the seam: seven methods, a properties record, prepare
+registry.py  plan kind -> options and adapter; adding one is one line there
+folder.py    a folder on a network drive or another disk
+disk.py      its part files, slot folders and reads past the cache
+memory.py    the reference implementation, in memory
+marker.py    the file that tells a medium from the empty folder it is mounted on
+faults.py    what the operating system says -> the TargetError branch
+transfer.py  reading exactly as many bytes as were announced
+"""

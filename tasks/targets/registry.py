@@ -1,0 +1,26 @@
+"""The kinds of target a plan can name. A new adapter is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tasks.records import Options
+from tasks.targets.base import Target
+from tasks.targets.folder import FolderOptions, FolderTarget
+
+# kind -> its options model, and what makes the target from a name and those options.
+_ADAPTERS: dict[str, tuple[type[Options], Callable[[str, Any], Target]]] = {
+    "folder": (FolderOptions, FolderTarget),
+}
+
+
+def option_models() -> dict[str, type[Options]]:
+    """Options model of each kind, for reading and checking a plan."""
+    return {kind: model for kind, (model, _) in _ADAPTERS.items()}
+
+
+def make_target(name: str, options: Options) -> Target:
+    """The target ``name`` of the plan, from its checked options. Nothing is touched until it is used."""
+    _, make = _ADAPTERS[options.kind]
+    return make(name, options)

@@ -1,0 +1,159 @@
+"""Real file systems for tests: tmpfs, ext4 and exFAT images, mounted for as long as a block runs.
+
+They need root on Linux with mount, losetup, e2fsprogs, exfatprogs and exfat-fuse. Where one is missing
+the test fails in CI and on a root account; elsewhere it is skipped with the reason in the summary.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+_EXT4_IOC_SHUTDOWN = 0x8004587D
+_WITHOUT_LOG_FLUSH = 2
+
+
+@dataclass
+class Mounted:
+    """A mounted file system.
+
+    ``below`` is the file or device that holds its bytes, read and written past its cache.
+    ``driver`` is the process that serves it, where it is no part of the kernel.
+    """
+
+    path: Path
+    below: Path
+    driver: subprocess.Popen[bytes] | None = None
+
+
+def need(*programs: str) -> None:
+    """Fail (in CI or as root) or skip where file systems cannot be mounted."""
+    reason = ""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        reason = "mounting file systems needs root on Linux"
+    missing = [program for program in programs if shutil.which(program) is None]
+    if not reason and missing:
+        reason = f"not installed: {', '.join(missing)}"
+    if not reason:
+        return
+    if os.environ.get("CI") or missing:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def run(*command: str | Path) -> str:
+    """Run a system tool and return its output; a failure shows what it said."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
+    return done.stdout
+
+
+def unmount_lazily(path: Path) -> None:
+    """Detach a file system while files on it are open: what pulling a share does."""
+    run("umount", "--lazy", path)
+    assert not path.is_mount(), "the fault did not fire"
+
+
+def shut_down_without_sync(path: Path) -> None:
+    """Stop an ext4 at once and lose all that was not synced: a power cut, or a drive pulled."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, _EXT4_IOC_SHUTDOWN, struct.pack("I", _WITHOUT_LOG_FLUSH))
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def tmpfs(path: Path, megabytes: int = 16) -> Iterator[Path]:
+    """A file system in memory of that size, on ``path``, which is made if need be."""
+    need("mount", "umount")
+    path.mkdir(exist_ok=True)
+    run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", path)
+    try:
+        yield path
+    finally:
+        _unmount(path)
+
+
+@contextmanager
+def ramfs(path: Path) -> Iterator[Path]:
+    """A file system that answers 0/0/0 when asked for its space, as some shares do."""
+    need("mount", "umount")
+    path.mkdir(exist_ok=True)
+    run("mount", "-t", "ramfs", "ramfs", path)
+    try:
+        yield path
+    finally:
+        _unmount(path)
+
+
+@contextmanager
+def ext4(path: Path, megabytes: int = 32) -> Iterator[Mounted]:
+    """A new ext4 in an image file beside ``path``, mounted there over a loop device."""
+    need("mount", "umount", "losetup", "mkfs.ext4")
+    image = _image(path, megabytes)
+    run("mkfs.ext4", "-q", image)
+    mount_ext4(path, image)
+    try:
+        yield Mounted(path, image)
+    finally:
+        _unmount(path)
+
+
+def mount_ext4(path: Path, image: Path) -> None:
+    """Mount an image (again)."""
+    path.mkdir(exist_ok=True)
+    run("mount", "-o", "loop", image, path)
+
+
+@contextmanager
+def exfat(path: Path, megabytes: int = 32) -> Iterator[Mounted]:
+    """A new exFAT in an image file beside ``path``, mounted there by its user-space driver."""
+    need("mount.exfat-fuse", "mkfs.exfat", "umount", "losetup")
+    image = _image(path, megabytes)
+    run("mkfs.exfat", image)
+    path.mkdir(exist_ok=True)
+    device = Path(run("losetup", "--find", "--show", image).strip())
+    # -d keeps the driver in the foreground, at the price of a line for every call.
+    command = ["mount.exfat-fuse", "-d", str(device), str(path)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_mounted(path, driver)
+        yield Mounted(path, device, driver)
+    finally:
+        _unmount(path)
+        driver.wait(timeout=30)
+        run("losetup", "--detach", device)
+
+
+def _image(path: Path, megabytes: int) -> Path:
+    image = path.with_name(f"{path.name}.img")
+    with image.open("wb") as stream:
+        stream.truncate(megabytes << 20)
+    return image
+
+
+def _wait_until_mounted(path: Path, driver: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while not path.is_mount():
+        assert driver.poll() is None, f"the file system's driver ended with {driver.returncode}"
+        assert time.monotonic() < deadline, f"{path} was not mounted in 30 s"
+        time.sleep(0.02)
+
+
+def _unmount(path: Path) -> None:
+    # os.path.ismount would say no for one whose driver died.
+    mounted = {line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    if str(path) in mounted:
+        run("umount", path)
