@@ -1,0 +1,246 @@
+"""What a target holds: every backup, each either verified or with the trouble that keeps it from counting.
+
+There is no catalogue: the listing and the manifests are all there is. Nothing on a target is believed
+that a trusted machine did not sign, because whoever can write there could otherwise put a forged
+newer backup on the shelf and let retention delete the real ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import BinaryIO, Protocol
+
+from tasks.errors import ManifestError, NoBackup, ObjectMissing, TargetError, TargetMissing
+from tasks.manifests.manifest import (
+    MANIFEST_SUFFIX,
+    MAX_BYTES,
+    SEALED_SUFFIX,
+    manifest_name,
+    parse_name,
+    read_manifest,
+    sealed_name,
+)
+from tasks.manifests.signing import signature_trouble
+from tasks.records import Manifest, Shelved, Stat
+
+CLOCK_TOLERANCE = timedelta(hours=1)
+NO_MANIFEST = "no manifest (unfinished delivery)"
+FUTURE = "dated in the future"
+LISTED = 10
+
+
+class Place(Protocol):
+    """The part of a target that reading its shelf needs."""
+
+    def list(self, prefix: str = "") -> Sequence[Stat]: ...
+    def open(self, name: str) -> AbstractContextManager[BinaryIO]: ...
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """A listing, and what its manifests are judged by."""
+
+    place: Place
+    sizes: Mapping[str, int]
+    certificates: Mapping[str, tuple[str, ...]]
+    trusted: Collection[str] | None
+    latest: datetime
+
+    def backup(self, slot: str, stem: str) -> Shelved | None:
+        """One backup, None if it vanished since the listing was made."""
+        path = f"{slot}/{stem}" if slot else stem
+        listed = path + MANIFEST_SUFFIX in self.sizes
+        manifest: Manifest | None = None
+        trouble = "" if listed else NO_MANIFEST
+        if listed:
+            try:
+                manifest = read_manifest(_content(self.place, path + MANIFEST_SUFFIX))
+            except ObjectMissing:
+                return None
+            except TargetMissing:
+                raise  # the medium itself is gone: that is no trouble of a single manifest
+            except (ManifestError, TargetError) as error:
+                cause = error.message.removeprefix("cannot read the manifest: ")
+                trouble = f"manifest unreadable: {cause}"
+            except OSError as error:
+                trouble = f"manifest unreadable: {error.strerror or 'the medium failed'}"
+        size = self.sizes.get(path + SEALED_SUFFIX)
+        return Shelved(
+            name=sealed_name(stem),
+            slot=slot,
+            manifest_name=path + MANIFEST_SUFFIX if listed else "",
+            manifest=manifest,
+            trouble=self._trouble(manifest, stem, size) if manifest else trouble,
+            bytes=size or 0,
+            certificates=self.certificates.get(path, ()),
+        )
+
+    def _trouble(self, manifest: Manifest, stem: str, size: int | None) -> str:
+        """The first thing wrong with a manifest; the signature is judged before any fact it states."""
+        if trouble := signature_trouble(manifest, self.trusted):
+            return trouble
+        if manifest.sealed_name != sealed_name(stem):
+            return f"the manifest belongs to {manifest.sealed_name}"
+        return FUTURE if manifest.taken > self.latest else _archive_trouble(manifest, size)
+
+
+def read_shelf(
+    place: Place,
+    *,
+    trusted: Collection[str] | None,
+    now: datetime,
+    source: str | None = None,
+    tolerance: timedelta = CLOCK_TOLERANCE,
+) -> list[Shelved]:
+    """Every backup on ``place``, oldest first by sequence number, those without a readable manifest first.
+
+    ``trusted`` as in signing.signature_trouble; ``now`` with a zone; ``source`` leaves out other
+    sources' backups. ``manifest_name`` is empty where there is no manifest. Files of other kinds are
+    ignored, manifests that vanish meanwhile are left out. Raises TargetError where the listing fails
+    or the medium is gone; a single manifest that cannot be read is a trouble, not an error.
+    """
+    sizes = {stat.name: stat.bytes for stat in place.list("")}
+    shelf = _Shelf(place, sizes, _certificates(sizes), trusted, now + tolerance)
+    found = (shelf.backup(slot, stem) for slot, stem in _stems(sizes, source))
+    return sorted(_without_copies(backup for backup in found if backup), key=_order)
+
+
+def newest_verified(shelf: Sequence[Shelved]) -> Shelved | None:
+    """The verified backup with the highest sequence number, None where nothing is verified.
+
+    Numbers of different sources say nothing about each other: hand it one source's shelf.
+    """
+    return max((backup for backup in shelf if backup.verified), key=_order, default=None)
+
+
+def find(shelf: Sequence[Shelved], text: str, *, timezone: tzinfo = UTC) -> Shelved:
+    """The verified backup that ``text`` asks for.
+
+    ``text`` is "latest", a sequence number ("417"), the date it was taken in ``timezone``
+    ("2026-11-23": the newest of that day), or the name of archive or manifest, with its slot or
+    without. Raises NoBackup, saying what there is, also where two different backups fit equally.
+    """
+    matches = [backup for backup in shelf if _fits(backup, text.strip(), timezone)]
+    verified = [backup for backup in matches if backup.verified]
+    newest = newest_verified(verified)
+    if newest is None:
+        cause = f": {matches[-1].trouble}" if matches else ""
+        raise NoBackup(f"no verified backup fits {text!r}{cause}", hint=_offer(shelf))
+    rivals = [b for b in verified if _source(b) != _source(newest) or _sequence(b) == _sequence(newest)]
+    if len(rivals) > 1:
+        raise NoBackup(f"more than one backup fits {text!r}", hint="Give its name. " + _offer(verified))
+    return newest
+
+
+def _archive_trouble(manifest: Manifest, size: int | None) -> str:
+    """What a trusted manifest and the listing say of the archive; ``size`` is None where it is not there."""
+    if size is None:
+        return "archive missing"
+    if size != manifest.sealed_bytes:
+        return f"archive has {size} bytes, the manifest says {manifest.sealed_bytes}"
+    if not manifest.checks:
+        return "no checks recorded"
+    failed = any(not check.passed for check in manifest.checks)
+    return "checks had failed" if failed else ""
+
+
+def _content(place: Place, name: str) -> bytes:
+    # One byte more than a manifest may have: enough for the reader to refuse it, never the whole of a
+    # giant file that someone put there.
+    blocks = []
+    missing = MAX_BYTES + 1
+    with place.open(name) as stream:
+        while missing and (block := stream.read(missing)):
+            blocks.append(block)
+            missing -= len(block)
+    return b"".join(blocks)
+
+
+def _stems(names: Iterable[str], source: str | None) -> list[tuple[str, str]]:
+    """(slot, stem) of every backup: whatever has a manifest or a sealed archive, once."""
+    found: dict[tuple[str, str], None] = {}
+    for name in names:
+        slot, _, file = name.rpartition("/")
+        for suffix in (MANIFEST_SUFFIX, SEALED_SUFFIX):
+            stem = file.removesuffix(suffix)
+            if stem != file and _concerns(stem, source):
+                found[slot, stem] = None
+    return list(found)
+
+
+def _concerns(stem: str, source: str | None) -> bool:
+    if source is None:
+        return True
+    parts = parse_name(sealed_name(stem))
+    # A name that someone changed ("… copy") still says whose backup it was.
+    return parts.source == source if parts else stem.startswith(f"{source}-")
+
+
+def _certificates(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(names):
+        slot, slash, file = name.rpartition("/")
+        parts = parse_name(file)
+        if parts and parts.kind == "certificate":
+            path = slot + slash + parts.stem
+            found[path] = (*found.get(path, ()), name)
+    return found
+
+
+def _without_copies(backups: Iterable[Shelved]) -> list[Shelved]:
+    """Of one backup lying in several slots, let one count: copies must not add up to the floor.
+
+    The one with the shortest slot name counts: slots are short, folders that people make are not.
+    """
+    judged = []
+    first: dict[tuple[str, int, str], str] = {}
+    for backup in sorted(backups, key=lambda backup: (len(backup.slot), backup.slot)):
+        manifest = backup.manifest
+        if manifest is None or not backup.verified:
+            judged.append(backup)
+            continue
+        slot = first.setdefault((manifest.source, manifest.sequence, manifest.sealed_sha256), backup.slot)
+        trouble = "" if slot == backup.slot else f"another copy of the backup in {slot or 'the root'}"
+        judged.append(backup.model_copy(update={"trouble": trouble}))
+    return judged
+
+
+def _order(backup: Shelved) -> tuple[bool, int, str, str]:
+    return backup.manifest is not None, _sequence(backup), backup.name, backup.slot
+
+
+def _sequence(backup: Shelved) -> int:
+    if backup.manifest:
+        return backup.manifest.sequence
+    parts = parse_name(backup.name)
+    return parts.sequence if parts else -1
+
+
+def _source(backup: Shelved) -> str:
+    return backup.manifest.source if backup.manifest else ""
+
+
+def _fits(backup: Shelved, text: str, timezone: tzinfo) -> bool:
+    if text == "latest":
+        return True
+    if re.fullmatch("[0-9]{1,18}", text):
+        return _sequence(backup) == int(text)
+    stem = backup.name.removesuffix(SEALED_SUFFIX)
+    names = {stem, backup.name, manifest_name(stem)}
+    if backup.slot:
+        names |= {f"{backup.slot}/{name}" for name in names}
+    taken = backup.manifest.taken.astimezone(timezone).date().isoformat() if backup.manifest else ""
+    return bool(text) and text in {*names, taken}
+
+
+def _offer(shelf: Sequence[Shelved]) -> str:
+    verified = [backup for backup in shelf if backup.verified]
+    if not verified:
+        return f"There is no verified backup here, and {len(shelf)} that cannot be trusted."
+    newest = [f"{b.slot}/{b.name}".lstrip("/") for b in verified[: -LISTED - 1 : -1]]
+    older = len(verified) - len(newest)
+    return f"There are: {', '.join(newest)}{f', and {older} older' if older else ''}."

@@ -1,0 +1,192 @@
+"""The backup machine's Ed25519 key, and the signatures it puts under manifests and certificates.
+
+What is signed: a line that names the record type ("datasave manifest v1"), then the record without
+its signature as canonical JSON: keys sorted, no spaces, UTF-8, times in UTC ending in ``Z``. The line
+keeps a signature under a certificate from ever passing for one under a manifest. A public key is
+written ``ed25519:`` + base64 of its 32 bytes, a signature as base64 of its 64 bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import secrets
+import stat
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from tasks.errors import SignatureError, StateError
+from tasks.files import create_private, sync_folder
+from tasks.records import Certificate, Manifest
+
+Signed = TypeVar("Signed", Manifest, Certificate)
+
+PUBLIC_PREFIX = "ed25519:"
+PUBLIC_BYTES = 32
+SIGNATURE_BYTES = 64
+LOST_KEY = (
+    "Put the file back from a copy. If it is lost, delete it and a new key is made; add the old public key"
+    " (`machine` in any manifest) to the plan's signers, so that older backups go on counting."
+)
+
+
+def load_or_create_key(path: Path) -> Ed25519PrivateKey:
+    """The machine's private key in ``path`` (PKCS8 PEM, mode 0600), made on first use.
+
+    Two processes that start at once end up with the same key. Raises StateError.
+    """
+    if not path.exists():
+        try:
+            _create_key(path)
+        except FileExistsError:
+            pass  # another process was faster: its key is the machine's
+        except OSError as error:
+            raise StateError(
+                f"cannot make the machine key {path}: {error.strerror}",
+                hint="Check the rights of its folder, and that the disk is local and not full.",
+            ) from error
+    return load_key(path)
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """The machine's private key in ``path``.
+
+    Raises StateError: missing, readable by others (POSIX), or not an Ed25519 key.
+    """
+    try:
+        with path.open("rb") as stream:
+            _refuse_shared(path, stream.fileno())
+            pem = stream.read()
+    except OSError as error:
+        raise StateError(f"cannot read the machine key {path}: {error.strerror}", hint=LOST_KEY) from error
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise StateError(f"cannot read the machine key {path}: it is damaged", hint=LOST_KEY) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise StateError(f"cannot use the machine key {path}: it is not an Ed25519 key", hint=LOST_KEY)
+    return key
+
+
+def public_text(key: Ed25519PublicKey) -> str:
+    """A public key as it stands in manifests and in the plan: ``ed25519:`` + base64."""
+    return PUBLIC_PREFIX + base64.b64encode(key.public_bytes_raw()).decode("ascii")
+
+
+def json_ready(value: object) -> str:
+    """``default`` for json.dumps: a time as UTC ISO text ending in ``Z``. Raises ValueError if naive."""
+    if not isinstance(value, datetime):
+        raise TypeError(f"not part of a record: {type(value).__name__}")
+    if value.utcoffset() is None:
+        raise ValueError("a time without a zone cannot be recorded")
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def signed_bytes(record: Manifest | Certificate) -> bytes:
+    """Exactly the bytes that a signature covers. Everything but ``signature`` itself is in them."""
+    kind = "manifest" if isinstance(record, Manifest) else "certificate"
+    text = json.dumps(
+        record.model_dump(exclude={"signature"}),
+        default=json_ready,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    return f"datasave {kind} v1\n{text}".encode()
+
+
+def sign_record(record: Signed, key: Ed25519PrivateKey) -> Signed:
+    """``record`` with ``machine`` and ``signature`` set."""
+    named = record.model_copy(update={"machine": public_text(key.public_key())})
+    signature = base64.b64encode(key.sign(signed_bytes(named))).decode("ascii")
+    return named.model_copy(update={"signature": signature})
+
+
+def signature_trouble(record: Manifest | Certificate, trusted: Collection[str] | None) -> str:
+    """Why a record's signature cannot be trusted, in plain words; empty if it can.
+
+    ``trusted`` holds public keys as `public_text` writes them. None asks only whether the record is
+    whole, by the key it names itself: a bare machine on the worst day knows no other.
+    """
+    if not record.signature:
+        return "not signed"
+    public = _decoded(record.machine.removeprefix(PUBLIC_PREFIX), PUBLIC_BYTES)
+    signature = _decoded(record.signature, SIGNATURE_BYTES)
+    if public is None or signature is None or not record.machine.startswith(PUBLIC_PREFIX):
+        return "signature does not match"
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, signed_bytes(record))
+    except (InvalidSignature, ValueError):
+        return "signature does not match"
+    if trusted is not None and record.machine not in trusted:
+        return f"signed by another machine ({record.machine[: len(PUBLIC_PREFIX) + 8]}…)"
+    return ""
+
+
+def verify_record(record: Manifest | Certificate, trusted: Collection[str] | None) -> None:
+    """Raise SignatureError unless the record is signed, whole, and signed by a trusted machine.
+
+    ``trusted`` as in `signature_trouble`.
+    """
+    trouble = signature_trouble(record, trusted)
+    if not trouble:
+        return
+    kind = "manifest" if isinstance(record, Manifest) else "drill certificate"
+    hint = "Do not rely on it: use another backup or another target, and find out who changed it."
+    if trouble.startswith("signed by another"):
+        hint = "If that machine is yours, add its full public key to the plan's signers."
+    raise SignatureError(f"cannot trust the {kind} of {record.sealed_name}: {trouble}", hint=hint)
+
+
+def _create_key(path: Path) -> None:
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with create_private(temporary) as stream:
+            stream.write(pem)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if os.name == "posix":
+            # A link fails where the name exists; a rename would replace the other process's key.
+            os.link(temporary, path)
+        else:
+            temporary.rename(path)  # on Windows a rename never replaces
+        sync_folder(path.parent)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _refuse_shared(path: Path, descriptor: int) -> None:
+    # Whoever reads this key can sign forged manifests, and with them steer what gets pruned.
+    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    if os.name == "posix" and mode & 0o077:
+        raise StateError(
+            f"refused the machine key {path}: others can read it (mode {mode:04o})",
+            hint=f"Run `chmod 600 {path}`. If strangers use this machine, delete the file for a new key.",
+        )
+
+
+def _decoded(text: str, size: int) -> bytes | None:
+    try:
+        raw = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return None
+    # b64decode ignores stray trailing bits: only the one canonical spelling of a key may pass.
+    canonical = base64.b64encode(raw).decode("ascii") == text
+    return raw if canonical and len(raw) == size else None
