@@ -1,0 +1,140 @@
+"""From the plan file to a ``Plan``: read, check everything, make relative paths absolute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+from pydantic import BeforeValidator, Discriminator, ValidationError, create_model
+
+from tasks.errors import PlanError
+from tasks.plan.document import parse, read_text
+from tasks.plan.model import Plan, TargetEntry
+from tasks.plan.problems import GROUP, TEXT, Problem, did_you_mean, problem, problems_of, shown
+from tasks.plan.secrets import anchored
+from tasks.records import Json, Options, Record
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """The adapters there are: option models by kind, as the registries give them.
+
+    Make it once: the plan's model is kept for each ``Kinds``.
+    """
+
+    sources: Mapping[str, type[Options]]
+    targets: Mapping[str, type[Options]]
+
+
+@lru_cache(maxsize=4)
+def plan_model(kinds: Kinds) -> type[Plan]:
+    """The model of a plan for these adapters.
+
+    Each target entry is both a TargetEntry and its adapter's own Options. Raises ValueError where an
+    adapter's option has the name of a common one: it would silently take its place.
+    """
+    entry: Any = _one_of({kind: _entry_model(options) for kind, options in kinds.targets.items()})
+    entries: Any = tuple[entry, ...]
+    return create_model(
+        "Plan",
+        __base__=Plan,
+        __doc__=Plan.__doc__,
+        source=(_one_of(kinds.sources), Plan.model_fields["source"]),
+        targets=(entries, Plan.model_fields["targets"]),
+    )
+
+
+def _entry_model(options: type[Options]) -> type[Options]:
+    taken = (TargetEntry.model_fields.keys() & options.model_fields.keys()) - Options.model_fields.keys()
+    if taken:
+        raise ValueError(f"{options.__name__} declares options that every target has: {sorted(taken)}")
+    return create_model(
+        options.__name__.removesuffix("Options") + "Target",
+        __base__=(options, TargetEntry),
+        __doc__=options.__doc__,
+    )
+
+
+def _one_of(models: Mapping[str, type[Options]]) -> Any:
+    """The type of "one of these, told apart by kind"."""
+    check = BeforeValidator(_known_kind(sorted(models)))
+    if len(models) == 1:
+        return Annotated[next(iter(models.values())), check]
+    return Annotated[Union[tuple(models.values())], Discriminator("kind"), check]  # noqa: UP007
+
+
+def _known_kind(known: list[str]) -> Callable[[object], object]:
+    available = f"available: {', '.join(known)}"
+
+    def check(value: object) -> object:
+        if not isinstance(value, dict):
+            raise problem(GROUP)
+        kind = value.get("kind")
+        if kind is None:
+            raise problem(f"is missing; {available}", place="kind")
+        if not isinstance(kind, str):
+            raise problem(f"{TEXT}; {available}", place="kind")
+        if kind not in known:
+            guess = did_you_mean(kind, known)
+            raise problem(f"{shown(kind)} is no kind there is; {available}{guess}", place="kind")
+        return value
+
+    return check
+
+
+def load_plan(path: Path, kinds: Kinds) -> Plan:
+    """The plan in the file ``path``, every path in it absolute (``~`` expanded).
+
+    Relative paths start from the plan file's folder. Raises PlanError with one line for each thing
+    that is wrong; no line shows a value.
+    """
+    try:
+        folder = path.absolute().parent
+    except OSError as error:
+        raise PlanError(f"cannot read the plan {path}: the current folder is gone") from error
+    return check_plan(read_text(path), str(path), folder, kinds)
+
+
+def check_plan(text: str, name: str, folder: Path, kinds: Kinds) -> Plan:
+    """The plan that stands in ``text``. ``name`` is its file's name for messages. Raises PlanError."""
+    problems: list[Problem] = []
+    plan = _validated(plan_model(kinds), parse(text, name), folder, problems)
+    if plan is None or problems:
+        hints = dict.fromkeys(one.hint for one in problems if one.hint)
+        raise PlanError("\n".join(f"{name}: {one}" for one in problems), hint=" ".join(hints))
+    return plan
+
+
+def _validated(model: type[Plan], data: Json, folder: Path, problems: list[Problem]) -> Plan | None:
+    """The plan with absolute paths; what is wrong is added to ``problems``.
+
+    pydantic's error ends here: it holds the values, passwords typed into the plan included, and must
+    not travel on as the context of another error.
+    """
+    try:
+        read = model.model_validate(data, context={"folder": folder})
+    except ValidationError as error:
+        problems.extend(problems_of(error, model))
+        return None
+    plan: Plan = _anchored(read, folder, "", problems)
+    return plan
+
+
+def _anchored(value: Any, folder: Path, place: str, problems: list[Problem]) -> Any:
+    """``value`` with every path in it absolute; what cannot be a path is added to ``problems``."""
+    if isinstance(value, Path):
+        try:
+            return anchored(value, folder)
+        except ValueError as error:
+            problems.append(Problem(place, str(error)))
+    elif isinstance(value, Record):
+        options = {
+            name: _anchored(old, folder, f"{place}.{name}".strip("."), problems) for name, old in value
+        }
+        return value.model_copy(update=options)
+    elif isinstance(value, tuple):
+        return tuple(_anchored(old, folder, f"{place}[{n}]", problems) for n, old in enumerate(value))
+    return value

@@ -1,0 +1,245 @@
+"""The options of a plan. Their descriptions and examples become the sample plan, the reference and the
+JSON schema: they are written for the person who keeps a practice's computers running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from tasks.plan.cron import Cron
+from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName, Timezone
+from tasks.plan.problems import problem
+from tasks.plan.secrets import SecretReference
+from tasks.records import Holder, Keep, Options, Record, UserCheck
+
+# One backup in each weekday's slot; elsewhere a week of nights, a month of weeks, a year of months.
+KEEP_IN_SLOTS = Keep(last=1)
+KEEP_IN_ONE_PLACE = Keep(last=7, weekly=4, monthly=12)
+
+HYBRID = "age1pq1"
+EXAMPLE_RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+EXAMPLE_CHECK = {
+    "title": "newest visit at most 3 days old",
+    "sql": "SELECT MAX(at) FROM visits",
+    "as": "age_days",
+    "expect": {
+        "type": "expect_column_values_to_be_between",
+        "kwargs": {"min_value": -1, "max_value": 3},
+    },
+}
+
+
+def _forever(value: object) -> object:
+    if value == "forever":
+        return {"forever": True}
+    if not isinstance(value, dict | Keep):
+        raise problem("must be `forever` or rules such as {last: 7, weekly: 4}")
+    return value
+
+
+KeepRules = Annotated[Keep, BeforeValidator(_forever, json_schema_input_type=Keep | Literal["forever"])]
+
+
+def _group(value: object) -> object:
+    """A heading with every line under it switched off is a group left at its defaults."""
+    return {} if value is None else value
+
+
+def _default_keep(options: dict[str, Any]) -> Keep:
+    return KEEP_IN_SLOTS if options["slots"] else KEEP_IN_ONE_PLACE
+
+
+def _default_state(options: dict[str, Any]) -> Path:
+    return Path(".datasave") / str(options["name"])
+
+
+def _refuse_same_names(names: Iterable[str]) -> None:
+    """Case does not tell names apart: on Windows and in people's mouths `NAS` and `nas` are one."""
+    seen: set[str] = set()
+    for position, name in enumerate(names):
+        if name.casefold() in seen:
+            raise problem("has the same name as one before it", place=f"[{position}].name")
+        seen.add(name.casefold())
+
+
+class HolderEntry(Holder):
+    """Someone who can open the backups."""
+
+    name: HolderName = Field(description="Who holds the private key: a person or a safe.", examples=["Owner"])
+    recipient: Recipient = Field(
+        description="The public half of the holder's key. It only locks, so it may be seen by anyone.",
+        examples=[EXAMPLE_RECIPIENT],
+    )
+
+
+class TargetEntry(Options):
+    """What every target has, whatever its kind; the adapter's own options stand beside these."""
+
+    name: TargetName = Field(
+        description="What this place is called in reports and commands.", examples=["nas", "office-drive"]
+    )
+    slots: Literal["weekday"] | None = Field(
+        None,
+        description="With `weekday` each day of the week has a folder of its own (MON to SUN), and one bad "
+        "night cannot spoil another day's backup. Left out: all backups lie side by side.",
+        examples=["weekday"],
+    )
+    keep: KeepRules = Field(
+        default_factory=_default_keep,
+        description="Which backups stay when new ones arrive, in each slot: the newest N (last) and the "
+        "newest of each of N days, weeks, months or years (daily, weekly, monthly, yearly). A backup stays "
+        "if any of these keeps it. Or `forever`. Left out: with slots, the newest in each; without, last 7, "
+        "weekly 4, monthly 12.",
+        examples=[{"last": 7, "weekly": 4, "monthly": 12}],
+    )
+    floor: int = Field(
+        3, ge=1, description="However old they are, this many good backups are never removed from here."
+    )
+    fresh_hours: int = Field(
+        26, ge=1, description="The audit alarms when the newest good backup here is older than this."
+    )
+
+
+class Schedule(Record):
+    """When runs start by themselves."""
+
+    backup: Cron | None = Field(
+        None,
+        description="When to take a backup: minute, hour, day of the month, month, day of the week. "
+        '"0 2 * * *" is every night at 2:00. Left out: only when asked to.',
+        examples=["0 2 * * *"],
+    )
+    drill: Cron | None = Field(
+        None,
+        description="When to restore a backup from a target and prove that it is good. It needs an identity "
+        "under `drill` below. Left out: only when asked to.",
+        examples=["0 6 * * sun"],
+    )
+    audit: Cron | None = Field(
+        None,
+        description="When to look at every target: are the backups there, whole and fresh? "
+        "Left out: only when asked to.",
+        examples=["0 8 * * *"],
+    )
+    timezone: Timezone = Field(
+        "UTC",
+        description="The time zone of the office: these times are meant in it, and it decides which weekday "
+        "a backup belongs to. Left out: UTC, where 2:00 may be your evening.",
+        examples=["America/New_York"],
+    )
+
+
+class Drill(Record):
+    """How scheduled drills are done."""
+
+    target: str | None = Field(
+        None,
+        description="The target to restore from. Left out: the first of the list above.",
+        examples=["nas"],
+    )
+    identity: SecretReference | None = Field(
+        None,
+        description="Where the private key of one holder is found: env:NAME for an environment variable, "
+        "file:path for a file that nobody else can read, prefect:name for a secret block. Never the key "
+        "itself. Only scheduled drills need it; best on another machine than the one that takes backups.",
+        examples=["env:DATASAVE_IDENTITY"],
+    )
+
+
+class Archive(Record):
+    """How the copy is packed."""
+
+    level: int = Field(
+        3, ge=1, le=19, description="How hard to compress: 1 is fastest, 19 gives the smallest archive."
+    )
+    threads: int = Field(
+        0, ge=0, le=256, description="Processor cores to compress with; 0 stands for all of them."
+    )
+
+
+class Plan(Record):
+    """What to back up, where to, under whose keys, when."""
+
+    name: PlanName = Field(
+        description="A short name of what is backed up; every backup's file name begins with it.",
+        examples=["front-office"],
+    )
+    source: Options = Field(description="What to back up.")
+    holders: tuple[HolderEntry, ...] = Field(
+        min_length=1,
+        description="Who can open the backups. Each of them can alone, so name two at least, and keep one "
+        "private key outside the office. Without any of these keys the backups are lost.",
+    )
+    targets: tuple[TargetEntry, ...] = Field(
+        min_length=1,
+        description="Where backups go. Each one is sent on its own: one that fails never stops the others.",
+    )
+    schedule: Annotated[Schedule, BeforeValidator(_group, json_schema_input_type=Schedule | None)] = Field(
+        default=Schedule(), description="When runs start by themselves."
+    )
+    drill: Annotated[Drill, BeforeValidator(_group, json_schema_input_type=Drill | None)] = Field(
+        default=Drill(), description="Drills: restoring a backup to see that it can be done."
+    )
+    checks: tuple[UserCheck, ...] = Field(
+        default=(),
+        description="Your own questions to every restored copy, beside the checks that are always made. "
+        "Each is one SQL query that gives one value (a number, or a date whose age in days counts) and what "
+        "Great Expectations shall expect of it. The backup fails if the answer is not as expected.",
+        examples=[[EXAMPLE_CHECK]],
+    )
+    archive: Annotated[Archive, BeforeValidator(_group, json_schema_input_type=Archive | None)] = Field(
+        default=Archive(), description="How the copy is packed."
+    )
+    state: Path = Field(
+        default_factory=_default_state,
+        description="The folder for this machine's signing key, its reports and the work in progress, which "
+        "needs room for some three copies of the source. Left out: .datasave/ and the plan's name, beside "
+        "this file.",
+        examples=["/var/lib/datasave/front-office"],
+    )
+    signers: tuple[Signer, ...] = Field(
+        default=(),
+        description="Public keys of other machines whose backups are trusted too; needed where a plan is "
+        "used on another machine than the one that takes the backups. Each manifest shows its "
+        "machine's.",
+        examples=[["ed25519:FdoTNFp9Lb13NNfZYTeM0ZL7GqooYGw05auIvIbY6pg="]],
+    )
+
+    @field_validator("holders")
+    @classmethod
+    def _holders_go_together(cls, holders: tuple[HolderEntry, ...]) -> tuple[HolderEntry, ...]:
+        _refuse_same_names(holder.name for holder in holders)
+        if len({holder.recipient for holder in holders}) < len(holders):
+            raise problem("two holders have the same recipient")
+        if len({holder.recipient.startswith(HYBRID) for holder in holders}) > 1:
+            raise problem(
+                "classic (age1…) and post-quantum (age1pq1…) recipients cannot be mixed",
+                hint="A file is only as safe as its weakest lock: give all holders keys of one sort.",
+            )
+        return holders
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_go_together(cls, targets: tuple[TargetEntry, ...]) -> tuple[TargetEntry, ...]:
+        _refuse_same_names(target.name for target in targets)
+        return targets
+
+    @model_validator(mode="after")
+    def _drill_can_be_done(self) -> Plan:
+        names = [target.name for target in self.targets]
+        if self.drill.target is not None and self.drill.target not in names:
+            raise problem(
+                "is not the name of a target", hint=f"Targets: {', '.join(names)}.", place="drill.target"
+            )
+        if self.schedule.drill and not self.drill.identity:
+            raise problem(
+                "is missing, and schedule.drill is set",
+                hint="Say where a holder's private key is found (env:, file: or prefect:), "
+                "or remove schedule.drill and drill by hand.",
+                place="drill.identity",
+            )
+        return self
