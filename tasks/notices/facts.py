@@ -1,0 +1,262 @@
+"""One run's facts in words and in reading order: what both forms of the report are written from.
+
+Whatever comes from a database, a plan or a server passes through ``plain_text`` here, once, so that
+no template can forget it. Escaping for HTML or markdown is the business of report.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+from itertools import chain
+from typing import Literal
+
+from tasks.notices.proof import proof_sentences
+from tasks.notices.verdict import is_good, next_steps, verdict
+from tasks.notices.wording import (
+    MESSAGE_LIMIT,
+    count_text,
+    duration_text,
+    plain_text,
+    size_text,
+    stamp_text,
+    when_text,
+)
+from tasks.records import Delivery, Finding, RunReport, Step
+
+Tone = Literal["good", "bad", "warn", "quiet"]
+
+# More failed findings of one check than this are counted, not listed: a folder has a finding a file.
+LISTED_FAILURES = 50
+
+_DELIVERY: dict[str, tuple[str, Tone]] = {
+    "delivered": ("Delivered", "good"),
+    "failed": ("FAILED", "bad"),
+    "missed": ("MISSED", "warn"),
+    "skipped": ("Skipped", "quiet"),
+}
+_STEP: dict[str, tuple[str, Tone]] = {
+    "ok": ("Done", "good"),
+    "failed": ("FAILED", "bad"),
+    "not run": ("Not run", "quiet"),
+    "reused": ("Kept from the earlier attempt", "good"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A result in a word (``outcome``, coloured by ``tone``), what it is about, and the detail."""
+
+    name: str
+    outcome: str
+    tone: Tone
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class TableLine(Line):
+    """A table; ``rows`` is the recorded count, ``–`` where none was recorded."""
+
+    rows: str = "–"
+
+
+@dataclass(frozen=True)
+class TargetLine(Line):
+    """A target; sizes and times in words, ``–`` where nothing arrived."""
+
+    size: str = "–"
+    took: str = "–"
+    kept: str = "–"
+    removed: str = "–"
+
+
+@dataclass(frozen=True)
+class StepLine(Line):
+    """A step; ``share`` is its time as a percentage of the longest step's."""
+
+    took: str = "–"
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything the report says. ``failed_tables`` and ``other_tables`` together are all tables."""
+
+    good: bool
+    title: str
+    verdict: str
+    headline: str
+    advice: tuple[str, ...]
+    copied_title: str
+    copied: tuple[tuple[str, str], ...]
+    tables_summary: str
+    failed_tables: tuple[TableLine, ...]
+    other_tables: tuple[TableLine, ...]
+    checks: tuple[Line, ...]
+    targets: tuple[TargetLine, ...]
+    steps: tuple[StepLine, ...]
+    holders: tuple[str, ...]
+    proof: tuple[str, ...]
+    technical: tuple[tuple[str, str], ...]
+
+
+def facts_of(report: RunReport, timezone: tzinfo | None = None) -> Facts:
+    """The facts of ``report`` in words; times in ``timezone`` with UTC beside it, or in UTC alone."""
+    good = is_good(report)
+    tables = _tables(report)
+    failed = tuple(line for line in tables if line.tone == "bad")
+    return Facts(
+        good=good,
+        title=f"{'Good' if good else 'Not good'}: {plain_text(report.flow)} of {plain_text(report.source)}",
+        verdict=verdict(report, when_text(report.started, timezone)),
+        headline=plain_text(report.headline, MESSAGE_LIMIT),
+        advice=next_steps(report),
+        copied_title="What was copied" if report.copy_bytes or report.profile else "The run",
+        copied=_copied(report, timezone),
+        tables_summary=_tables_summary(tables, len(failed)),
+        failed_tables=failed,
+        other_tables=tuple(line for line in tables if line.tone != "bad"),
+        checks=_checks([finding for finding in report.findings if finding.table is None]),
+        targets=tuple(_target(delivery) for delivery in report.deliveries),
+        steps=_steps(report.steps),
+        holders=tuple(plain_text(holder) for holder in report.holders),
+        proof=proof_sentences(report),
+        technical=_technical(report),
+    )
+
+
+def _copied(report: RunReport, timezone: tzinfo | None) -> tuple[tuple[str, str], ...]:
+    engine, profile = report.engine, report.profile
+    pairs = [
+        ("Source", plain_text(report.source)),
+        ("Engine", plain_text(f"{engine.kind} {engine.version}") if engine else ""),
+        ("Backup number", count_text(report.sequence) if report.sequence else ""),
+        ("Tables", count_text(len(profile.tables)) if profile else ""),
+        ("Rows", count_text(profile.rows) if profile else ""),
+        ("Size of the copy", size_text(report.copy_bytes) if report.copy_bytes else ""),
+        ("Compressed", size_text(report.archive_bytes) if report.archive_bytes else ""),
+        ("Encrypted, as delivered", size_text(report.sealed_bytes) if report.sealed_bytes else ""),
+        ("Started", when_text(report.started, timezone)),
+        ("Finished", when_text(report.finished, timezone)),
+        ("Took", duration_text((report.finished - report.started).total_seconds())),
+    ]
+    return tuple(pair for pair in pairs if pair[1])
+
+
+def _tables(report: RunReport) -> list[TableLine]:
+    findings: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        if finding.table is not None:
+            findings.setdefault(finding.table, []).append(finding)
+    rows = {table.name: table.rows for table in report.profile.tables} if report.profile else {}
+    names = chain(rows, (name for name in findings if name not in rows))
+    return [_table(name, rows.get(name), findings.get(name, [])) for name in names]
+
+
+def _table(name: str, rows: int | None, findings: list[Finding]) -> TableLine:
+    failed = [finding for finding in findings if not finding.passed]
+    details = "; ".join(dict.fromkeys(finding.detail for finding in failed or findings))
+    outcome, tone = _table_outcome(findings, failed)
+    return TableLine(
+        name=plain_text(name) or "(no name)",
+        outcome=outcome,
+        tone=tone,
+        detail=plain_text(details, MESSAGE_LIMIT),
+        rows="–" if rows is None else count_text(rows),
+    )
+
+
+def _table_outcome(findings: list[Finding], failed: list[Finding]) -> tuple[str, Tone]:
+    if failed:
+        return "FAILED", "bad"
+    return ("OK", "good") if findings else ("Not compared", "quiet")
+
+
+def _tables_summary(tables: list[TableLine], failed: int) -> str:
+    if not tables:
+        return ""
+    same = sum(line.tone == "good" for line in tables)
+    parts = [f"{count_text(same)} of {count_text(len(tables), 'table')} OK"]
+    if failed:
+        parts.append(f"{count_text(failed)} FAILED")
+    if left := len(tables) - same - failed:
+        parts.append(f"{count_text(left)} not compared")
+    return ", ".join(parts)
+
+
+def _checks(findings: list[Finding]) -> tuple[Line, ...]:
+    """Failed findings one by one and first, passed ones a line a check."""
+    failed: list[Line] = []
+    passed: list[Line] = []
+    for check in dict.fromkeys(finding.check for finding in findings):
+        same = [finding for finding in findings if finding.check == check]
+        failed += _failures(plain_text(check), [finding for finding in same if not finding.passed])
+        details = [finding.detail for finding in same if finding.passed]
+        if details:
+            detail = details[0] if len(details) == 1 else f"{count_text(len(details))} passed"
+            passed.append(Line(plain_text(check), "OK", "good", plain_text(detail, MESSAGE_LIMIT)))
+    return (*failed, *passed)
+
+
+def _failures(check: str, failed: list[Finding]) -> list[Line]:
+    details = [plain_text(finding.detail, MESSAGE_LIMIT) for finding in failed[:LISTED_FAILURES]]
+    if more := len(failed) - len(details):
+        details.append(f"and {count_text(more)} more")
+    return [Line(check, "FAILED", "bad", detail) for detail in details]
+
+
+def _target(delivery: Delivery) -> TargetLine:
+    outcome, tone = _DELIVERY[delivery.outcome]
+    arrived = delivery.outcome == "delivered"
+    return TargetLine(
+        name=plain_text(delivery.target),
+        outcome=outcome,
+        tone=tone,
+        detail=_sentence(plain_text(delivery.problem, MESSAGE_LIMIT)),
+        hint=plain_text(delivery.hint, MESSAGE_LIMIT),
+        size=size_text(delivery.bytes) if arrived else "–",
+        took=duration_text(delivery.seconds) if arrived or delivery.seconds else "–",
+        kept=count_text(delivery.kept) if arrived or delivery.kept else "–",
+        removed=count_text(len(delivery.removed)) if arrived or delivery.removed else "–",
+    )
+
+
+def _sentence(text: str) -> str:
+    """``text`` with a full stop: our messages have none, so that they can stand inside a sentence."""
+    return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _steps(steps: tuple[Step, ...]) -> tuple[StepLine, ...]:
+    longest = max((step.seconds for step in steps), default=0.0)
+    return tuple(_step(step, longest) for step in steps)
+
+
+def _step(step: Step, longest: float) -> StepLine:
+    outcome, tone = _STEP[step.outcome]
+    ran = step.outcome in ("ok", "failed")
+    return StepLine(
+        name=plain_text(step.name),
+        outcome=outcome,
+        tone=tone,
+        detail=plain_text(step.detail, MESSAGE_LIMIT),
+        took=duration_text(step.seconds) if ran or step.seconds else "–",
+        share=round(100 * step.seconds / longest, 1) if longest > 0 else 0.0,
+    )
+
+
+def _technical(report: RunReport) -> tuple[tuple[str, str], ...]:
+    sizes = (("Copy", report.copy_bytes), ("Archive", report.archive_bytes), ("Sealed", report.sealed_bytes))
+    pairs = [
+        ("Flow", plain_text(report.flow)),
+        ("Run", plain_text(report.run)),
+        ("Started", stamp_text(report.started)),
+        ("Finished", stamp_text(report.finished)),
+        *((what, count_text(size, "byte")) for what, size in sizes if size),
+    ]
+    for delivery in report.deliveries:
+        target = plain_text(delivery.target)
+        if delivery.name:
+            pairs.append((f"Name on {target}", plain_text(delivery.name, MESSAGE_LIMIT)))
+        pairs += [(f"Removed from {target}", plain_text(name, MESSAGE_LIMIT)) for name in delivery.removed]
+    return tuple(pairs)

@@ -1,0 +1,148 @@
+"""The report of one run: an HTML page for people, and markdown for the artifact in the UI.
+
+The page stands alone: it is opened from disk, from a mail, years later; it fetches nothing and runs
+nothing, and its Content-Security-Policy says so. Every text in it that came from elsewhere is hostile
+until escaped: by jinja2's autoescape in HTML, by ``_md`` in markdown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import tzinfo
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from tasks.notices.facts import Facts, TableLine, facts_of
+from tasks.notices.wording import count_text
+from tasks.records import RunReport
+
+# More tables than this are folded away, the failed ones excepted.
+SHOWN_TABLES = 12
+
+# Prefect's UI takes raw HTML in markdown for HTML, images included, and shows numeric character references
+# by their number: backslashes are what both of its faces (and CommonMark) understand alike.
+_MARKUP = re.compile(
+    r"[\\`*\[\]<>&~|]"  # inline markup, HTML, ends of table cells
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # emphasis; an underscore inside a word is none
+    r"|^[-+=#]"  # lists, headings
+)
+_NUMBERED = re.compile(r"^(\d{1,9})(?=[.)](\s|$))")
+# Bare addresses become links even where escaped. Nothing foreign may offer a link in a page that people
+# trust, so an invisible word joiner parts what would make one.
+_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
+_WORD_JOINER = "\u2060"
+
+
+def report_html(report: RunReport, timezone: tzinfo | None = None) -> str:
+    """The report as one self-contained page; times in ``timezone`` beside UTC, or in UTC alone."""
+    facts = facts_of(report, timezone)
+    total = len(facts.other_tables) + len(facts.failed_tables)
+    return _template().render(
+        facts=facts, fold_tables=total > SHOWN_TABLES, other_tables_title=_other_tables_title(facts)
+    )
+
+
+def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
+    """The same facts as GitHub-flavoured markdown; the first line says what happened and what to do."""
+    facts = facts_of(report, timezone)
+    todo = f"What to do: {_md(facts.advice[0])}" if facts.advice else "There is nothing to do."
+    parts = [f"**{_md(facts.verdict)}** {todo}", _md(facts.headline)]
+    if len(facts.advice) > 1:
+        parts += ["## What to do next", _items(facts.advice, ordered=True)]
+    parts += _targets(facts)
+    parts += [f"## {facts.copied_title}", _pairs(facts.copied), _md(facts.tables_summary)]
+    parts += _tables("Tables that failed", facts.failed_tables)
+    parts += _checks(facts)
+    if facts.proof:
+        parts += ["## How far it is proved", _md(" ".join(facts.proof))]
+    if facts.holders:
+        parts += [
+            "## Who can open it",
+            "Any one of these holders, with their own key:",
+            _items(facts.holders),
+        ]
+    parts += _steps(facts)
+    parts += _tables(_other_tables_title(facts), facts.other_tables)
+    parts += ["## Technical details", _pairs(facts.technical)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(files(__package__).joinpath("report.html").read_text("utf-8"))
+
+
+def _other_tables_title(facts: Facts) -> str:
+    count = len(facts.other_tables)
+    noun = count_text(count, "other table" if facts.failed_tables else "table")
+    compared = sum(line.tone == "good" for line in facts.other_tables)
+    if compared == count:
+        return f"{noun}: all OK"
+    return f"{noun}: none compared" if not compared else f"{noun}: {count_text(compared)} OK"
+
+
+def _targets(facts: Facts) -> list[str]:
+    if not facts.targets:
+        return []
+    rows = [
+        (line.name, line.outcome, line.size, line.took, line.kept, line.removed) for line in facts.targets
+    ]
+    notes = [
+        " ".join((f"{line.name}:", line.detail, line.hint))
+        for line in facts.targets
+        if line.detail or line.hint
+    ]
+    return [
+        "## Where it went",
+        _grid(("Target", "Outcome", "Size>", "Time>", "Backups kept>", "Removed>"), rows),
+        _items(notes),
+    ]
+
+
+def _tables(title: str, lines: Sequence[TableLine]) -> list[str]:
+    if not lines:
+        return []
+    rows = [(line.name, line.rows, line.detail or "–", line.outcome) for line in lines]
+    return [f"## {title}", _grid(("Table", "Rows recorded>", "After restoring", "Result"), rows)]
+
+
+def _checks(facts: Facts) -> list[str]:
+    if not facts.checks:
+        return []
+    rows = [(line.name, line.detail, line.outcome) for line in facts.checks]
+    return ["## Other checks", _grid(("Check", "Detail", "Result"), rows)]
+
+
+def _steps(facts: Facts) -> list[str]:
+    if not facts.steps:
+        return []
+    rows = [(line.name, line.outcome, line.took, line.detail) for line in facts.steps]
+    return ["## Steps and their time", _grid(("Step", "Outcome", "Time>", "Detail"), rows)]
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    return _grid(("Fact", "Value"), pairs)
+
+
+def _grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; a head that ends in ``>`` aligns its column to the right. Cells are escaped here."""
+    rules = ["---:" if head.endswith(">") else "---" for head in heads]
+    lines = [[head.rstrip(">") for head in heads], rules, *([_md(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _items(texts: Iterable[str], *, ordered: bool = False) -> str:
+    return "\n".join(
+        f"{f'{number}.' if ordered else '-'} {_md(text)}" for number, text in enumerate(texts, 1)
+    )
+
+
+def _md(text: str) -> str:
+    marked = _MARKUP.sub(r"\\\g<0>", _ADDRESS.sub(_WORD_JOINER, text))
+    return _NUMBERED.sub(r"\1\\", marked)

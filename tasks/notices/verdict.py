@@ -1,0 +1,58 @@
+"""Was it good, in one sentence, and what to do if it wasn't."""
+
+from __future__ import annotations
+
+from tasks.notices.wording import MESSAGE_LIMIT, count_text, plain_text
+from tasks.records import RunReport
+
+_LAST_RESORT = (
+    "Read the failed step below, and run the backup again once its cause is gone.",
+    "If it fails again, send this report to whoever looks after the backup.",
+)
+
+
+def is_good(report: RunReport) -> bool:
+    """Whether the run may be called good: it says so, and none of its own facts speaks against it.
+
+    A backup run that left no copy anywhere isn't good, however smoothly it went.
+    """
+    if not report.succeeded or any(not finding.passed for finding in report.findings):
+        return False
+    outcomes = [delivery.outcome for delivery in report.deliveries]
+    if "failed" in outcomes or "missed" in outcomes:
+        return False
+    return report.flow != "backup" or "delivered" in outcomes
+
+
+def verdict(report: RunReport, when: str) -> str:
+    """Good or not good, for which source, when: one sentence. ``when`` is the run's start in words."""
+    word = "Good" if is_good(report) else "Not good"
+    source = plain_text(report.source)
+    if report.flow == "backup":
+        return f"{word}: {_backup(report, source)}, {when}."
+    outcome = "succeeded" if is_good(report) else "failed"
+    return f"{word}: the {plain_text(report.flow)} for {source} {outcome}, {when}."
+
+
+def next_steps(report: RunReport) -> tuple[str, ...]:
+    """What to do next: the run's own advice, else its targets' hints, never nothing after a failure."""
+    hints = [delivery.hint for delivery in report.deliveries if delivery.outcome in ("failed", "missed")]
+    texts = report.advice or hints
+    cleaned = tuple(dict.fromkeys(plain_text(text, MESSAGE_LIMIT) for text in texts if text.strip()))
+    if cleaned or is_good(report):
+        return cleaned
+    return _LAST_RESORT
+
+
+def _backup(report: RunReport, source: str) -> str:
+    due = [delivery for delivery in report.deliveries if delivery.outcome != "skipped"]
+    arrived = sum(delivery.outcome == "delivered" for delivery in due)
+    if is_good(report):
+        return f"{source} was backed up to {count_text(arrived, 'target')}"
+    if 0 < arrived < len(due):
+        return f"the backup of {source} reached only {arrived} of {count_text(len(due), 'target')}"
+    if arrived:
+        return f"the backup of {source} reached {count_text(arrived, 'target')}, but the run failed"
+    if report.succeeded and not due:
+        return f"{source} was copied, but no target was asked to keep the copy"
+    return f"the backup of {source} failed and no target received it"
