@@ -1,0 +1,12 @@
+"""Archives: a folder as one ``.tar.zst``, and back, readable by stock ``zstd`` and ``tar``.
+
+- ``writer.py``   packs a folder; the same folder gives the same bytes
+- ``walking.py``  what lies in a folder, in the archive's order
+- ``reader.py``   extracts into an empty private folder, refusing whatever could harm
+- ``frame.py``    the zstandard frame (RFC 8878), strictly: one frame, whole, with its checksum
+- ``members.py``  the tar headers (POSIX pax, GNU long names), strictly
+- ``names.py``    which names and link targets are safe: one rule for both directions
+- ``faults.py``   operating system errors in the program's own words
+
+The writer refuses what the reader would refuse: an archive that was written can be extracted.
+"""

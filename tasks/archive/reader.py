@@ -1,0 +1,181 @@
+"""Guarded extraction of a ``.tar.zst`` into an empty private folder.
+
+An archive may come back from a place where someone could alter it. Names are checked as text before
+anything is created; files are created exclusively, so that nothing is followed or overwritten; links are
+made last, when nothing more is written; what an archive may take is bounded. Which names clash is the
+file system's to say: where it ignores case, ``A`` beside ``a`` is refused like any other name that is
+there twice.
+"""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+from pathlib import Path
+from typing import BinaryIO
+
+from tasks.archive.faults import told_as
+from tasks.archive.frame import FrameReader, damaged
+from tasks.archive.members import BLOCK, Member, read_member
+from tasks.archive.names import MOST_MEMBERS, link_trouble, name_trouble, shown
+from tasks.errors import ArchiveError, UnsafeArchive
+from tasks.files import PRIVATE_FOLDER
+from tasks.records import Progress, no_progress
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+# Stock tar fills its last record with zeros; 1 MiB is the largest record it makes.
+_MOST_FILLING = 1 << 20
+
+
+def extract_archive(
+    stream: BinaryIO, destination: Path, *, limit: int, progress: Progress = no_progress
+) -> int:
+    """Extract all of ``stream`` into ``destination``, an empty folder; returns the number of members.
+
+    ``limit`` is the most bytes that all files together may have; progress counts them. Files get mode 0600
+    (0700 where their owner could run them), folders 0700; files and folders get their times back. Raises
+    UnsafeArchive at a member that would leave the folder or exhaust it, ArchiveError where the archive is
+    damaged, cut short or followed by anything, or where the disk refuses. What was extracted before an
+    error proves nothing: throw it away. Errors of ``stream`` that are ours come through.
+    """
+    with told_as(f"cannot extract into {destination}"):
+        empty = not destination.is_symlink() and not any(destination.iterdir())
+    if not empty:
+        raise ArchiveError(
+            f"cannot extract into {destination}: it is not an empty folder",
+            hint="Give a new folder: an extraction never mixes with what is already there.",
+        )
+    frame = FrameReader(stream)
+    unpacker = _Unpacker(frame, destination, limit, progress)
+    count = 0
+    while member := read_member(frame.exactly):
+        count += 1
+        if count > MOST_MEMBERS:
+            raise UnsafeArchive(f"cannot extract the archive: it has more than {MOST_MEMBERS:,} members")
+        unpacker.add(member)
+    _expect_nothing_more(frame)
+    unpacker.finish()
+    return count
+
+
+def _expect_nothing_more(frame: FrameReader) -> None:
+    filling = 0
+    while piece := frame.piece(_MOST_FILLING):
+        filling += len(piece)
+        if filling > _MOST_FILLING or any(piece):
+            raise damaged("something follows its end")
+
+
+class _Unpacker:
+    """Places members in the destination, one after another."""
+
+    def __init__(self, frame: FrameReader, destination: Path, limit: int, progress: Progress) -> None:
+        self._frame = frame
+        self._destination = destination
+        self._limit = limit
+        self._progress = progress
+        self._done = 0
+        self._folders: dict[str, int | None] = {}
+        self._links: dict[str, str] = {}
+
+    def add(self, member: Member) -> None:
+        """Check and place one member; reads its body."""
+        name = member.name.removeprefix("./")
+        if member.kind == "folder":
+            name = name.removesuffix("/")
+            if member.name in (".", "./"):
+                return
+        self._check(name, member)
+        with told_as(f"cannot extract {shown(name)}"):
+            self._make_parents(name)
+            match member.kind:
+                case "file":
+                    self._make_file(name, member)
+                case "folder":
+                    self._make_folder(name, member.mtime)
+                case "link":
+                    self._links[name] = member.target
+
+    def finish(self) -> None:
+        """Make the links, and give the folders their times, which everything made in them had changed."""
+        for name, target in self._links.items():
+            with told_as(f"cannot extract the link {shown(name)}"):
+                try:
+                    (self._destination / name).symlink_to(target)
+                except FileExistsError:
+                    raise _unsafe(name, _TWICE) from None
+        for name, mtime in reversed(self._folders.items()):
+            if mtime is not None:
+                with told_as(f"cannot set the time of the folder {shown(name)}"):
+                    _set_time(self._destination / name, mtime)
+
+    def _check(self, name: str, member: Member) -> None:
+        trouble = name_trouble(name)
+        if not trouble and member.kind == "link":
+            trouble = link_trouble(name, member.target)
+        if not trouble and name in self._links:
+            trouble = _TWICE
+        if not trouble and self._done + member.size > self._limit:
+            trouble = f"the archive holds more than the {self._limit:,} bytes expected"
+        if trouble:
+            raise _unsafe(name, trouble)
+
+    def _make_parents(self, name: str) -> None:
+        end = name.find("/")
+        while end >= 0:
+            parent = name[:end]
+            if parent in self._links:
+                raise _unsafe(name, "it lies beneath a link")
+            if parent not in self._folders:
+                self._make_folder(parent, None)
+            end = name.find("/", end + 1)
+
+    def _make_folder(self, name: str, mtime: int | None) -> None:
+        try:
+            (self._destination / name).mkdir(PRIVATE_FOLDER)
+        except FileExistsError:
+            raise _unsafe(name, _TWICE) from None
+        self._folders[name] = mtime
+
+    def _make_file(self, name: str, member: Member) -> None:
+        path = self._destination / name
+        try:
+            descriptor = os.open(path, _NEW_FILE, 0o600 | (member.mode & 0o100))
+        except FileExistsError:
+            raise _unsafe(name, _TWICE) from None
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            self._fill(file, member.size)
+        if any(self._frame.exactly(-member.size % BLOCK)):
+            raise damaged("something stands between two members")
+        _set_time(path, member.mtime)
+
+    def _fill(self, file: FileIO, size: int) -> None:
+        left = size
+        while left:
+            piece = self._frame.piece(left)
+            if not piece:
+                raise damaged("its contents end too early")
+            left -= len(piece)
+            self._done += len(piece)
+            while piece:
+                # A raw file may take only a part, above all when the disk is almost full.
+                piece = piece[file.write(piece) :]
+            self._progress(self._done, 0)
+
+
+def _set_time(path: Path, mtime: int) -> None:
+    try:
+        os.utime(path, (mtime, mtime))
+    except OverflowError as error:
+        raise damaged(f"{shown(path.name)} has an impossible time") from error
+
+
+def _unsafe(name: str, trouble: str) -> UnsafeArchive:
+    return UnsafeArchive(
+        f"cannot extract {shown(name)}: {trouble}",
+        hint="This is no archive that Datasave made. Use another copy of this backup, and find out who "
+        "could write to the place where this one was kept.",
+    )
+
+
+_TWICE = "its name is there twice"

@@ -1,0 +1,155 @@
+"""A folder as one ``.tar.zst``.
+
+tar in the POSIX pax format, so that names and sizes have no limits, in one zstandard frame with a
+content checksum. The same folder gives the same bytes, on whatever machine and with however many
+threads: names in a fixed order, no owners, no device numbers, no access or change times. Times of
+modification (whole seconds) and permission bits are kept, because a folder cannot be restored without;
+they belong to the copy and do not change by being archived. Hard links become files of their own.
+Owners, access lists and extended attributes are not kept.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import zstandard
+from typing_extensions import Buffer
+
+from tasks.archive.faults import told_as
+from tasks.archive.walking import Entry, walk
+from tasks.errors import ArchiveError
+from tasks.records import Progress, no_progress
+
+READ_BYTES = 1 << 18
+# Each thread needs about 20 MB at level 3; more than this many wait for the disk anyway.
+MOST_THREADS = 8
+_NANO = 10**9
+_END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+def write_archive(
+    folder: Path, stream: BinaryIO, *, level: int = 3, threads: int = 0, progress: Progress = no_progress
+) -> None:
+    """Archive everything in ``folder`` (its contents, not itself) to ``stream``, which stays open.
+
+    ``level`` is zstandard's, 1 to 19. ``threads`` 0 stands for every core, up to eight. Progress counts
+    the bytes of files read; the total is not known beforehand. Raises ArchiveError, naming the file, where
+    one cannot be read, changes meanwhile, or is of a kind or name that the reader would refuse. Errors of
+    ``stream`` come as ArchiveError too; what was written until then is no archive.
+    """
+    compressor = zstandard.ZstdCompressor(
+        level=level, threads=threads or _cores(), write_checksum=True, write_content_size=False
+    )
+    sink = compressor.stream_writer(cast(BinaryIO, _Sink(stream)), closefd=False)
+    packer = _Packer(sink, progress)
+    for entry in walk(folder):
+        packer.add(entry)
+    sink.write(_END)
+    sink.flush(zstandard.FLUSH_FRAME)
+
+
+class _Sink(io.RawIOBase):
+    """The stream as the compressor wants it: whole writes, and faults told as ours."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        view = memoryview(data)
+        rest = view
+        while rest:
+            with told_as("cannot write the archive"):
+                # A raw file may take only a part, above all when the disk is almost full.
+                written: int | None = self._stream.write(rest)
+            if not written:
+                raise ArchiveError("cannot write the archive: the stream takes no data")
+            rest = rest[written:]
+        return len(view)
+
+
+class _Packer:
+    """Writes members, one after another."""
+
+    def __init__(self, sink: zstandard.ZstdCompressionWriter, progress: Progress) -> None:
+        self._sink = sink
+        self._progress = progress
+        self._done = 0
+        self._buffer = memoryview(bytearray(READ_BYTES))
+
+    def add(self, entry: Entry) -> None:
+        if stat.S_ISREG(entry.info.st_mode):
+            self._add_file(entry)
+        else:
+            self._sink.write(_header(entry, entry.info))
+
+    def _add_file(self, entry: Entry) -> None:
+        with told_as(f"cannot read {entry.path}"):
+            descriptor = os.open(entry.path, _READ_FLAGS)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise _changed(entry)
+            self._sink.write(_header(entry, info))
+            read = self._add_body(entry, file, info.st_size)
+            after = os.fstat(descriptor)
+        # A member filled up with zeros, or one torn between two states, would pass for a good copy.
+        if read != info.st_size or (after.st_size, after.st_mtime_ns) != (info.st_size, info.st_mtime_ns):
+            raise _changed(entry)
+        self._sink.write(bytes(-info.st_size % tarfile.BLOCKSIZE))
+
+    def _add_body(self, entry: Entry, file: io.FileIO, size: int) -> int:
+        """Write the file's contents, no more than ``size`` bytes and the read that passes it; bytes read."""
+        read = 0
+        while read <= size and (count := self._read(entry, file)):
+            self._sink.write(self._buffer[:count])
+            read += count
+            self._progress(self._done + read, 0)
+        self._done += read
+        return read
+
+    def _read(self, entry: Entry, file: io.FileIO) -> int:
+        with told_as(f"cannot read {entry.path}"):
+            return file.readinto(self._buffer)
+
+
+# Without O_NONBLOCK a pipe put in the file's place would stop the backup for good.
+_READ_FLAGS = (
+    os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+)
+
+
+def _header(entry: Entry, info: os.stat_result) -> bytes:
+    member = tarfile.TarInfo(entry.name)
+    member.mode = stat.S_IMODE(info.st_mode)
+    member.mtime = info.st_mtime_ns // _NANO
+    if stat.S_ISREG(info.st_mode):
+        member.size = info.st_size
+    elif stat.S_ISDIR(info.st_mode):
+        member.type = tarfile.DIRTYPE
+    else:
+        member.type = tarfile.SYMTYPE
+        member.linkname = entry.target
+    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _changed(entry: Entry) -> ArchiveError:
+    return ArchiveError(
+        f"cannot archive {entry.path}: it changed while it was being read",
+        hint="Nothing may write to the copy while it is archived. Run the backup again.",
+        permanent=False,
+    )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    return min(os.cpu_count() or 1, MOST_THREADS)
