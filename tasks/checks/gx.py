@@ -1,0 +1,151 @@
+"""Great Expectations 1.24, kept quiet and fed with small frames; never with rows of a database.
+
+Importing it takes seconds and 200 MB, so it is imported where it is used. Results say which row and which
+value failed: callers take the row's label from them and leave the values behind.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.checks.measure import statement_problem
+from tasks.errors import PlanError, ValidationError
+from tasks.records import UserCheck
+
+LABEL = "label"
+"""The column of a frame that names its rows."""
+
+FOR_ONE_VALUE = (
+    "expect_column_values_to_be_between",
+    "expect_column_values_to_be_in_set",
+    "expect_column_values_to_not_be_in_set",
+    "expect_column_values_to_match_regex",
+    "expect_column_values_to_not_match_regex",
+    "expect_column_value_lengths_to_be_between",
+    "expect_column_value_lengths_to_equal",
+)
+"""Those that say something about a single value. Others (unique, increasing, exists) hold for any."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one expectation: passed, the labels of the rows that failed, or that it broke."""
+
+    name: str
+    passed: bool
+    labels: tuple[str, ...]
+    broke: bool
+
+
+def run(frame: Any, expectations: Sequence[Any]) -> dict[str, Outcome]:
+    """Validate a frame with a column ``label``; each expectation is named by its meta ``name``.
+
+    Raises ValidationError where Great Expectations fails or leaves an expectation out.
+    """
+    import great_expectations as gx
+
+    names = {wanted.meta["name"] for wanted in expectations}
+    try:
+        context = _quiet_context()
+        asset = context.data_sources.add_pandas("checks").add_dataframe_asset("frame")
+        batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
+        suite = gx.ExpectationSuite(name="checks", expectations=list(expectations))
+        result_format = {"result_format": "COMPLETE", "unexpected_index_column_names": [LABEL]}
+        results = batch.validate(suite, result_format=result_format).results
+    except Exception as error:  # noqa: BLE001 - whatever it is, nothing was judged
+        # `from None`: the text may repeat a value of the frame.
+        raise ValidationError(
+            f"cannot judge the checks: Great Expectations failed: {type(error).__name__}"
+        ) from None
+    outcomes = {outcome.name: outcome for outcome in map(_outcome, results)}
+    if set(outcomes) != names:
+        raise ValidationError("cannot judge the checks: Great Expectations did not answer for all of them")
+    return outcomes
+
+
+def expectation(kind: str, name: str, /, **kwargs: object) -> Any:
+    """An expectation by its name in Great Expectations, ``name`` for its outcome. Raises its errors."""
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    return ExpectationConfiguration(type=kind, kwargs=kwargs, meta={"name": name}).to_domain_obj()
+
+
+def verify(check: UserCheck) -> None:
+    """Try a user's expectation on a harmless value. Raises PlanError, naming the check."""
+    import pandas
+
+    problem = statement_problem(check.sql)
+    if problem:
+        raise PlanError(
+            f"cannot use check '{check.title}': of its SQL, {problem}",
+            hint="A check is one SELECT that gives one value.",
+        )
+    trial_expectation = expectation_of(check, "value", "trial")
+    trial: list[object] = ["" if check.as_ == "text" else 0]
+    frame = pandas.DataFrame({LABEL: ["trial"], "value": trial}, dtype=object)
+    if run(frame, [trial_expectation])["trial"].broke:
+        raise PlanError(
+            f"cannot use check '{check.title}': its limits do not suit a value taken as {check.as_}",
+            hint="Check the kinds of its limits, their order, and `as:`.",
+        )
+
+
+def expectation_of(check: UserCheck, column: str, name: str) -> Any:
+    """A user's expectation about ``column``. Raises PlanError, naming the check."""
+    from great_expectations.expectations.expectation import ColumnMapExpectation
+
+    kind, limits = check.expect.type, check.expect.kwargs
+    if kind not in FOR_ONE_VALUE:
+        near = difflib.get_close_matches(kind, FOR_ONE_VALUE, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"These can be used: {', '.join(FOR_ONE_VALUE)}."
+        raise PlanError(
+            f"cannot use check '{check.title}': no expectation about one value is named {kind}", hint=hint
+        )
+    # Fields that all expectations share could only weaken it: `mostly: 0` or a row_condition that
+    # matches nothing pass whatever the value is.
+    refused = sorted(set(limits) & set(ColumnMapExpectation.__fields__))
+    refused += sorted(key for key, value in limits.items() if _is_treacherous(value))
+    if refused:
+        raise PlanError(
+            f"cannot use check '{check.title}': {', '.join(refused)} may not be given like that",
+            hint="Under `kwargs:` belong the expectation's own limits, and nothing else.",
+        )
+    try:
+        return expectation(kind, name, column=column, **limits)
+    except ValueError as error:
+        raise PlanError(
+            f"cannot use check '{check.title}': its limits do not fit {kind}",
+            hint=f"{' '.join(str(error).split())[:300]}.",
+        ) from error
+
+
+def _is_treacherous(limit: object) -> bool:
+    """An empty list is met by everything, a mapping would be looked up elsewhere, and Great Expectations
+    makes floats of limits: whole numbers beyond 2^53 would be rounded."""
+    return limit == [] or isinstance(limit, dict) or (isinstance(limit, int) and abs(limit) > 2**53)
+
+
+def _quiet_context() -> Any:
+    import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    context = gx.get_context(mode="ephemeral")
+    context.enable_analytics(False)
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return context
+
+
+def _outcome(result: Any) -> Outcome:
+    failed = result.result.get("unexpected_index_list") or []
+    return Outcome(
+        name=result.expectation_config.meta["name"],
+        passed=bool(result.success),
+        labels=tuple(row[LABEL] for row in failed),
+        # After an error this is a mapping keyed by metrics, without the plain answer.
+        broke=result.exception_info.get("raised_exception") is not False,
+    )

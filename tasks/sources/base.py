@@ -1,0 +1,75 @@
+"""The seam every engine fits into: six methods, held to one contract suite (tests/contract)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
+
+
+class Cursor(Protocol):
+    """The part of a DB-API 2.0 cursor that measuring needs (pyodbc and sqlite3 both have it)."""
+
+    def execute(self, sql: str, /) -> Any: ...
+    def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]: ...
+    def fetchone(self) -> Any: ...
+    def close(self) -> None: ...
+
+
+class Connection(Protocol):
+    """The part of a DB-API 2.0 connection that measuring needs."""
+
+    def cursor(self) -> Any: ...
+
+
+class Source(ABC):
+    """A database or folder that can be copied while it is in use.
+
+    An adapter is made from its own options model (tasks/plan/model.py) and holds no open resource
+    between calls. Every failure is a SourceError or a ValidationError with a hint; a message never
+    holds a password or a row's value.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def check(self) -> Engine:
+        """Look whether a copy could be made now: it is there, readable, of a version we know.
+
+        Raises SourceMissing or SourceError. Changes nothing.
+        """
+
+    @abstractmethod
+    def copy_live(self, destination: Path, progress: Progress = no_progress) -> LiveCopy:
+        """Copy the running source into ``destination``, an empty private folder.
+
+        Uses the engine's own means for a consistent copy. Progress counts bytes. Raises CopyError
+        when it cannot be finished (permanent=False where a second try may work).
+        """
+
+    @abstractmethod
+    def validate(self, copy: Path, scratch: Path) -> list[Finding]:
+        """Run the engine's own check on the copy in folder ``copy``; findings, passed or not.
+
+        Never alters the copy: an engine that would is given a clone in ``scratch``, an empty
+        private folder. A file that is no database is a finding that did not pass, not an exception.
+        """
+
+    @abstractmethod
+    def open(self, copy: Path, scratch: Path) -> AbstractContextManager[Connection]:
+        """Open the copy for reading, without altering it. Raises ValidationError if it won't open."""
+
+    @abstractmethod
+    def tables(self, connection: Connection) -> list[Table]:
+        """All user tables of an open copy, in name order."""
+
+    @abstractmethod
+    def restore(self, copy: Path, destination: Path) -> Path:
+        """Put the copy where the engine can use it: ``destination``, a folder that is empty or new.
+
+        Returns the path a user opens. Raises SourceError if the destination holds anything.
+        """

@@ -1,0 +1,177 @@
+"""SQLite behind the seam: one database file, copied by SQLite's own online backup.
+
+Needs no driver and no server. A copy is a single file of the database's own name; reading it needs
+``immutable=1`` (sqlite_connection.py says why), restoring it is putting it in its place.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.errors import CopyError, SourceError, ValidationError
+from tasks.files import BLOCK, atomic_writer, sha256_of
+from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Options, Progress, Table, no_progress
+from tasks.sources.base import Connection, Source
+from tasks.sources.sqlite_connection import (
+    cause_of,
+    file_of_copy,
+    hint_for,
+    is_busy,
+    live_identity,
+    open_copy,
+    open_live,
+)
+from tasks.sources.sqlite_copy import back_up
+from tasks.sources.sqlite_validation import check_copy, user_tables
+
+
+class SqliteOptions(Options):
+    """What the plan says about an SQLite source."""
+
+    kind: Literal["sqlite"] = "sqlite"
+    path: Path = Field(description="the database file", examples=["/srv/office/clinic.db"])
+
+
+class SqliteSource(Source):
+    """An SQLite database file, whichever journal mode it uses."""
+
+    kind = "sqlite"
+
+    def __init__(self, options: SqliteOptions) -> None:
+        self._options = options
+
+    @property
+    def _path(self) -> Path:
+        # Read late: an adapter made for copies alone has no path.
+        return self._options.path
+
+    def check(self) -> Engine:
+        """See Source.check. ``bytes`` counts all committed pages, those still in the WAL as well."""
+        live_identity(self._path)
+        try:
+            with open_live(self._path) as live:
+                return self._engine(live)
+        except sqlite3.Error as error:
+            raise SourceError(
+                f"cannot read the database {self._path}: {cause_of(error)}",
+                hint=hint_for(error),
+                permanent=not is_busy(error),
+            ) from error
+
+    def copy_live(self, destination: Path, progress: Progress = no_progress) -> LiveCopy:
+        """See Source.copy_live. Raises SourceMissing or SourceError where there is nothing to copy."""
+        started = datetime.now(UTC)
+        file = destination / self._path.name
+        identity = live_identity(self._path)
+        try:
+            with open_live(self._path) as live:
+                engine = self._engine(live)
+                back_up(live, file, progress)
+        except sqlite3.Error as error:
+            raise CopyError(
+                f"cannot copy {self._path} to {file}: {cause_of(error)}", hint=hint_for(error)
+            ) from error
+        except OSError as error:
+            raise CopyError(
+                f"cannot copy {self._path} to {file}: {error.strerror}",
+                hint="Check the free space and the rights of the staging folder.",
+            ) from error
+        try:
+            self._refuse_if_replaced(identity)
+            copied = CopiedFile(path=file.name, bytes=file.stat().st_size, sha256=sha256_of(file))
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+        return LiveCopy(
+            folder=destination, engine=engine, files=(copied,), started=started, finished=datetime.now(UTC)
+        )
+
+    def validate(self, copy: Path, scratch: Path) -> list[Finding]:
+        """See Source.validate. Needs no clone in ``scratch``: SQLite can read a file without touching it."""
+        del scratch
+        return check_copy(copy)
+
+    def open(self, copy: Path, scratch: Path) -> AbstractContextManager[Connection]:
+        """See Source.open. Texts are read as bytes."""
+        del scratch
+        return _opened(copy)
+
+    def tables(self, connection: Connection) -> list[Table]:
+        """See Source.tables, and user_tables for what counts as one."""
+        return user_tables(connection)
+
+    def restore(self, copy: Path, destination: Path) -> Path:
+        """See Source.restore."""
+        file = file_of_copy(copy)
+        target = destination / file.name
+        try:
+            destination.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if any(destination.iterdir()):
+                raise SourceError(
+                    f"cannot restore into {destination}: the folder is not empty",
+                    hint="Name a new folder: a restore never overwrites anything.",
+                )
+            with file.open("rb") as stream, atomic_writer(target) as restored:
+                shutil.copyfileobj(stream, restored, BLOCK)
+        except OSError as error:
+            raise SourceError(
+                f"cannot restore {file.name} into {destination}: {error.strerror}",
+                hint="Check the free space and the rights of that folder, or name another one.",
+            ) from error
+        return target
+
+    def _engine(self, live: sqlite3.Connection) -> Engine:
+        pages, page_bytes = (
+            live.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+        )
+        if not pages:
+            raise SourceError(
+                f"cannot back up {self._path}: the database is empty",
+                hint="Check `path:` in the plan: programs that miss their database often make an empty one.",
+            )
+        return Engine(kind=self.kind, version=sqlite3.sqlite_version, bytes=pages * page_bytes)
+
+    def _refuse_if_replaced(self, identity: tuple[int, int]) -> None:
+        """What was copied must still be what lies at the path: a file moved away meanwhile is old data."""
+        try:
+            replaced = live_identity(self._path) != identity
+        except SourceError as error:
+            raise CopyError(
+                f"cannot finish the copy of {self._path}: it vanished meanwhile",
+                hint="Check that the disk it lies on is connected, then run the backup again.",
+            ) from error
+        if replaced:
+            raise CopyError(
+                f"cannot finish the copy of {self._path}: another file took its place meanwhile",
+                hint="Run the backup again when no program is replacing the database.",
+            )
+
+
+@contextmanager
+def _opened(copy: Path) -> Iterator[sqlite3.Connection]:
+    file = file_of_copy(copy)
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(open_copy(file))
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            raise ValidationError(
+                f"cannot open the copy {file}: {cause_of(error)}",
+                hint="The copy is damaged: restore it again from the archive, or take an older backup.",
+            ) from error
+        if not pages:
+            # SQLite takes an empty file for an empty database.
+            raise ValidationError(
+                f"cannot open the copy {file}: it is empty",
+                hint="Restore it again from the archive, or take an older backup.",
+            )
+        yield connection

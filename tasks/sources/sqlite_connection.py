@@ -1,0 +1,147 @@
+"""Opening SQLite: live databases without ever creating one, finished copies without altering them.
+
+A live file is only ever opened by SQLite itself. On POSIX, closing any other handle of the file would
+drop the locks that every connection of this process holds on it (sqlite.org/howtocorrupt.html, 2.2).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from tasks.errors import SourceError, SourceMissing, ValidationError
+
+PATIENCE = 30.0
+"""Seconds to wait for another program's lock before giving up."""
+
+_LOCKED = "Another program keeps the database locked: try again when it has finished."
+_HINTS = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_CANTOPEN: (
+        "The user who runs the backup must be allowed to read the file and to create files in its folder: "
+        "SQLite keeps its -wal, -shm and -journal files there."
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "SQLite must write here, for its -wal and -shm files or to finish what an interrupted program left: "
+        "let the user who runs the backup write the file and its folder."
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "The file is not an SQLite database, or it is encrypted: check `path:` in the plan."
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        "The database itself is damaged: keep the older backups, and restore the newest that passes."
+    ),
+    sqlite3.SQLITE_FULL: "Free some space on the disk that holds the staging folder, then run it again.",
+    sqlite3.SQLITE_IOERR: "A disk or network share failed while reading or writing: see the system's log.",
+}
+
+
+def file_uri(path: Path, query: str) -> str:
+    """``path`` as a URI that SQLite takes, whatever characters the name has (sqlite.org/uri.html).
+
+    Drive letters need a slash before them. A Windows share keeps its two slashes as part of the path,
+    since SQLite refuses an authority.
+    """
+    text = path.absolute().as_posix()
+    if not text.startswith("/"):
+        text = f"/{text}"
+    return f"file://{quote(os.fsencode(text))}?{query}"
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection's lock was the reason."""
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def hint_for(error: sqlite3.Error) -> str:
+    """What a user can do about it, in whole sentences; empty where we don't know."""
+    return _HINTS.get(_code(error), "")
+
+
+def cause_of(error: sqlite3.Error) -> str:
+    """SQLite's name of the error, with its text only where that cannot hold a row's value.
+
+    Texts about a damaged file quote from it; a plain SQLITE_ERROR is about the schema.
+    """
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return f"{name} ({printable(str(error))})" if name == "SQLITE_ERROR" else name
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """``text`` fit for a report: one line, no control characters, at most ``limit`` characters."""
+    clean = "".join(char if char.isprintable() else "?" for char in text)
+    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
+
+
+def live_identity(path: Path) -> tuple[int, int]:
+    """Which file lies at ``path``: device and file number. Raises SourceMissing, SourceError."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceMissing(
+            f"cannot back up {path}: there is no such file",
+            hint="Check `path:` in the plan, and that the disk it lies on is connected.",
+        ) from error
+    except OSError as error:
+        raise SourceError(
+            f"cannot back up {path}: {error.strerror}",
+            hint="The user who runs the backup must be allowed to reach and read the file.",
+        ) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(
+            f"cannot back up {path}: it is not a file",
+            hint="`path:` in the plan must name the database file itself, not its folder.",
+        )
+    return found.st_dev, found.st_ino
+
+
+@contextmanager
+def open_live(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database that others are using; nothing can be written through this connection.
+
+    mode=rw never creates the file, and lets SQLite finish what a killed program left (a hot journal),
+    which every reader must do first; without the right to write, SQLite itself falls back to reading.
+    mode=ro would leave -wal and -shm files beside the database, possibly of an owner whose files the
+    database's own program cannot write. Raises sqlite3.Error.
+    """
+    with closing(_connect(path, "mode=rw")) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        yield connection
+
+
+@contextmanager
+def open_copy(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a finished copy; neither the file nor its folder changes. Raises sqlite3.Error.
+
+    ``immutable`` also keeps a copied WAL database from getting -wal and -shm files. Texts come as
+    bytes: text that isn't UTF-8 is legal in SQLite and must not stop a backup.
+    """
+    with closing(_connect(path, "mode=ro&immutable=1")) as connection:
+        connection.text_factory = bytes
+        yield connection
+
+
+def file_of_copy(folder: Path) -> Path:
+    """The one file a copy consists of. Raises ValidationError: a journal beside it would be ignored."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    if len(found) != 1 or not found[0].is_file():
+        names = ", ".join(printable(entry.name, 60) for entry in found[:5])
+        raise ValidationError(
+            f"cannot read the copy in {folder}: expected one database file, found {names or 'nothing'}",
+            hint="A copy of an SQLite database is a single file: restore it again from the archive.",
+        )
+    return found[0]
+
+
+def _connect(path: Path, query: str) -> sqlite3.Connection:
+    return sqlite3.connect(file_uri(path, query), uri=True, isolation_level=None, timeout=PATIENCE)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

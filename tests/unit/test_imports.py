@@ -1,0 +1,119 @@
+"""Imports run one way, and Prefect stays out of what must work without it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIBRARIES = ["plan", "sources", "archive", "age", "targets", "manifests", "policy", "checks", "notices"]
+BASE = ["records", "errors", "files", "processes"]
+
+# Layers from the top: a module may import from its own layer (but another library) and from below.
+LAYERS = ["deployments", "flows", "tasks", "steps", "library", "base"]
+
+
+def layer_of(module: str) -> tuple[str, str]:
+    """(layer, name of the library or file) of a dotted module of this project."""
+    parts = module.split(".")
+    if parts[0] in ("deployments", "flows"):
+        return parts[0], parts[0]
+    if len(parts) > 1 and parts[1] == "steps":
+        return "steps", "steps"
+    if len(parts) > 1 and parts[1] in LIBRARIES:
+        return "library", parts[1]
+    if len(parts) > 1 and parts[1] in BASE:
+        return "base", parts[1]
+    return "tasks", "tasks"
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for top in ("deployments", "flows", "tasks"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found.append((dotted.removesuffix(".__init__"), path))
+    return found
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the layer"
+            assert node.module
+            yield node.module
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=str)
+def test_imports_run_one_way(module: str, path: Path) -> None:
+    layer, name = layer_of(module)
+    for target in imported(path):
+        if target.split(".")[0] not in ("deployments", "flows", "tasks") or target == "tasks":
+            continue
+        below, other = layer_of(target)
+        assert LAYERS.index(below) >= LAYERS.index(layer), f"{module} imports {target} from a layer above"
+        if layer == below == "library":
+            assert other == name, f"the libraries {name} and {other} must meet in records only"
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=str)
+def test_prefect_stays_in_its_layers(module: str, path: Path) -> None:
+    layer, _ = layer_of(module)
+    if layer in ("deployments", "flows", "tasks"):
+        return
+    for target in imported(path):
+        assert target.split(".")[0] != "prefect", f"{module} imports {target}"
+
+
+def test_age_needs_only_the_standard_library_and_cryptography() -> None:
+    allowed = set(sys.stdlib_module_names) | {"cryptography", "tasks", "typing_extensions"}
+    for path in (ROOT / "tasks" / "age").glob("*.py"):
+        for target in imported(path):
+            assert target.split(".")[0] in allowed, f"{path.name} imports {target}"
+
+
+def test_policy_has_no_clock_and_no_files() -> None:
+    for path in (ROOT / "tasks" / "policy").glob("*.py"):
+        calls = {
+            ast.unparse(node.func)
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Call)
+        }
+        assert not {"open", "datetime.now", "datetime.utcnow", "time.time", "date.today"} & calls, path.name
+        assert not {"os", "time", "io", "pathlib", "random"} & {t.split(".")[0] for t in imported(path)}
+
+
+def test_restore_needs_no_prefect() -> None:
+    """On the worst day nothing else may be needed: the command's imports never reach Prefect."""
+    code = (
+        "import sys\n"
+        "import deployments.cli\n"
+        "from deployments import worstday\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] == 'prefect'], 'prefect'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=str)
+def test_rooms_stay_small(module: str, path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= 350, f"{module}: look for the second idea hiding inside"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1 - _docstring_lines(node)
+            assert length <= 45, f"{module}.{node.name} has {length} lines"
+
+
+def _docstring_lines(node: ast.FunctionDef) -> int:
+    first = node.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return (first.end_lineno or 0) - first.lineno + 1 if is_docstring else 0
