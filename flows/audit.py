@@ -1,0 +1,38 @@
+"""Look at every target: present, whole, fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.outcome import audit_report
+from tasks.errors import DatasaveError
+from tasks.reporting import audit as audit_target
+from tasks.reporting import now, report
+from tasks.steps.office import Office
+
+
+@flow(name="audit")
+def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) -> State[Any]:
+    """Verify what is on the targets: signatures, sizes, digests, freshness.
+
+    Args:
+        plan: The plan file (YAML).
+        targets: Names of the targets to audit; empty means all of them.
+        read_all: Read every archive whole, and not only the newest of each target.
+    """
+    started = now()
+    try:
+        office = Office(plan)
+        names = [office.entry(n).name for n in targets or []] or [e.name for e in office.plan.targets]
+        futures = {name: audit_target.submit(office.path, name, read_all) for name in names}
+        findings = {name: future.result() for name, future in futures.items()}
+        facts = audit_report(office, findings, started)
+        report(office.path, facts)
+    except DatasaveError as error:
+        return Failed(message=str(error), data=error)
+    return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)

@@ -1,0 +1,40 @@
+"""Prove that a backup on a target can be brought back with a holder's key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.outcome import single_step_report
+from tasks.errors import DatasaveError
+from tasks.recovering import drill as drill_target
+from tasks.reporting import now, report
+from tasks.steps.office import Office
+
+
+@flow(name="drill")
+def drill(
+    plan: Path, target: str | None = None, backup: str = "latest", identity: Path | None = None
+) -> State[Any]:
+    """Restore a backup from a target in scratch, check it, and leave a signed certificate there.
+
+    Args:
+        plan: The plan file (YAML).
+        target: Which target to drill from; empty means the plan's drill target, or its first.
+        backup: Which backup: "latest", a number, a date, or a name from `datasave list`.
+        identity: A holder's identity file; empty means the one the plan names for drills.
+    """
+    started = now()
+    try:
+        office = Office(plan)
+        chosen = office.entry(target or office.drill_target()).name
+        done = drill_target(office.path, chosen, backup, identity, return_state=True)
+        facts = single_step_report(office, "drill", f"drill ← {chosen}", done, started)
+        report(office.path, facts)
+    except DatasaveError as error:
+        return Failed(message=str(error), data=error)
+    return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)

@@ -1,0 +1,40 @@
+"""Remove what retention no longer keeps, target by target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.futures import wait
+from prefect.states import Completed, Failed
+
+from flows.outcome import error_of, result_of
+from tasks.errors import DatasaveError
+from tasks.retaining import prune_now
+from tasks.steps.office import Office
+
+
+@flow(name="prune")
+def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
+    """Apply the plan's retention to its targets. `datasave prune` shows first what would go.
+
+    Args:
+        plan: The plan file (YAML).
+        targets: Names of the targets to prune; empty means all of them.
+    """
+    try:
+        office = Office(plan)
+        names = [office.entry(n).name for n in targets or []] or [e.name for e in office.plan.targets]
+        futures = {name: prune_now.submit(office.path, name) for name in names}
+        wait(list(futures.values()))
+    except DatasaveError as error:
+        return Failed(message=str(error), data=error)
+    errors = [f"{name}: {raised}" for name, future in futures.items() if (raised := error_of(future))]
+    pruned = [done for future in futures.values() if (done := result_of(future))]
+    notes = [f"{done.target}: {done.note}" for done in pruned if done.note]
+    if errors or notes:
+        return Failed(message="; ".join([*errors, *notes]))
+    told = ", ".join(f"{done.target}: {len(done.removed)} removed, {done.kept} kept" for done in pruned)
+    return Completed(message=told)

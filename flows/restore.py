@@ -1,0 +1,33 @@
+"""Bring a backup back to a new, empty place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from tasks.errors import DatasaveError
+from tasks.recovering import restore as restore_from
+from tasks.steps.office import Office
+
+
+@flow(name="restore")
+def restore(plan: Path, target: str, destination: Path, identity: Path, backup: str = "latest") -> State[Any]:
+    """Fetch, open, prove and put a backup into an empty folder. Nothing that exists is overwritten.
+
+    Args:
+        plan: The plan file (YAML).
+        target: Which target to restore from.
+        destination: A new or empty folder on this machine.
+        identity: A holder's identity file on this machine.
+        backup: Which backup: "latest", a number, a date, or a name from `datasave list`.
+    """
+    try:
+        office = Office(plan)
+        path = restore_from(office.path, office.entry(target).name, backup, identity, destination)
+    except DatasaveError as error:
+        return Failed(message=str(error), data=error)
+    return Completed(message=f"{office.plan.name} was restored from {target}: open {path}")

@@ -1,0 +1,67 @@
+"""Progress of long steps, to whoever watches: the terminal, and the run's page in the Prefect UI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import TaskRunContext
+
+from tasks.records import Progress
+
+Listener = Callable[[str, int, int], None]
+"""Called with (step, done, total) on the step's own thread."""
+
+# An artifact update is a request to the server: once a second is as much as an eye can use.
+SECONDS_BETWEEN_UPDATES = 1.0
+
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def watched_by(listener: Listener) -> Iterator[None]:
+    """Hand all progress made in this process inside the block to ``listener`` too."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def progress_of(step: str) -> Progress:
+    """A Progress for one step: listeners hear all of it, the run's page is updated once a second."""
+    page = _Page(step)
+
+    def report(done: int, total: int) -> None:
+        for listener in _listeners:
+            listener(step, done, total)
+        page.show(done, total)
+
+    return report
+
+
+class _Page:
+    """The progress artifact of one step; made at the first sign that the step takes long."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+        self._artifact: UUID | None = None
+        self._shown = time.monotonic()
+
+    def show(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        finished = self._artifact is not None and total > 0 and done >= total
+        if not finished and now - self._shown < SECONDS_BETWEEN_UPDATES:
+            return
+        if total <= 0 or TaskRunContext.get() is None:
+            return
+        self._shown = now
+        percent = min(100.0, 100.0 * done / total)
+        if self._artifact is None:
+            created = create_progress_artifact(progress=percent, description=self._step)
+            self._artifact = created if isinstance(created, UUID) else None
+        else:
+            update_progress_artifact(artifact_id=self._artifact, progress=percent)

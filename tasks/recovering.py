@@ -1,0 +1,40 @@
+"""Prefect tasks: drill and restore from a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.progress import progress_of
+from tasks.records import Certificate
+from tasks.running import prefect_secret
+from tasks.steps import recovering
+from tasks.steps.office import Office, read_identities
+from tasks.steps.workspace import scratch_room, sweep
+
+
+@task(name="drill", task_run_name="drill ← {target}", cache_policy=NO_CACHE)
+def drill(plan: Path, target: str, backup: str, identity: Path | None) -> Certificate:
+    """Restore a backup from a target in scratch with a holder's key, and certify it."""
+    office = Office(plan)
+    sweep(office.staging)
+    progress = progress_of(f"drill ← {target}")
+    identities = read_identities([identity]) if identity else office.drill_identities(prefect_secret)
+    return recovering.drill(office, target, backup, identities, progress)
+
+
+@task(name="restore", task_run_name="restore ← {target}", cache_policy=NO_CACHE)
+def restore(plan: Path, target: str, backup: str, identity: Path, destination: Path) -> Path:
+    """Bring a backup from a target to a new, empty place."""
+    office = Office(plan)
+    sweep(office.staging)
+    recovering.refuse_occupied(destination)
+    with office.target(target) as place, scratch_room(office.staging, "restore") as room:
+        shelved, manifest = recovering.choose(place, backup, office.trusted(), office.plan.name)
+        progress = progress_of(f"restore ← {target}")
+        recovered = recovering.recover(
+            place, shelved, manifest, read_identities([identity]), room, office.plan.checks, progress
+        )
+        return recovering.restore(recovered, destination)

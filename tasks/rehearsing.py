@@ -1,0 +1,23 @@
+"""Prefect task: the rehearsal, the last gate before anything is delivered."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from tasks.progress import progress_of
+from tasks.records import Archived, LiveCopy, Rehearsed, Run, Sealed, Validated
+from tasks.running import KEPT, room_of
+from tasks.steps import rehearsing, sealing
+
+
+@task(name="rehearse", task_run_name="rehearse", **KEPT)
+def rehearse(run: Run, copy: LiveCopy, archived: Archived, sealed: Sealed, validated: Validated) -> Rehearsed:
+    """Restore the sealed archive in scratch, compare it with the copy, sign the manifest."""
+    office, workspace = room_of(run)
+    with workspace.timed("rehearse"):
+        findings, seconds = rehearsing.rehearse(
+            office, run, copy, archived, sealed, validated, progress_of("rehearse")
+        )
+        manifest = sealing.describe(office, run, copy, archived, sealed, validated, findings)
+    workspace.mark("sealed")
+    return Rehearsed(findings=findings, seconds=seconds, manifest=manifest)

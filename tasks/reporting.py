@@ -1,0 +1,42 @@
+"""Prefect tasks: the run's report, as a page and as an artifact; the audit of a target."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from tasks.files import private_folder, write_atomic
+from tasks.notices.report import report_html, report_markdown
+from tasks.progress import progress_of
+from tasks.records import Finding, RunReport
+from tasks.steps import auditing
+from tasks.steps.office import Office
+
+
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE)
+def report(plan: Path, facts: RunReport) -> Path:
+    """Write the run's page into the plan's reports folder and put the same facts into the UI."""
+    office = Office(plan)
+    stamp = facts.started.strftime("%Y%m%dT%H%M%SZ")
+    number = f"-{facts.sequence:06d}" if facts.sequence else ""
+    path = private_folder(office.reports) / f"{facts.source}-{stamp}{number}-{facts.flow}.html"
+    write_atomic(path, report_html(facts, office.timezone).encode("utf-8"))
+    page = f"{report_markdown(facts, office.timezone)}\n\nFull report: `{path}`\n"
+    create_markdown_artifact(markdown=page, key=f"report-{facts.source}", description=facts.headline)
+    return path
+
+
+@task(name="audit", task_run_name="audit {target}", cache_policy=NO_CACHE)
+def audit(plan: Path, target: str, read_all: bool = False) -> tuple[Finding, ...]:
+    """Look at one target: present, whole, fresh."""
+    progress = progress_of(f"audit {target}")
+    return auditing.audit_target(Office(plan), target, read_all=read_all, progress=progress)
+
+
+def now() -> datetime:
+    """The time, UTC, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,27 @@
+"""Prefect task: retention at one target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.records import Placed, Pruned, Run
+from tasks.running import KEPT, room_of
+from tasks.steps import retaining
+from tasks.steps.office import Office
+
+
+@task(name="prune", task_run_name="prune {target}", **KEPT)
+def prune_after(run: Run, placed: Placed, target: str) -> Pruned:
+    """Apply retention to a target that has just received and proven a backup."""
+    office, workspace = room_of(run)
+    with workspace.timed(f"prune {target}"):
+        return retaining.prune(office, target, proven=placed.name)
+
+
+@task(name="prune", task_run_name="prune {target}", cache_policy=NO_CACHE)
+def prune_now(plan: Path, target: str) -> Pruned:
+    """Apply retention to a target on the user's word."""
+    return retaining.prune(Office(plan), target)

@@ -1,0 +1,88 @@
+"""What the task wrappers share: caching, retries, the run's folder and name."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, TypedDict, cast
+
+from prefect import Task, runtime
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, TaskRun
+
+from tasks.errors import DatasaveError, SecretError
+from tasks.records import Run
+from tasks.steps.office import Office
+from tasks.steps.workspace import Workspace
+
+
+class Kept(TypedDict):
+    """Options of a task whose finished result a re-run of the flow uses again."""
+
+    persist_result: bool
+    result_serializer: str
+
+
+class Retried(TypedDict):
+    """Options of a task that talks to a target."""
+
+    retries: int
+    retry_delay_seconds: list[float]
+    retry_condition_fn: Any
+
+
+class _WithoutTraceback(logging.Filter):
+    """Says a foreseeable failure in one line: a traceback tells a practice manager nothing."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        raised = record.exc_info[1] if record.exc_info else None
+        if isinstance(raised, DatasaveError):
+            record.msg, record.args = f"Failed: {raised}", None
+            record.exc_info = record.exc_text = None
+        return True
+
+
+# Every process that runs a step imports this module, after Prefect has set its logging up.
+for _name in ("prefect.task_runs", "prefect.flow_runs"):
+    logging.getLogger(_name).addFilter(_WithoutTraceback())
+
+
+def worth_another_try(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether the failure may pass by itself: the error knows (tasks/errors.py, ``permanent``)."""
+    error = state.data
+    return isinstance(error, DatasaveError) and not error.permanent
+
+
+# JSON and not pickle: a result file that someone else wrote must never run code.
+KEPT: Kept = {"persist_result": True, "result_serializer": "json"}
+RETRIED: Retried = {
+    "retries": 3,
+    "retry_delay_seconds": [5, 30, 120],
+    "retry_condition_fn": worth_another_try,
+}
+
+
+def room_of(run: Run) -> tuple[Office, Workspace]:
+    """The plan of a run, and its folder in staging."""
+    office = Office(run.plan)
+    return office, Workspace(office.staging / run.id)
+
+
+def prefect_secret(name: str) -> str:
+    """The value of a Prefect secret block. Raises SecretError where there is none of that name."""
+    try:
+        block = cast("Secret[str]", Secret.load(name))
+        return str(block.get())
+    except ValueError as error:
+        raise SecretError(
+            f"the Prefect server has no secret block {name}",
+            hint="Make it in the Prefect UI under Blocks (type Secret), or use env: or file: instead.",
+        ) from error
+
+
+def rename_run(name: str) -> None:
+    """Give the current flow run the name people will look for."""
+    flow_run_id = runtime.flow_run.id
+    if flow_run_id:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(flow_run_id, name=name)

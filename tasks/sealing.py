@@ -1,0 +1,26 @@
+"""Prefect tasks: archive, encryption."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from tasks.progress import progress_of
+from tasks.records import Archived, LiveCopy, Run, Sealed
+from tasks.running import KEPT, room_of
+from tasks.steps import sealing
+
+
+@task(name="archive", task_run_name="archive", **KEPT)
+def archive(run: Run, copy: LiveCopy) -> Archived:
+    """Pack the copy as tar + zstandard."""
+    office, workspace = room_of(run)
+    with workspace.timed("archive"):
+        return sealing.archive_copy(office, workspace, copy, progress_of("archive"))
+
+
+@task(name="encrypt", task_run_name="encrypt", **KEPT)
+def encrypt(run: Run, archived: Archived) -> Sealed:
+    """Encrypt the archive to every holder and to this run's own key."""
+    office, workspace = room_of(run)
+    with workspace.timed("encrypt"):
+        return sealing.encrypt_archive(office, workspace, run, archived, progress_of("encrypt"))

@@ -1,0 +1,16 @@
+"""The body of every step, as plain functions: libraries wired together, no Prefect.
+
+The files in ``tasks/`` wrap these functions as Prefect tasks; ``datasave restore`` calls them
+directly, because on the worst day no server may be needed.
+
+- ``office.py``      a plan with its adapters, its state folder and its keys
+- ``workspace.py``   private staging of one run: lock, ledger, sweeping of what dead runs left
+- ``taking.py``      preflight, live copy, validation with profile
+- ``sealing.py``     archive, encryption, the signed manifest
+- ``rehearsing.py``  open the sealed archive in scratch and compare it with what was recorded
+- ``sending.py``     put on a target, read back, publish the manifest
+- ``retaining.py``   what a target holds, what retention says, removal
+- ``recovering.py``  fetch, open, prove: shared by drill and restore
+- ``auditing.py``    every target: present, whole, fresh
+- ``checkup.py``     what ``datasave doctor`` looks at
+"""

@@ -1,0 +1,77 @@
+"""Look at a target as a stranger would: is it there, is each backup whole, is the newest fresh?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from tasks.errors import DatasaveError
+from tasks.files import BLOCK, HashingReader
+from tasks.notices.wording import duration_text, size_text
+from tasks.records import Finding, Progress, Shelved, no_progress
+from tasks.steps.office import Office
+from tasks.steps.retaining import shelf_of
+from tasks.targets.base import Target
+
+
+def audit_target(
+    office: Office, name: str, *, read_all: bool = False, progress: Progress = no_progress
+) -> tuple[Finding, ...]:
+    """Findings about one target; a target that cannot be reached is a finding, not an exception.
+
+    The newest backup is always read whole and compared with its manifest, all with ``read_all``.
+    """
+    try:
+        with office.target(name) as target:
+            shelf = shelf_of(office, target)
+            findings = [
+                Finding(check="target present", passed=True, detail=f"{name} answers"),
+                *_shelf_findings(name, shelf),
+                _freshness(office, name, shelf),
+            ]
+            for backup in _to_read(shelf, read_all):
+                findings.append(_whole(target, backup, progress))
+            return tuple(findings)
+    except DatasaveError as error:
+        return (Finding(check="target present", passed=False, detail=str(error)),)
+
+
+def _shelf_findings(name: str, shelf: Sequence[Shelved]) -> list[Finding]:
+    good = [backup for backup in shelf if backup.verified]
+    total = sum(backup.bytes for backup in good)
+    summary = f"{len(good)} verified on {name}, {size_text(total)}"
+    findings = [Finding(check="backups on the shelf", passed=bool(good), detail=summary)]
+    findings += [
+        Finding(check="backup counts", passed=False, detail=f"{backup.name} on {name}: {backup.trouble}")
+        for backup in shelf
+        if not backup.verified
+    ]
+    return findings
+
+
+def _freshness(office: Office, name: str, shelf: Sequence[Shelved]) -> Finding:
+    limit = timedelta(hours=office.entry(name).fresh_hours)
+    newest = max((b.manifest.taken for b in shelf if b.verified and b.manifest), default=None)
+    if newest is None:
+        return Finding(check="newest is fresh", passed=False, detail=f"{name} holds no verified backup")
+    age = datetime.now(UTC) - newest
+    detail = f"newest on {name} is {duration_text(age.total_seconds())} old, allowed are "
+    return Finding(
+        check="newest is fresh", passed=age <= limit, detail=detail + duration_text(limit.total_seconds())
+    )
+
+
+def _to_read(shelf: Sequence[Shelved], read_all: bool) -> list[Shelved]:
+    good = [backup for backup in shelf if backup.verified]
+    return good if read_all else good[-1:]
+
+
+def _whole(target: Target, backup: Shelved, progress: Progress) -> Finding:
+    name = f"{backup.slot}/{backup.name}" if backup.slot else backup.name
+    with target.open(name) as stream:
+        reader = HashingReader(stream, progress, backup.bytes)
+        while reader.read(BLOCK):
+            pass
+    same = backup.manifest is not None and reader.hexdigest() == backup.manifest.sealed_sha256
+    detail = f"{name} on {target.name} " + ("reads back whole" if same else "is damaged: sha256 differs")
+    return Finding(check="archive reads back", passed=same, detail=detail)

@@ -1,0 +1,103 @@
+"""What ``datasave doctor`` looks at: one finding for each thing a backup needs, each with its mend."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from io import BytesIO
+
+from tasks.checks.judge import verify_expectations
+from tasks.errors import DatasaveError
+from tasks.files import private_folder
+from tasks.manifests.signing import public_text
+from tasks.notices.wording import size_text
+from tasks.records import Finding
+from tasks.steps.office import Office
+from tasks.steps.taking import ROOM_FACTOR
+
+PROBE = "datasave-doctor.probe"
+STOCK_TOOLS = ("age", "zstd", "tar")
+
+
+def checkup(office: Office) -> list[Finding]:
+    """All findings about one plan. Writes nothing but a small probe object on each target."""
+    findings = [
+        _look("source", lambda: _source(office)),
+        _look("staging", lambda: _staging(office)),
+        _look("holders", lambda: _holders(office)),
+        _look("machine key", lambda: public_text(office.machine_key().public_key())),
+        _look("plan's checks", lambda: _expectations(office)),
+    ]
+    if office.plan.drill.identity:
+        findings.append(_look("drill key", lambda: _drill_key(office)))
+    names = [entry.name for entry in office.plan.targets]
+    findings += [_look(f"target {name}", partial(_target, office, name)) for name in names]
+    return [*findings, _tools()]
+
+
+def _look(check: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check=check, passed=True, detail=look())
+    except DatasaveError as error:
+        return Finding(check=check, passed=False, detail=str(error))
+
+
+def _source(office: Office) -> str:
+    engine = office.source().check()
+    return f"{engine.kind} {engine.version}, {size_text(engine.bytes)}"
+
+
+def _staging(office: Office) -> str:
+    free = shutil.disk_usage(private_folder(office.staging)).free
+    needed = int(office.source().check().bytes * ROOM_FACTOR)
+    if free < needed:
+        raise DatasaveError(
+            f"{office.staging} has {size_text(free)} free, a run needs about {size_text(needed)}",
+            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
+        )
+    return f"{size_text(free)} free, a run needs about {size_text(needed)}"
+
+
+def _holders(office: Office) -> str:
+    office.recipients()
+    names = [holder.name for holder in office.plan.holders]
+    if len(names) < 2:
+        raise DatasaveError(
+            f"only {names[0]} can open the backups",
+            hint="Add a second holder (a partner, a bank safe): one lost key must not lose everything.",
+        )
+    return ", ".join(names)
+
+
+def _expectations(office: Office) -> str:
+    verify_expectations(office.plan.checks)
+    return f"{len(office.plan.checks)} checks of your own"
+
+
+def _drill_key(office: Office) -> str:
+    return f"{len(office.drill_identities())} identity for scheduled drills"
+
+
+def _target(office: Office, name: str) -> str:
+    with office.target(name) as target:
+        free = target.free_space()
+        target.put(PROBE, BytesIO(b"probe"), 5)
+        target.delete(PROBE)
+        needed = office.source().check().bytes
+        if free is not None and free < needed:
+            raise DatasaveError(
+                f"{name} has {size_text(free)} free, a backup may need up to {size_text(needed)}",
+                hint="Free space there or use a larger disk.",
+            )
+        return "writable, " + (f"{size_text(free)} free" if free is not None else "room unknown")
+
+
+def _tools() -> Finding:
+    missing = [tool for tool in STOCK_TOOLS if shutil.which(tool) is None]
+    if not missing:
+        return Finding(check="stock tools", passed=True, detail="age, zstd and tar are here")
+    detail = (
+        f"not here: {', '.join(missing)} (wanted only to restore without this program; RECOVER.md tells how)"
+    )
+    return Finding(check="stock tools", passed=True, detail=detail)

@@ -1,0 +1,148 @@
+"""A plan with everything it names made real: adapters, state folder, keys, trusted machines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tasks.age.keys import Identity, parse_identity_file, parse_recipient
+from tasks.age.recipients import Recipient
+from tasks.errors import PlanError, StateError
+from tasks.files import private_folder, write_atomic
+from tasks.manifests.signing import load_or_create_key, public_text
+from tasks.plan.load import Kinds, load_plan
+from tasks.plan.model import Plan, TargetEntry
+from tasks.plan.secrets import resolve
+from tasks.sources import registry as sources
+from tasks.sources.base import Source
+from tasks.targets import registry as targets
+from tasks.targets.base import Target
+
+KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
+
+
+class Office:
+    """A loaded plan and what belongs to it. Cheap to make: every step makes its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.plan: Plan = load_plan(self.path, KINDS)
+        self.state = self.plan.state
+        self.staging = self.state / "staging"
+        self.reports = self.state / "reports"
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        """The plan's zone: it decides what day a backup belongs to."""
+        return ZoneInfo(self.plan.schedule.timezone)
+
+    def source(self) -> Source:
+        """The adapter of the plan's source."""
+        return sources.make_source(self.plan.source)
+
+    def entry(self, name: str) -> TargetEntry:
+        """The plan's entry of target ``name``. Raises PlanError, naming those there are."""
+        for entry in self.plan.targets:
+            if entry.name == name:
+                return entry
+        known = ", ".join(entry.name for entry in self.plan.targets)
+        raise PlanError(f"the plan has no target {name!r}", hint=f"Its targets are: {known}.")
+
+    @contextmanager
+    def target(self, name: str) -> Iterator[Target]:
+        """The adapter of target ``name``, closed when the block ends."""
+        with targets.make_target(name, self.entry(name)) as target:
+            yield target
+
+    def drill_target(self) -> str:
+        """Where scheduled drills restore from: the plan's choice, or its first target."""
+        return self.plan.drill.target or self.plan.targets[0].name
+
+    def drill_identities(self, lookup: Callable[[str], str] | None = None) -> Sequence[Identity]:
+        """The identities that the plan names for drills. Raises PlanError where it names none.
+
+        ``lookup`` finds ``prefect:`` references.
+        """
+        reference = self.plan.drill.identity
+        if reference is None:
+            raise PlanError(
+                "no identity for the drill",
+                hint="Give --identity FILE, or set drill: {identity: file:PATH} in the plan.",
+            )
+        return parse_identity_file(resolve(reference, self.path.parent, lookup))
+
+    def machine_key(self) -> Ed25519PrivateKey:
+        """This machine's signing key, made on first use."""
+        return load_or_create_key(private_folder(self.state) / "machine.key")
+
+    def trusted(self) -> frozenset[str]:
+        """Public keys whose manifests count: this machine's own and the plan's signers."""
+        return frozenset({public_text(self.machine_key().public_key()), *self.plan.signers})
+
+    def recipients(self) -> list[Recipient]:
+        """Every holder's recipient."""
+        return [parse_recipient(holder.recipient) for holder in self.plan.holders]
+
+    def next_sequence(self) -> int:
+        """Take the next backup number of this plan; numbers only grow, whatever the clock does.
+
+        Where the machine has no count yet (a new or replaced machine) it goes on after the highest
+        number that any reachable target shows.
+        """
+        counter = private_folder(self.state) / "sequence"
+        try:
+            last = int(counter.read_text("ascii"))
+        except FileNotFoundError:
+            last = self._highest_on_targets()
+        except ValueError as error:
+            raise StateError(
+                f"the backup counter {counter} is damaged",
+                hint="Delete it: the next run goes on after the highest number on the targets.",
+            ) from error
+        write_atomic(counter, str(last + 1).encode("ascii"))
+        return last + 1
+
+    def _highest_on_targets(self) -> int:
+        from tasks.steps.retaining import highest_sequence
+
+        return max((highest_sequence(self, entry.name) for entry in self.plan.targets), default=0)
+
+
+def read_identities(paths: list[Path]) -> list[Identity]:
+    """All identities of the given identity files. Raises PlanError or KeyFormatError, naming the file."""
+    identities: list[Identity] = []
+    for path in paths:
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+            raise PlanError(
+                f"cannot read the identity file {path}: {reason}",
+                hint="Give the file that `datasave keys new` made for a holder (it begins with a # line).",
+            ) from error
+        identities.extend(parse_identity_file(text))
+    return identities
+
+
+def write_new_secret(path: Path, text: str) -> None:
+    """Write a secret to a new private file, never over one that exists. Raises StateError."""
+    from tasks.files import create_private
+
+    try:
+        with create_private(path) as stream:
+            stream.write(text.encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except FileExistsError as error:
+        raise StateError(
+            f"{path} exists already", hint="A key is never overwritten: choose another file name."
+        ) from error
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise StateError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,243 @@
+"""Bring a backup back from a place that holds it: shared by drill and restore, free of Prefect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import ValidationError as RecordError
+
+from tasks.age.file import decrypt
+from tasks.age.keys import Identity
+from tasks.errors import (
+    AgeError,
+    ManifestError,
+    MismatchError,
+    NoBackup,
+    NoMatchingIdentity,
+    ObjectMissing,
+    SourceError,
+    TargetMissing,
+)
+from tasks.files import HashingReader, private_folder
+from tasks.manifests.manifest import certificate_name, to_json
+from tasks.manifests.shelf import Place, find, read_shelf
+from tasks.manifests.signing import sign_record
+from tasks.records import (
+    Certificate,
+    Contents,
+    Finding,
+    Manifest,
+    Progress,
+    Shelved,
+    Stat,
+    UserCheck,
+    no_progress,
+)
+from tasks.sources.registry import source_for_copies
+from tasks.steps.office import Office
+from tasks.steps.rehearsing import Proof, same_digest, unpack
+from tasks.steps.sealing import outline, seal_text
+from tasks.steps.taking import require
+from tasks.steps.workspace import scratch_room
+from tasks.targets.base import Target
+
+
+class BareFolder:
+    """A folder that holds backups, read as it is: no plan, no marker, nothing written."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise TargetMissing(
+                f"{path} is not a folder", hint="Give the folder that holds the .tar.zst.age files."
+            )
+        self._path = path
+
+    def list(self, prefix: str = "") -> list[Stat]:
+        found = (path for path in sorted(self._path.rglob("*")) if path.is_file())
+        stats = (
+            Stat(name=path.relative_to(self._path).as_posix(), bytes=path.stat().st_size) for path in found
+        )
+        return [stat for stat in stats if stat.name.startswith(prefix)]
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        try:
+            with (self._path / name).open("rb", buffering=0) as stream:
+                yield stream
+        except FileNotFoundError as error:
+            raise ObjectMissing(f"{self._path} holds no {name}") from error
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A backup unpacked and judged: the folder of the copy, what was found, how long it took."""
+
+    manifest: Manifest
+    contents: Contents
+    holder: str
+    folder: Path
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(finding.passed for finding in self.findings)
+
+
+def choose(
+    place: Place, wanted: str, trusted: frozenset[str] | None, source: str | None = None
+) -> tuple[Shelved, Manifest]:
+    """The verified backup that ``wanted`` names (a number, a date, a name, ``latest``), its manifest.
+
+    Raises NoBackup where there is none.
+    """
+    shelf = read_shelf(place, trusted=trusted, now=datetime.now(UTC), source=source)
+    backup = find(shelf, wanted)
+    if backup.manifest is None:
+        raise NoBackup(f"the backup {backup.name} has no manifest")
+    return backup, backup.manifest
+
+
+def recover(
+    place: Place,
+    backup: Shelved,
+    manifest: Manifest,
+    identities: Sequence[Identity],
+    room: Path,
+    checks: Sequence[UserCheck] = (),
+    progress: Progress = no_progress,
+) -> Recovered:
+    """Fetch, decrypt, unpack into ``room`` (private) and judge one backup.
+
+    Raises NoMatchingIdentity, PayloadError, MismatchError …; findings that did not pass do not
+    raise, the caller decides what they mean.
+    """
+    began = time.monotonic()
+    contents = open_contents(manifest, identities)
+    folder = private_folder(room / "restored")
+    name = f"{backup.slot}/{backup.name}" if backup.slot else backup.name
+    with place.open(name) as stream:
+        reader = HashingReader(stream, progress, manifest.sealed_bytes)
+        digest = unpack(reader.stream, identities, folder, manifest.copy_bytes)
+    same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {backup.name}")
+    same_digest(digest, manifest.archive_sha256, "archive inside the seal")
+    source = source_for_copies(manifest.kind)
+    proof = Proof(contents.files, contents.profile, checks, manifest.taken)
+    findings = proof.of(source, folder, private_folder(room / "engine"))
+    return Recovered(
+        manifest=manifest,
+        contents=contents,
+        holder=holder_of(manifest, identities),
+        folder=folder,
+        findings=findings,
+        seconds=time.monotonic() - began,
+    )
+
+
+def open_contents(manifest: Manifest, identities: Sequence[Identity]) -> Contents:
+    """The encrypted part of a manifest. Raises NoMatchingIdentity naming the holders, or ManifestError."""
+    plain = BytesIO()
+    try:
+        decrypt(BytesIO(manifest.contents.encode("ascii")), plain, identities)
+    except NoMatchingIdentity as error:
+        names = ", ".join(holder.name for holder in manifest.recipients)
+        raise NoMatchingIdentity(
+            f"this key does not open {manifest.sealed_name}", hint=f"It was sealed for: {names}."
+        ) from error
+    except (AgeError, UnicodeEncodeError) as error:
+        raise ManifestError(f"the contents of the manifest of {manifest.sealed_name} are damaged") from error
+    try:
+        return Contents.model_validate_json(plain.getvalue())
+    except RecordError as error:
+        raise ManifestError(
+            f"the contents of the manifest of {manifest.sealed_name} cannot be read"
+        ) from error
+
+
+def holder_of(manifest: Manifest, identities: Sequence[Identity]) -> str:
+    """Name of the holder whose identity is among those given."""
+    mine = {str(identity.recipient()) for identity in identities if hasattr(identity, "recipient")}
+    for holder in manifest.recipients:
+        if holder.recipient in mine:
+            return holder.name
+    return "unknown holder"
+
+
+def drill(
+    office: Office,
+    target_name: str,
+    wanted: str,
+    identities: Sequence[Identity],
+    progress: Progress = no_progress,
+) -> Certificate:
+    """Restore a backup from a target in scratch, judge it, and leave a signed certificate there.
+
+    A failed drill leaves a certificate that says so. Raises MismatchError after it was written.
+    """
+    with office.target(target_name) as target, scratch_room(office.staging, "drill") as room:
+        backup, manifest = choose(target, wanted, office.trusted(), office.plan.name)
+        recovered = recover(target, backup, manifest, identities, room, office.plan.checks, progress)
+        certificate = _certify(office, target, backup, recovered)
+    require(recovered.findings, f"the drill of {backup.name} from {target_name} failed", MismatchError)
+    return certificate
+
+
+def restore(recovered: Recovered, destination: Path, *, accept_damage: bool = False) -> Path:
+    """Put a recovered copy into ``destination`` (new or empty); the path a user opens.
+
+    Raises MismatchError where the copy did not pass and ``accept_damage`` is False: then the
+    destination was not touched.
+    """
+    if not accept_damage:
+        require(
+            recovered.findings, f"{recovered.manifest.sealed_name} did not pass its checks", MismatchError
+        )
+    return source_for_copies(recovered.manifest.kind).restore(recovered.folder, destination)
+
+
+def refuse_occupied(destination: Path) -> None:
+    """Raise SourceError where ``destination`` holds anything: a restore never overwrites."""
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise SourceError(
+            f"cannot restore into {destination}: it is not empty",
+            hint="Give a new folder. Nothing that exists is ever overwritten by a restore.",
+        )
+
+
+def _certify(office: Office, target: Target, backup: Shelved, recovered: Recovered) -> Certificate:
+    now = datetime.now(UTC).replace(microsecond=0)
+    manifest = recovered.manifest
+    certificate = Certificate(
+        source=manifest.source,
+        sequence=manifest.sequence,
+        sealed_name=manifest.sealed_name,
+        sealed_sha256=manifest.sealed_sha256,
+        target=target.name,
+        holder=recovered.holder,
+        drilled=now,
+        seconds=round(recovered.seconds, 3),
+        passed=recovered.passed,
+        checks=outline(recovered.findings),
+        contents=seal_text(
+            Contents(
+                files=recovered.contents.files,
+                profile=recovered.contents.profile,
+                findings=recovered.findings,
+            ).model_dump_json(),
+            office.recipients(),
+        ),
+        machine="",
+    )
+    signed = sign_record(certificate, office.machine_key())
+    data = to_json(signed)
+    name = certificate_name(manifest.sealed_name, now)
+    target.put(f"{backup.slot}/{name}" if backup.slot else name, BytesIO(data), len(data))
+    return signed

@@ -1,0 +1,130 @@
+"""Open a sealed archive in scratch and compare it with what was recorded when it was taken.
+
+The same proof serves three times: before delivery (with the run's own key), in drills and in
+restores (with a holder's).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from tasks.age.file import decrypting_reader
+from tasks.age.keys import Identity
+from tasks.archive.reader import extract_archive
+from tasks.checks.judge import judge_checks, judge_tables
+from tasks.checks.measure import measure_checks, profile
+from tasks.errors import MismatchError, ValidationError
+from tasks.files import BLOCK, HashingReader, private_folder, sha256_of
+from tasks.records import (
+    Archived,
+    CopiedFile,
+    Finding,
+    LiveCopy,
+    Profile,
+    Progress,
+    Run,
+    Sealed,
+    UserCheck,
+    Validated,
+    no_progress,
+)
+from tasks.sources.base import Source
+from tasks.steps.office import Office, read_identities
+from tasks.steps.taking import require
+from tasks.steps.workspace import Workspace
+
+
+def rehearse(
+    office: Office,
+    run: Run,
+    copy: LiveCopy,
+    archived: Archived,
+    sealed: Sealed,
+    validated: Validated,
+    progress: Progress = no_progress,
+) -> tuple[tuple[Finding, ...], float]:
+    """Restore the sealed archive in scratch with the run's own key; findings and seconds.
+
+    Raises AgeError, ArchiveError, ValidationError or MismatchError: then nothing may be delivered.
+    """
+    began = time.monotonic()
+    workspace = Workspace(office.staging / run.id)
+    room = workspace.fresh(workspace.scratch)
+    restored = private_folder(room / "restored")
+    with sealed.path.open("rb", buffering=0) as stream:
+        reader = HashingReader(stream, progress, sealed.bytes)
+        digest = unpack(reader.stream, read_identities([workspace.run_key]), restored, copy.bytes)
+    same_digest(reader.hexdigest(), sealed.sha256, "sealed archive")
+    same_digest(digest, archived.sha256, "archive inside the seal")
+    proof = Proof(copy.files, validated.profile, office.plan.checks, run.started)
+    findings = proof.of(office.source(), restored, private_folder(room / "engine"))
+    require(findings, "the rehearsal failed: the restored copy is not what was recorded", MismatchError)
+    return findings, time.monotonic() - began
+
+
+def unpack(reader: BinaryIO, identities: Sequence[Identity], folder: Path, copy_bytes: int) -> str:
+    """Decrypt and extract a sealed archive into ``folder``; the plain archive's sha256.
+
+    Reads ``reader`` to its end, so that a digest taken around it covers the whole file.
+    """
+    plain = HashingReader(decrypting_reader(reader, identities))
+    # A little room for sparse rounding; anything beyond what the manifest states is an attack or a fault.
+    extract_archive(plain.stream, folder, limit=copy_bytes + BLOCK)
+    while plain.read(BLOCK):
+        pass
+    return plain.hexdigest()
+
+
+def same_digest(found: str, expected: str, what: str) -> None:
+    """Raise MismatchError where two sha256 digests differ."""
+    if found != expected:
+        raise MismatchError(
+            f"the {what} has sha256 {found[:16]}…, recorded was {expected[:16]}…",
+            hint="This file is damaged or was swapped. Use another backup or another target.",
+        )
+
+
+class Proof:
+    """What a restored copy must show: recorded files, recorded profile, the user's own checks."""
+
+    def __init__(
+        self,
+        files: Sequence[CopiedFile],
+        recorded: Profile,
+        checks: Sequence[UserCheck],
+        taken: datetime,
+    ) -> None:
+        self._files = files
+        self._recorded = recorded
+        self._checks = checks
+        self._taken = taken
+
+    def of(self, source: Source, restored: Path, scratch: Path) -> tuple[Finding, ...]:
+        """All findings about the copy in ``restored``. Never raises for a copy that is merely wrong."""
+        findings = [*self._file_findings(restored), *source.validate(restored, scratch)]
+        try:
+            with source.open(restored, scratch) as connection:
+                found = profile(connection, source.tables(connection))
+                findings += judge_tables(self._recorded, found)
+                values = measure_checks(connection, self._checks, self._taken)
+                findings += judge_checks(self._checks, values)
+        except ValidationError as error:
+            findings.append(Finding(check="restored copy opens", passed=False, detail=error.message))
+        else:
+            findings.append(Finding(check="restored copy opens", passed=True, detail="opened and read"))
+        return tuple(findings)
+
+    def _file_findings(self, restored: Path) -> list[Finding]:
+        return [self._file_finding(restored, file) for file in self._files]
+
+    def _file_finding(self, restored: Path, file: CopiedFile) -> Finding:
+        path = restored / file.path
+        if not path.is_file():
+            return Finding(check="files identical", passed=False, detail=f"{file.path} is missing")
+        same = sha256_of(path) == file.sha256
+        detail = f"{file.path} has the recorded sha256" if same else f"{file.path} differs from the copy"
+        return Finding(check="files identical", passed=same, detail=detail)

@@ -1,0 +1,89 @@
+"""What a target holds, what retention says of it, and removal in the safe order."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from tasks.errors import ObjectMissing, TargetError
+from tasks.manifests.manifest import parse_name
+from tasks.manifests.shelf import read_shelf
+from tasks.policy.retention import judge_retention, suspended
+from tasks.records import Pruned, Shelved, Verdict
+from tasks.steps.office import Office
+from tasks.targets.base import Target
+
+
+def shelf_of(office: Office, target: Target) -> list[Shelved]:
+    """The plan's backups on one target, oldest first."""
+    return read_shelf(target, trusted=office.trusted(), now=datetime.now(UTC), source=office.plan.name)
+
+
+def highest_sequence(office: Office, target_name: str) -> int:
+    """Highest backup number on a target, 0 where it is empty or can't be reached.
+
+    Only names are looked at: the caller wants a number that was surely never used.
+    """
+    with suppress(TargetError), office.target(target_name) as target:
+        parsed = [parse_name(stat.name.rpartition("/")[2]) for stat in target.list()]
+        return max((p.sequence for p in parsed if p and p.source == office.plan.name), default=0)
+    return 0
+
+
+def verdicts(office: Office, target_name: str) -> tuple[tuple[Verdict, ...], str]:
+    """Retention's word on every backup of a target, and why pruning is suspended ("" if it isn't)."""
+    entry = office.entry(target_name)
+    now = datetime.now(UTC)
+    with office.target(target_name) as target:
+        shelf = shelf_of(office, target)
+    judged = judge_retention(shelf, entry.keep, entry.floor, office.timezone, now)
+    return judged, suspended(shelf, now)
+
+
+def prune(office: Office, target_name: str, proven: str = "") -> Pruned:
+    """Apply retention to one target; returns what went and what stays.
+
+    ``proven`` is the full name of a backup that was just read back there: where the shelf doesn't
+    show it as verified, something is wrong with the target and nothing is removed.
+    """
+    judged, note = verdicts(office, target_name)
+    if proven and not any(_full_name(v.backup) == proven and v.backup.verified for v in judged):
+        note = f"pruning suspended: {proven} is not on the shelf as a verified backup"
+        judged = ()
+    removed = [verdict.backup for verdict in judged if not verdict.kept]
+    with office.target(target_name) as target:
+        for backup in removed:
+            remove_backup(target, backup)
+    kept = sum(verdict.kept and verdict.backup.verified for verdict in judged)
+    names = tuple(backup.name for backup in removed)
+    return Pruned(target=target_name, removed=names, kept=kept, note=note)
+
+
+def unfinished(office: Office, target_name: str) -> tuple[Shelved, ...]:
+    """What cut-off deliveries left on a target: archives without a manifest."""
+    with office.target(target_name) as target:
+        return tuple(backup for backup in shelf_of(office, target) if backup.unfinished)
+
+
+def clear_unfinished(office: Office, target_name: str) -> tuple[str, ...]:
+    """Remove what cut-off deliveries left; the names. Only on the user's word, never by a run.
+
+    A delivery by another machine may be under way right now: only a person can know.
+    """
+    left = unfinished(office, target_name)
+    with office.target(target_name) as target:
+        for backup in left:
+            remove_backup(target, backup)
+    return tuple(_full_name(backup) for backup in left)
+
+
+def remove_backup(target: Target, backup: Shelved) -> None:
+    """Remove one backup: its manifest first, so that half a removal leaves no backup that seems whole."""
+    names = (backup.manifest_name, *backup.certificates, _full_name(backup))
+    for name in filter(None, names):
+        with suppress(ObjectMissing):
+            target.delete(name)
+
+
+def _full_name(backup: Shelved) -> str:
+    return f"{backup.slot}/{backup.name}" if backup.slot else backup.name

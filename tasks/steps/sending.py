@@ -1,0 +1,124 @@
+"""Put the sealed archive on a target, read it back from there, and only then publish its manifest."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+
+from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetFull
+from tasks.files import BLOCK, HashingReader
+from tasks.manifests.recover import recover_text
+from tasks.notices.wording import size_text
+from tasks.plan.model import TargetEntry
+from tasks.records import Placed, Progress, Rehearsed, Run, Sealed, no_progress
+from tasks.steps.office import Office
+from tasks.targets.base import Target
+
+# Room left on a target beyond the archive itself: manifest, certificates, the file system's own needs.
+SPARE_BYTES = 8 << 20
+
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+
+
+def slot_of(entry: TargetEntry, when: datetime) -> str:
+    """The folder on the target that a backup taken at ``when`` (in the plan's zone) goes to."""
+    return WEEKDAYS[when.weekday()] if entry.slots == "weekday" else ""
+
+
+def deliver(
+    office: Office,
+    run: Run,
+    sealed: Sealed,
+    rehearsed: Rehearsed,
+    target_name: str,
+    progress: Progress = no_progress,
+) -> Placed:
+    """Put the sealed archive on one target. Raises TargetError.
+
+    Raises MismatchError where there is no passed rehearsal, or staging was tampered with since.
+    """
+    if not rehearsed.findings or not all(finding.passed for finding in rehearsed.findings):
+        raise MismatchError(f"{sealed.name} was not rehearsed: nothing is delivered unproven")
+    began = time.monotonic()
+    slot = slot_of(office.entry(target_name), run.started.astimezone(office.timezone))
+    name = f"{slot}/{sealed.name}" if slot else sealed.name
+    with office.target(target_name) as target, sealed.path.open("rb", buffering=0) as stream:
+        _check_room(target, sealed.bytes)
+        reader = HashingReader(stream)
+        target.put(name, reader.stream, sealed.bytes, progress)
+        if reader.hexdigest() != sealed.sha256:
+            target.delete(name)
+            raise MismatchError(
+                f"the sealed archive in staging changed before it reached {target_name}",
+                hint="Run the whole backup again.",
+            )
+    return Placed(target=target_name, name=name, bytes=sealed.bytes, seconds=time.monotonic() - began)
+
+
+def read_back(
+    office: Office,
+    sealed: Sealed,
+    rehearsed: Rehearsed,
+    placed: Placed,
+    progress: Progress = no_progress,
+) -> Placed:
+    """Read the whole object from the medium, compare, and publish its manifest.
+
+    Until the manifest is there the backup doesn't exist for anyone. An object that reads back wrong
+    is removed. Raises ReadBackError or another TargetError.
+    """
+    began = time.monotonic()
+    with office.target(placed.target) as target:
+        found = _digest_on(target, placed.name, sealed.bytes, progress)
+        if found != sealed.sha256:
+            target.delete(placed.name)
+            raise ReadBackError(
+                f"{placed.name} read back from {placed.target} is not what was written",
+                hint="The medium or the connection damages data. Check it, then re-run the failed run.",
+            )
+        _publish(target, rehearsed.manifest, placed.name)
+        _refresh_recover(office, target)
+    return placed.model_copy(update={"seconds": placed.seconds + time.monotonic() - began})
+
+
+def _check_room(target: Target, size: int) -> None:
+    free = target.free_space()
+    if free is not None and free < size + SPARE_BYTES:
+        raise TargetFull(
+            f"{target.name} has {size_text(free)} free, this backup needs {size_text(size + SPARE_BYTES)}",
+            hint="Free space there, use a larger medium, or keep fewer backups (`keep:` in the plan).",
+        )
+
+
+def _digest_on(target: Target, name: str, size: int, progress: Progress) -> str:
+    with target.open(name) as stream:
+        reader = HashingReader(stream, progress, size)
+        while reader.read(BLOCK):
+            pass
+    return reader.hexdigest()
+
+
+def _publish(target: Target, manifest: Path, sealed_name: str) -> None:
+    data = manifest.read_bytes()
+    name = sealed_name.removesuffix(".tar.zst.age") + ".manifest.json"
+    target.put(name, BytesIO(data), len(data))
+    with target.open(name) as stream:
+        if stream.read() != data:
+            target.delete(name)
+            raise ReadBackError(f"the manifest {name} read back from {target.name} is not what was written")
+
+
+def _refresh_recover(office: Office, target: Target) -> None:
+    """Keep RECOVER.md true: whoever finds this medium in five years starts from it."""
+    plan = office.plan
+    holders = [holder.name for holder in plan.holders]
+    text = recover_text(plan.name, plan.source.kind, holders).encode("utf-8")
+    try:
+        with target.open("RECOVER.md") as stream:
+            if stream.read() == text:
+                return
+    except ObjectMissing:
+        pass
+    target.put("RECOVER.md", BytesIO(text), len(text))

@@ -1,0 +1,96 @@
+"""Preflight, live copy, validation: everything until the archive, in staging."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from tasks.checks.measure import profile
+from tasks.errors import MismatchError, StateError, ValidationError
+from tasks.files import private_folder, sha256_of
+from tasks.notices.wording import size_text
+from tasks.records import Engine, Finding, LiveCopy, Progress, Run, Validated, no_progress
+from tasks.steps.office import Office
+from tasks.steps.workspace import Workspace
+
+# The copy, the restored copy and what the compressed and sealed archives come to at worst in practice.
+ROOM_FACTOR = 2.5
+
+
+def preflight(office: Office, run_id: str) -> Run:
+    """Check source, keys and room before anything is copied, and number the run.
+
+    Raises SourceError, KeyFormatError or StateError. Targets are not asked: one that is missing
+    must not keep the others from their backup.
+    """
+    engine = office.source().check()
+    office.recipients()
+    office.machine_key()
+    _check_room(office, engine)
+    return Run(
+        plan=office.path,
+        id=run_id,
+        source=office.plan.name,
+        sequence=office.next_sequence(),
+        started=datetime.now(UTC).replace(microsecond=0),
+        engine=engine,
+    )
+
+
+def live_copy(office: Office, workspace: Workspace, progress: Progress = no_progress) -> LiveCopy:
+    """Copy the running source into the workspace."""
+    return office.source().copy_live(workspace.fresh(workspace.copy), progress)
+
+
+def validate_copy(
+    office: Office, workspace: Workspace, copy: LiveCopy, progress: Progress = no_progress
+) -> Validated:
+    """Run the engine's check and take the profile; prove that neither altered the copy.
+
+    Raises ValidationError with every finding that did not pass, MismatchError if the copy changed.
+    """
+    source = office.source()
+    scratch = workspace.fresh(workspace.scratch_validate)
+    findings = source.validate(copy.folder, scratch)
+    require(findings, f"the live copy of {office.plan.name} did not pass its check", ValidationError)
+    with source.open(copy.folder, scratch) as connection:
+        measured = profile(connection, source.tables(connection), progress)
+    for file in copy.files:
+        if sha256_of(copy.folder / file.path) != file.sha256:
+            raise MismatchError(
+                f"checking the copy altered it: {file.path} has another sha256 than before",
+                hint="Nothing was delivered. Run the backup again; if it happens twice, report it.",
+            )
+    unaltered = Finding(check="copy unaltered", passed=True, detail="same sha256 before and after checking")
+    return Validated(findings=(*findings, unaltered), profile=measured)
+
+
+def require(findings: Sequence[Finding], what: str, error: type[ValidationError | MismatchError]) -> None:
+    """Raise ``error`` naming the findings that did not pass, if any."""
+    failed = [finding for finding in findings if not finding.passed]
+    if not failed:
+        return
+    named = "; ".join(_named(finding) for finding in failed[:5])
+    more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
+    raised = error(
+        f"{what}: {named}{more}",
+        hint="Nothing was delivered and no older backup was touched. Have the database looked at today.",
+    )
+    raised.findings = tuple(findings)
+    raise raised
+
+
+def _named(finding: Finding) -> str:
+    where = f" of table {finding.table}" if finding.table else ""
+    return f"{finding.check}{where}: {finding.detail}"
+
+
+def _check_room(office: Office, engine: Engine) -> None:
+    needed = int(engine.bytes * ROOM_FACTOR)
+    free = shutil.disk_usage(private_folder(office.staging)).free
+    if free < needed:
+        raise StateError(
+            f"staging {office.staging} has {size_text(free)} free, the run needs about {size_text(needed)}",
+            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
+        )
