@@ -1,0 +1,12 @@
+"""How flows get run: the command line, the served schedules, the demonstration.
+
+- ``cli.py``          the program ``datasave``: commands, exit status, the one clear line of a failure
+- ``planning.py``     init, doctor, adopt, keys
+- ``running.py``      backup, retry, drill, audit, prune
+- ``worstday.py``     restore, with no Prefect at all
+- ``asking.py``       list
+- ``serving.py``      serve: a Prefect server where none is set, and the plan's schedules
+- ``demo.py``         a clinic in a scratch folder, from first backup to drill
+- ``environment.py``  Prefect's settings, set before Prefect is imported
+- ``screen.py``       what a person sees in the terminal
+"""

@@ -1,0 +1,69 @@
+"""The command line: ``datasave COMMAND``.
+
+Each command's docstring is its help page. A command raises; ``main`` turns what it raised into one
+line, a hint and an exit status: 0 for full success, 1 for a failed or incomplete job, 2 for a
+command that was not understood, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from deployments import asking, planning, running, serving, worstday
+from deployments.demo import demo
+from deployments.screen import bad
+from tasks.errors import DatasaveError
+
+app = App(
+    name="datasave",
+    help="Back up a running database, prove that the backup can be restored, keep enough copies.",
+    version_flags=["--version"],
+    help_format="markdown",
+)
+keys = App(name="keys", help="Keys of holders: the people and safes that can open backups.")
+
+for command in (
+    planning.init,
+    planning.doctor,
+    planning.adopt,
+    running.backup,
+    running.retry,
+    running.drill,
+    running.audit,
+    running.prune,
+    worstday.restore,
+    asking.list_backups,
+    serving.serve,
+    demo,
+):
+    app.command(command, name=command.__name__.split("_")[0])
+keys.command(planning.new_key, name="new")
+app.command(keys)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    try:
+        result = app(
+            list(sys.argv[1:] if arguments is None else arguments),
+            exit_on_error=False,
+            print_error=True,
+            result_action="return_value",
+        )
+    except DatasaveError as error:
+        bad(error)
+        return 1
+    except CycloptsError:
+        return 2
+    except KeyboardInterrupt:
+        bad("interrupted; staging was cleaned, nothing half-done is on any target")
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def entry() -> None:
+    """Entry point of the installed program."""
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Prefect's settings as this program needs them, set before Prefect is imported.
+
+Only what the user has not set already: a site with its own Prefect server keeps its settings.
+Measured reasons stand beside each setting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import httpx
+
+from tasks.files import private_folder
+
+SETTINGS = {
+    # Nothing leaves the office unasked. Both are needed: the first for the server, the second for the UI.
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # The second UI's page asks an analytics host whatever is set; the first one doesn't.
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    # Else a UI on another port than 4200 calls port 4200.
+    "PREFECT_SERVER_UI_API_URL": "/api",
+    # A temporary server that makes its database for the first time takes up to 17 s on a small machine.
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # The in-memory default never frees the slot of a run that died with the server: no later backup starts.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # JSON and not pickle: a planted result file must never run code.
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+}
+
+
+def home_of(plan: Path) -> Path:
+    """Prefect's folder for the plans of one folder: its database, its results."""
+    return plan.absolute().parent / ".datasave" / "prefect"
+
+
+def prepare(plan: Path, *, quiet: bool = True) -> None:
+    """Set Prefect's environment for work on ``plan``; ``quiet`` keeps its log off the terminal.
+
+    Uses the server that ``datasave serve`` runs for this folder, where it answers; else Prefect
+    starts a temporary one by itself.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    home = Path(os.environ.setdefault("PREFECT_HOME", str(home_of(plan))))
+    private_folder(home)
+    if quiet:
+        # Our own progress and last line are what a person reads; the log is kept in the UI.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if "PREFECT_API_URL" not in os.environ and (url := running_server(home)):
+        os.environ["PREFECT_API_URL"] = url
+
+
+def announce_server(home: Path, url: str) -> None:
+    """Let later commands in this folder find the server that ``datasave serve`` runs."""
+    _address(home).write_text(json.dumps({"url": url}), "utf-8")
+
+
+def retract_server(home: Path) -> None:
+    """Take back what ``announce_server`` wrote."""
+    _address(home).unlink(missing_ok=True)
+
+
+def running_server(home: Path) -> str:
+    """API address of the server announced for this folder if it answers, else ""."""
+    try:
+        url = str(json.loads(_address(home).read_text("utf-8"))["url"])
+        answer = httpx.get(f"{url}/health", timeout=2.0)
+    except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
+        return ""
+    return url if answer.is_success else ""
+
+
+def _address(home: Path) -> Path:
+    return home / "datasave-server.json"

@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+PlanOption = Annotated[
+    Path,
+    Parameter(name=["--plan", "-p"], env_var="DATASAVE_PLAN", help="The plan file."),
+]
+TargetsOption = Annotated[
+    list[str] | None,
+    Parameter(name=["--target", "-t"], negative=(), help="Only this target; may be given several times."),
+]
+BackupOption = Annotated[
+    str,
+    Parameter(
+        name=["--backup", "-b"],
+        help="Which backup: latest, a number (417), a date (2026-11-23), or a name from `datasave list`.",
+    ),
+]
+DEFAULT_PLAN = Path("datasave.yaml")

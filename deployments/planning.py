@@ -1,0 +1,152 @@
+"""Commands that prepare: init, doctor, adopt, keys."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from deployments.options import DEFAULT_PLAN, PlanOption
+from deployments.screen import bad, findings_table, good, path_line, say
+from tasks.age.hybrid import HybridIdentity
+from tasks.age.x25519 import X25519Identity
+from tasks.errors import PlanError
+from tasks.files import create_private, private_folder
+from tasks.plan.sample import plan_schema, sample_plan
+from tasks.steps.checkup import checkup
+from tasks.steps.office import KINDS, Office, write_new_secret
+
+SCHEMA_NAME = "plan.schema.json"
+
+
+def init(
+    plan: Annotated[Path, Parameter(help="Where to write the plan.")] = DEFAULT_PLAN,
+    /,
+    *,
+    name: Annotated[
+        str | None, Parameter(help="Name of what is backed up; default: the database's file name.")
+    ] = None,
+    source: Annotated[str, Parameter(help="Kind of source.")] = "sqlite",
+    path: Annotated[Path, Parameter(help="The database to back up.")] = Path("clinic.db"),
+    holder: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="NAME=age1… of one who can open backups; may be given several times."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="NAME=FOLDER that receives backups; may be given several times."),
+    ] = None,
+) -> int:
+    """Write a commented plan, with every option explained, and its JSON schema for editors.
+
+    Examples:
+
+        datasave init --path /srv/clinic.db --holder "Owner=age1…" --target nas=/mnt/nas/datasave
+
+        datasave init clinic.yaml --path clinic.db --holder "Owner=age1…" --target nas=/mnt/nas
+    """
+    if plan.exists():
+        raise PlanError(f"{plan} exists already", hint="Give another file name: a plan is never overwritten.")
+    answers: dict[str, Any] = {
+        "name": name or path.stem.lower(),
+        "source": {"path": str(path)},
+        "holders": [dict(zip(("name", "recipient"), _pair(text), strict=True)) for text in holder or []],
+        "targets": [
+            {"name": key, "kind": "folder", "path": value, "slots": "weekday"}
+            for key, value in (_pair(text) for text in target or [])
+        ],
+    }
+    text = sample_plan(KINDS, source, answers, schema=f".datasave/{SCHEMA_NAME}")
+    with create_private(plan) as stream:
+        stream.write(text.encode("utf-8"))
+    schema = private_folder(plan.absolute().parent / ".datasave") / SCHEMA_NAME
+    schema.write_text(json.dumps(plan_schema(KINDS), indent=2), "utf-8")
+    good(f"wrote {plan}")
+    say("Next: read it through, then `datasave adopt TARGET` for each target, then `datasave doctor`.")
+    return 0
+
+
+def doctor(*, plan: PlanOption = DEFAULT_PLAN) -> int:
+    """Check the plan, the source, keys, staging and every target; say how to mend what is wrong.
+
+    Exit status 0 if a backup would find everything it needs.
+
+    Examples:
+
+        datasave doctor
+
+        datasave doctor --plan clinic.yaml
+    """
+    office = Office(plan)
+    findings = checkup(office)
+    findings_table(f"{office.plan.name} ({office.path})", findings)
+    failed = [finding for finding in findings if not finding.passed]
+    if failed:
+        bad(f"{len(failed)} of {len(findings)} need attention")
+        return 1
+    good("ready: a backup would find everything it needs")
+    return 0
+
+
+def adopt(
+    target: Annotated[str, Parameter(help="Name of the target in the plan.")],
+    /,
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+) -> int:
+    """Make a place ready to be a target: write the marker by which it is known from then on.
+
+    Only on your word, and only once: without its marker a path that isn't mounted would pass for
+    the drive, and backups would pile up on the system disk.
+
+    Examples:
+
+        datasave adopt nas
+    """
+    office = Office(plan)
+    with office.target(office.entry(target).name) as place:
+        good(place.prepare())
+    return 0
+
+
+def new_key(
+    *,
+    holder: Annotated[str, Parameter(help="Name of the person or safe.")],
+    out: Annotated[Path | None, Parameter(help="File for the identity; default: made from the name.")] = None,
+    post_quantum: Annotated[
+        bool,
+        Parameter(negative=(), help="Safe against quantum computers; stock `age` 1.3 or later opens it."),
+    ] = False,
+) -> int:
+    """Make a holder's key: the identity into a private file, its public recipient onto the screen.
+
+    Whoever has the file can open every backup sealed for it; without any holder's file nobody can.
+    Keep it away from the backup machine, and keep a second copy.
+
+    Examples:
+
+        datasave keys new --holder Owner
+
+        datasave keys new --holder "Bank safe" --post-quantum --out /media/usb/bank-safe.key.txt
+    """
+    identity = HybridIdentity.generate() if post_quantum else X25519Identity.generate()
+    slug = "".join(letter if letter.isalnum() else "-" for letter in holder.lower()).strip("-")
+    path = out or Path(f"{slug or 'holder'}.key.txt")
+    recipient = str(identity.recipient())
+    made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = [f"# holder: {' '.join(holder.split())}", f"# created: {made}", f"# public key: {recipient}"]
+    write_new_secret(path, "\n".join([*lines, identity.secret_text(), ""]))
+    good(f"made a key for {holder}")
+    path_line("Identity (private, keep it off this machine):", path)
+    say(f"Recipient (public, for the plan): {recipient}")
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise PlanError(f"{text!r} is not of the form NAME=VALUE", hint='For example "Owner=age1…".')
+    return key, value

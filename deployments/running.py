@@ -1,0 +1,190 @@
+"""Commands that run a flow: backup, retry, drill, audit, prune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from deployments.environment import prepare
+from deployments.options import DEFAULT_PLAN, BackupOption, PlanOption, TargetsOption
+from deployments.screen import bad, good, path_line, say, steps, verdict_table
+from tasks.errors import DatasaveError
+from tasks.notices.wording import size_text
+from tasks.steps.office import Office
+from tasks.steps.retaining import clear_unfinished, verdicts
+from tasks.steps.retaining import unfinished as unfinished_on
+
+
+def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> int:
+    """Back up now: live copy, validation, archive, encryption, rehearsal, delivery, report.
+
+    Exit status 0 only if every target has the proven backup.
+
+    Examples:
+
+        datasave backup
+
+        datasave backup --plan clinic.yaml --target nas
+    """
+    office = Office(plan)
+    prepare(office.path)
+    from flows.backup import backup as flow
+
+    return _run(office, flow, plan=office.path, targets=target)
+
+
+def retry(
+    run: Annotated[str | None, Parameter(help="The run's id; without it, the newest failed backup.")] = None,
+    /,
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+) -> int:
+    """Run again what failed in a backup run, and nothing else.
+
+    Steps that finished keep their results. The same as Retry in the Prefect UI.
+
+    Examples:
+
+        datasave retry
+
+        datasave retry 5f7c2a1e-8d39-4c55-9d0e-2f6f4d3c8a10 --plan clinic.yaml
+    """
+    office = Office(plan)
+    prepare(office.path)
+    from deployments.rerun import rerun
+
+    with _progress():
+        state = rerun(office.path, run)
+    return _conclude(office, state)
+
+
+def drill(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    target: Annotated[str | None, Parameter(name=["--target", "-t"], help="Which target.")] = None,
+    backup: BackupOption = "latest",
+    identity: Annotated[
+        Path | None, Parameter(name=["--identity", "-i"], help="A holder's identity file.")
+    ] = None,
+) -> int:
+    """Prove that a backup can be brought back: restore it in scratch from a target, with a holder's key.
+
+    Leaves a signed certificate on the target. Production is not touched.
+
+    Examples:
+
+        datasave drill --identity owner.key.txt
+
+        datasave drill --target nas --backup 417 --identity /media/usb/owner.key.txt
+    """
+    office = Office(plan)
+    prepare(office.path)
+    from flows.drill import drill as flow
+
+    return _run(office, flow, plan=office.path, target=target, backup=backup, identity=identity)
+
+
+def audit(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    target: TargetsOption = None,
+    read_all: Annotated[bool, Parameter(negative=(), help="Read every archive whole.")] = False,
+) -> int:
+    """Look at every target: is it there, is each backup whole and signed, is the newest one fresh?
+
+    Examples:
+
+        datasave audit
+
+        datasave audit --target nas --read-all
+    """
+    office = Office(plan)
+    prepare(office.path)
+    from flows.audit import audit as flow
+
+    return _run(office, flow, plan=office.path, targets=target, read_all=read_all)
+
+
+def prune(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    target: TargetsOption = None,
+    unfinished: Annotated[
+        bool, Parameter(negative=(), help="Only what cut-off deliveries left behind.")
+    ] = False,
+    apply: Annotated[bool, Parameter(negative=(), help="Delete what the list marks.")] = False,
+) -> int:
+    """Show what retention keeps and would remove, and why. Deletes only with --apply.
+
+    Examples:
+
+        datasave prune
+
+        datasave prune --target nas --apply
+
+        datasave prune --unfinished --apply
+    """
+    office = Office(plan)
+    names = [office.entry(name).name for name in target or []] or [e.name for e in office.plan.targets]
+    if unfinished:
+        return _clear(office, names, apply)
+    good_so_far = all([_show_verdicts(office, name) for name in names])
+    if not apply:
+        say("Nothing was deleted. Add --apply to delete what is marked.")
+        return 0 if good_so_far else 1
+    prepare(office.path)
+    from flows.prune import prune as flow
+
+    return _run(office, flow, plan=office.path, targets=target)
+
+
+def _show_verdicts(office: Office, name: str) -> bool:
+    try:
+        judged, note = verdicts(office, name)
+    except DatasaveError as error:
+        bad(error)
+        return False
+    verdict_table(name, judged, note)
+    return not note
+
+
+def _clear(office: Office, names: list[str], apply: bool) -> int:
+    for name in names:
+        left = unfinished_on(office, name)
+        for backup in left:
+            say(f"{name}: {backup.name}, {size_text(backup.bytes)}, has no manifest")
+        if apply:
+            good(f"{name}: {len(clear_unfinished(office, name))} removed")
+    if not apply:
+        say("Nothing was deleted. Add --apply, while no backup is running anywhere, to delete these.")
+    return 0
+
+
+def _run(office: Office, flow: Any, **parameters: Any) -> int:
+    with _progress():
+        state = flow(**parameters, return_state=True)
+    return _conclude(office, state)
+
+
+def _progress() -> Any:
+    from contextlib import ExitStack
+
+    from tasks.progress import watched_by
+
+    stack = ExitStack()
+    stack.enter_context(watched_by(stack.enter_context(steps())))
+    return stack
+
+
+def _conclude(office: Office, state: Any) -> int:
+    error = state.data if isinstance(state.data, DatasaveError) else None
+    if state.is_completed():
+        good(state.message or "done")
+    else:
+        bad(error or state.message or state.name)
+    newest = max(office.reports.glob("*.html"), key=lambda page: page.stat().st_mtime, default=None)
+    if newest and error is None:
+        path_line("Report:", newest)
+    return 0 if state.is_completed() else 1

@@ -1,0 +1,123 @@
+"""What a person sees in the terminal: progress, tables, one clear last line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tasks.errors import DatasaveError
+from tasks.notices.wording import count_text, size_text, when_text
+from tasks.records import Finding, Shelved, Verdict
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line for the user, on standard output."""
+    out.print(escape(text), soft_wrap=True)
+
+
+def good(text: str) -> None:
+    """The last line of a command that did all it should."""
+    out.print(f"[green]✓[/green] {escape(text)}", soft_wrap=True)
+
+
+def bad(error: DatasaveError | str) -> None:
+    """The one clear line of a failure, and below it what to do."""
+    message = error.message if isinstance(error, DatasaveError) else error
+    err.print(f"[red]✗[/red] {escape(message)}", soft_wrap=True)
+    if isinstance(error, DatasaveError) and error.hint:
+        err.print(f"  → {escape(error.hint)}", soft_wrap=True)
+
+
+class Steps:
+    """A bar for each step under way; also a listener for ``tasks.progress.watched_by``."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[str, TaskID] = {}
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if step not in self._bars:
+            self._bars[step] = self._progress.add_task(step, total=None)
+        self._progress.update(self._bars[step], completed=done, total=total or None)
+
+
+@contextmanager
+def steps() -> Iterator[Steps]:
+    """Show the progress of long steps while the block runs; on a terminal only."""
+    columns = (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        yield Steps(progress)
+
+
+def findings_table(title: str, findings: Sequence[Finding]) -> None:
+    """Findings with a word for each outcome."""
+    table = Table(title=title, title_justify="left", show_edge=False)
+    for column in ("", "check", "what was found"):
+        table.add_column(column, overflow="fold")
+    for finding in findings:
+        mark = "[green]ok[/green]" if finding.passed else "[red]FAILED[/red]"
+        table.add_row(mark, escape(finding.check), escape(finding.detail))
+    out.print(table)
+
+
+def shelf_table(target: str, shelf: Sequence[Shelved]) -> None:
+    """The backups on one target, newest first. A delivery that was cut off is not a backup."""
+    backups = [backup for backup in shelf if not backup.unfinished]
+    if backups:
+        _backup_table(target, backups)
+    else:
+        say(f"{target}: no backups")
+    if len(backups) < len(shelf):
+        count = count_text(len(shelf) - len(backups), "delivery was", "deliveries were")
+        say(f"{target}: {count} cut off; `datasave prune --unfinished` shows and clears that")
+
+
+def _backup_table(target: str, shelf: Sequence[Shelved]) -> None:
+    table = Table(title=target, title_justify="left", show_edge=False)
+    for column in ("number", "slot", "taken", "size", "drills", "state"):
+        table.add_column(column, justify="right" if column in ("number", "size", "drills") else "left")
+    for backup in reversed(shelf):
+        manifest = backup.manifest
+        table.add_row(
+            f"#{manifest.sequence}" if manifest else "?",
+            backup.slot or "–",
+            when_text(manifest.taken) if manifest else escape(backup.name),
+            size_text(backup.bytes),
+            str(len(backup.certificates)),
+            "[green]verified[/green]" if backup.verified else f"[red]{escape(backup.trouble)}[/red]",
+        )
+    out.print(table)
+
+
+def verdict_table(target: str, verdicts: Sequence[Verdict], note: str) -> None:
+    """What retention would do at one target, and why."""
+    table = Table(title=target, title_justify="left", show_edge=False)
+    for column in ("", "backup", "why"):
+        table.add_column(column, overflow="fold")
+    for verdict in reversed(verdicts):
+        mark = "keep" if verdict.kept else "[yellow]remove[/yellow]"
+        slot = f"{verdict.backup.slot}/" if verdict.backup.slot else ""
+        table.add_row(mark, escape(slot + verdict.backup.name), escape("; ".join(verdict.reasons)))
+    out.print(table)
+    if note:
+        bad(note)
+
+
+def path_line(label: str, path: Path) -> None:
+    """A path on a line of its own, never wrapped, so that it can be copied."""
+    out.print(f"{label} {escape(str(path))}", soft_wrap=True)

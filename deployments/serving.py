@@ -1,0 +1,146 @@
+"""``datasave serve``: one process on the office machine that runs the plan's schedules."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import httpx
+from cyclopts import Parameter
+
+from deployments.environment import announce_server, prepare, retract_server
+from deployments.options import DEFAULT_PLAN, PlanOption
+from deployments.screen import good, say
+from tasks.errors import ProgramError
+from tasks.steps.office import Office
+from tasks.steps.workspace import sweep
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.deployments.runner import RunnerDeployment
+
+# A new database takes up to 17 s on a small machine, a busy one longer.
+SECONDS_TO_START = 120
+SECONDS_TO_STOP = 20
+
+
+def serve(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    port: Annotated[int, Parameter(help="Port of the Prefect server, on this machine only.")] = 4200,
+) -> int:
+    """Run the plan's schedules for backup, drill and audit until stopped; watch them in the browser.
+
+    Starts a Prefect server on this machine unless PREFECT_API_URL names one. A run that was missed
+    while the machine slept is caught up once. One run at a time.
+
+    Examples:
+
+        datasave serve
+
+        datasave serve --plan clinic.yaml --port 4300
+    """
+    office = Office(plan)
+    prepare(office.path, quiet=False)
+    for swept in sweep(office.staging):
+        say(f"cleared what a dead run left in {swept}")
+    if "PREFECT_API_URL" in os.environ:
+        return _serve_plan(office, os.environ["PREFECT_API_URL"])
+    with _server(port) as url:
+        return _serve_plan(office, url)
+
+
+def _serve_plan(office: Office, url: str) -> int:
+    from prefect import serve as prefect_serve
+
+    deployments = deployments_of(office)
+    good(f"serving {office.plan.name}: {', '.join(str(made.flow_name) for made in deployments)}")
+    say(f"Watch, start and retry runs at {url.removesuffix('/api')} (stop with Ctrl-C)")
+    prefect_serve(*deployments)
+    return 0
+
+
+def deployments_of(office: Office) -> list[RunnerDeployment]:
+    """The plan's deployments: each flow under a name that a practice manager understands."""
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.schedules import Cron
+
+    from flows.audit import audit
+    from flows.backup import backup
+    from flows.drill import drill
+    from flows.prune import prune
+    from flows.restore import restore
+
+    plan, times = office.plan, office.plan.schedule
+    # CANCEL_NEW: after a night asleep the missed runs come all at once; one of them is enough.
+    one_at_a_time = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+    crons: dict[Flow[..., Any], str | None] = {
+        backup: times.backup,
+        drill: times.drill,
+        audit: times.audit,
+        prune: None,
+        restore: None,
+    }
+    made = (
+        flow.to_deployment(
+            name=plan.name,
+            schedule=Cron(cron, timezone=times.timezone) if cron else None,
+            parameters={"plan": str(office.path)},
+            tags=["datasave", plan.name, flow.name],
+            description=flow.description,
+            concurrency_limit=one_at_a_time,
+        )
+        for flow, cron in crons.items()
+    )
+    return [cast("RunnerDeployment", deployment) for deployment in made]
+
+
+@contextmanager
+def _server(port: int) -> Iterator[str]:
+    """A Prefect server on loopback, ended with the block."""
+    url = f"http://127.0.0.1:{port}/api"
+    home = Path(os.environ["PREFECT_HOME"])
+    environment = {
+        **os.environ,
+        "PREFECT_UI_URL": f"http://127.0.0.1:{port}",
+        # With the default of "*" any web page open in a browser here could drive this server.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    log = home / "server.log"
+    with log.open("ab") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        _wait_until_up(server, url, log)
+        os.environ["PREFECT_API_URL"] = url
+        announce_server(home, url)
+        yield url
+    finally:
+        retract_server(home)
+        server.terminate()
+        try:
+            server.wait(SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{url}/health", timeout=2.0).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    raise ProgramError(
+        f"the Prefect server did not start on {url}",
+        hint=f"Another program may use the port: choose one with --port. Its log: {log}",
+    )

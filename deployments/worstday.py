@@ -1,0 +1,131 @@
+"""Restore: the command of the worst day. It needs this program, a key and a place with backups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from deployments.options import DEFAULT_PLAN, BackupOption, PlanOption
+from deployments.screen import findings_table, good, path_line, say, steps
+from tasks.age.recipients import Identity
+from tasks.errors import PlanError
+from tasks.manifests.shelf import Place
+from tasks.notices.wording import duration_text, when_text
+from tasks.records import UserCheck
+from tasks.steps import recovering
+from tasks.steps.office import Office, read_identities
+from tasks.steps.workspace import remove_tree, scratch_room, sweep
+
+
+def restore(
+    *,
+    to: Annotated[Path, Parameter(help="A new or empty folder for the restored data.")],
+    identity: Annotated[
+        list[Path], Parameter(name=["--identity", "-i"], negative=(), help="Identity file of a holder.")
+    ],
+    folder: Annotated[
+        Path | None, Parameter(help="A folder with backups, read without any plan (bare machine).")
+    ] = None,
+    plan: PlanOption = DEFAULT_PLAN,
+    target: Annotated[
+        str | None, Parameter(name=["--target", "-t"], help="Which of the plan's targets.")
+    ] = None,
+    backup: BackupOption = "latest",
+    accept_damage: Annotated[
+        bool, Parameter(negative=(), help="Keep the restored data although checks failed; exit status 1.")
+    ] = False,
+) -> int:
+    """Bring a backup back to a new, empty place; needs no Prefect server and, with --folder, no plan.
+
+    What was restored is opened and compared with what was recorded before it is put into place.
+
+    Examples:
+
+        datasave restore --folder /media/usb/datasave --identity owner.key.txt --to /srv/restored
+
+        datasave restore --plan clinic.yaml --target nas --backup 2026-11-20 -i owner.key.txt --to D:/restored
+    """
+    destination = to.absolute()
+    recovering.refuse_occupied(destination)
+    identities = read_identities(identity)
+    with _place(folder, plan, target) as found, _room(destination) as room:
+        recovered = _recover(found, backup, identities, room)
+        path = recovering.restore(recovered, destination, accept_damage=accept_damage)
+    return _tell(recovered, found, path)
+
+
+def _recover(found: _Found, wanted: str, identities: list[Identity], room: Path) -> recovering.Recovered:
+    backup, manifest = recovering.choose(found.place, wanted, found.trusted, found.source)
+    with steps() as progress:
+        return recovering.recover(
+            found.place,
+            backup,
+            manifest,
+            identities,
+            room,
+            found.checks,
+            lambda done, total: progress(f"restore {backup.name}", done, total),
+        )
+
+
+def _tell(recovered: recovering.Recovered, found: _Found, path: Path) -> int:
+    manifest = recovered.manifest
+    title = f"{manifest.source} #{manifest.sequence} of {when_text(manifest.taken)}"
+    findings_table(title, recovered.findings)
+    if found.trusted is None:
+        say(f"Signed by {manifest.machine}; with no plan here, whose machine that is was not checked.")
+    if not recovered.passed:
+        path_line("Kept although checks failed:", path)
+        return 1
+    good(f"restored with the key of {recovered.holder} in {duration_text(recovered.seconds)}")
+    path_line("Open:", path)
+    return 0
+
+
+class _Found:
+    """Where to restore from, and what is known about it."""
+
+    def __init__(
+        self,
+        place: Place,
+        trusted: frozenset[str] | None,
+        source: str | None,
+        checks: tuple[UserCheck, ...],
+    ) -> None:
+        self.place = place
+        self.trusted = trusted
+        self.source = source
+        self.checks = checks
+
+
+@contextmanager
+def _place(folder: Path | None, plan: Path, target: str | None) -> Iterator[_Found]:
+    if folder is not None:
+        yield _Found(recovering.BareFolder(folder), None, None, ())
+        return
+    if not plan.exists():
+        raise PlanError(
+            f"there is no plan {plan}",
+            hint="Name the plan with --plan, or the folder with the backups with --folder.",
+        )
+    office = Office(plan)
+    name = office.entry(target or office.drill_target()).name
+    with office.target(name) as opened:
+        yield _Found(opened, office.trusted(), office.plan.name, tuple(office.plan.checks))
+
+
+@contextmanager
+def _room(destination: Path) -> Iterator[Path]:
+    # Beside the destination: there the restored data will have to fit anyway, and a private folder
+    # elsewhere might be on a small or shared disk. What a killed restore left there goes first.
+    staging = destination.parent / ".datasave-restore"
+    sweep(staging)
+    try:
+        with scratch_room(staging, "restore") as scratch:
+            yield scratch
+    finally:
+        remove_tree(staging)

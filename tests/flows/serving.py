@@ -1,0 +1,131 @@
+"""``datasave serve`` as a user starts it, and a browser to look at it with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from playwright.sync_api import Page, sync_playwright
+
+from deployments.environment import home_of
+from tests.conftest import migrated_database
+from tests.flows.site import Site
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+)
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A plan being served: the address of its UI, and a client of its API."""
+
+    url: str
+    api: httpx.Client
+    environment: dict[str, str]
+
+    def start(self, flow: str, **parameters: Any) -> str:
+        """Start a run of a deployment as the form in the UI does; its id."""
+        deployment = self.api.get(f"/deployments/name/{flow}/clinic").raise_for_status().json()
+        body = {"state": {"type": "SCHEDULED"}, "parameters": {**deployment["parameters"], **parameters}}
+        made = self.api.post(f"/deployments/{deployment['id']}/create_flow_run", json=body)
+        return str(made.raise_for_status().json()["id"])
+
+    def wait(self, run: str, attempt: int = 1) -> dict[str, Any]:
+        """The run once its ``attempt``-th execution has ended."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            found: dict[str, Any] = self.api.get(f"/flow_runs/{run}").raise_for_status().json()
+            if found["state_type"] in FINAL and found["run_count"] >= attempt:
+                return found
+            time.sleep(0.2)
+        raise AssertionError(f"run {run} did not end")
+
+    def executed(self, run: str, attempt: int = 1) -> Counter[str]:
+        """How often each step ran in the run's ``attempt``-th execution; reused results don't count."""
+        query = {"flow_runs": {"id": {"any_": [run]}}}
+        # Task runs reach the database a moment after the flow run's own state.
+        time.sleep(2)
+        found = self.api.post("/task_runs/filter", json=query).raise_for_status().json()
+        return Counter(
+            task["name"]
+            for task in found
+            if task["flow_run_run_count"] == attempt and task["start_time"] and task["state_name"] != "Cached"
+        )
+
+
+@contextmanager
+def served(site: Site) -> Iterator[Served]:
+    """``datasave serve`` for as long as the block runs."""
+    port = _free_port()
+    home = home_of(site.plan)
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "prefect.db").exists():
+        shutil.copy(migrated_database(), home / "prefect.db")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not (
+            name.startswith("PREFECT_SERVER_SERVICES")
+            or name in ("PREFECT_API_URL", "PREFECT_SERVER_UI_ENABLED")
+        )
+    }
+    environment["PREFECT_HOME"] = str(home)
+    command = [sys.executable, "-m", "deployments", "serve", "--plan", str(site.plan), "--port", str(port)]
+    log = site.root / "serve.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
+            _wait_until_served(process, api, log)
+            yield Served(f"http://127.0.0.1:{port}", api, environment)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@contextmanager
+def browser_page(width: int = 1400, height: int = 1000) -> Iterator[Page]:
+    """A page in headless Chromium."""
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
+        try:
+            yield browser.new_page(viewport={"width": width, "height": height})
+        finally:
+            browser.close()
+
+
+def _wait_until_served(process: subprocess.Popen[bytes], api: httpx.Client, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text("utf-8")
+        try:
+            if api.get("/deployments/name/restore/clinic").is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.3)
+    raise AssertionError(f"nothing is served: {log.read_text('utf-8')}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

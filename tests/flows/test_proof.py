@@ -1,0 +1,168 @@
+"""A restore that is not what was recorded: the run fails, says which table, and delivers nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.steps import rehearsing
+from tests.flows.site import Site
+
+Damage = Callable[[Path], None]
+
+
+def three_bytes(database: Path) -> None:
+    """Change three letters of one visit's note, in the middle of the file."""
+    data = bytearray(database.read_bytes())
+    place = data.find(b" ", len(data) // 2)
+    while not data[place : place + 4].replace(b" ", b"a").isalpha():
+        place = data.find(b" ", place + 1)
+    data[place + 1 : place + 4] = b"XYZ"
+    database.write_bytes(data)
+
+
+def one_row_missing(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("DELETE FROM ledger WHERE id = 100")
+
+
+def one_table_missing(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("DROP TABLE ledger")
+
+
+def emptied(database: Path) -> None:
+    database.write_bytes(b"")
+
+
+def truncated(database: Path) -> None:
+    with database.open("r+b") as stream:
+        stream.truncate(database.stat().st_size // 2)
+
+
+def swapped(database: Path) -> None:
+    """Another database in its place, whole in itself."""
+    database.unlink()
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("CREATE TABLE recipes (title TEXT)")
+        opened.execute("INSERT INTO recipes VALUES ('soup')")
+
+
+DAMAGES: list[tuple[Damage, str]] = [
+    (three_bytes, "visits"),
+    (one_row_missing, "ledger"),
+    (one_table_missing, "ledger"),
+    (emptied, "clinic.db"),
+    (truncated, "clinic.db"),
+    (swapped, "recipes"),
+]
+
+
+@pytest.fixture
+def damaged_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Damage], list[Path]]:
+    """Let a damage happen between unpacking and checking; returns where it fired."""
+
+    def install(damage: Damage) -> list[Path]:
+        fired: list[Path] = []
+        unpack = rehearsing.unpack
+
+        def unpack_and_damage(*arguments: Any) -> str:
+            digest = unpack(*arguments)
+            database = arguments[2] / "clinic.db"
+            damage(database)
+            fired.append(database)
+            return digest
+
+        monkeypatch.setattr(rehearsing, "unpack", unpack_and_damage)
+        monkeypatch.setattr("tasks.steps.recovering.unpack", unpack_and_damage)
+        return fired
+
+    return install
+
+
+@pytest.mark.parametrize(("damage", "named"), DAMAGES, ids=lambda value: getattr(value, "__name__", value))
+def test_rehearsal_fails_and_nothing_is_delivered(
+    running_site: Site,
+    damaged_by: Callable[[Damage], list[Path]],
+    damage: Damage,
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    site = running_site
+    fired = damaged_by(damage)
+    assert site.run("backup") == 1
+    assert len(fired) == 1
+    said = capsys.readouterr().err
+    assert named in said and "Traceback" not in said
+    for target in ("nas", "second-disk", "cellar"):
+        assert site.objects(target) == []
+    assert site.plaintext() == []
+    page = site.report()
+    assert named in page and "FAILED" in page
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"), DAMAGES[:4], ids=lambda value: getattr(value, "__name__", value)
+)
+def test_drill_fails_and_certifies_the_failure(
+    running_site: Site,
+    damaged_by: Callable[[Damage], list[Path]],
+    damage: Damage,
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    site = running_site
+    assert site.run("backup", "--target", "nas") == 0
+    fired = damaged_by(damage)
+    capsys.readouterr()
+    assert site.run("drill", "--identity", str(site.keys[0])) == 1
+    assert len(fired) == 1
+    assert named in capsys.readouterr().err
+    (certificate,) = [name for name in site.objects("nas") if ".drill-" in name]
+    assert '"passed": false' in (site.root / "nas" / certificate).read_text()
+
+
+def test_a_damaged_archive_on_the_target_fails_drill_and_audit(
+    running_site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = running_site
+    assert site.run("backup", "--target", "nas") == 0
+    (archive,) = site.archives("nas")
+    data = bytearray(archive.read_bytes())
+    data[len(data) // 2] ^= 1
+    archive.write_bytes(data)
+    assert site.run("drill", "--identity", str(site.keys[0])) == 1
+    assert site.run("audit", "--target", "nas") == 1
+    assert "sha256 differs" in capsys.readouterr().err
+
+
+def test_a_plans_own_check_can_stop_a_backup(running_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site = running_site
+    between = {"type": "expect_column_values_to_be_between", "kwargs": {"min_value": -1, "max_value": 3}}
+    fresh = {"title": "newest visit at most 3 days old", "sql": "SELECT max(at) FROM visits"}
+    site.change_plan(checks=[{**fresh, "as": "age_days", "expect": between}])
+    assert site.run("backup", "--target", "nas") == 0
+    with closing(sqlite3.connect(site.database)) as database, database:
+        database.execute("UPDATE visits SET at = '2001-01-01T10:00:00'")
+    assert site.run("backup", "--target", "nas") == 1
+    assert "newest visit at most 3 days old" in capsys.readouterr().err
+    assert len(site.archives("nas")) == 1
+
+
+def test_a_copy_that_fails_its_engines_check_goes_nowhere(
+    running_site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = running_site
+    with closing(sqlite3.connect(site.database)) as database:
+        database.execute("PRAGMA foreign_keys=OFF")
+        with database:
+            database.execute("INSERT INTO ledger (visit, booked, cents) VALUES (99999999, 'x', 1)")
+    assert site.run("backup") == 1
+    assert "ledger" in capsys.readouterr().err
+    assert site.objects("nas") == []
+    assert site.plaintext() == []
