@@ -14,7 +14,7 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
 
     Exit status 1 where a target can't be reached.
 
-    Examples:
+    **Examples:**
 
         datasave list
 

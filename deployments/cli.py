@@ -50,13 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = app(
             list(sys.argv[1:] if arguments is None else arguments),
             exit_on_error=False,
-            print_error=True,
+            verbose=False,
+            print_error=False,
             result_action="return_value",
         )
     except DatasaveError as error:
         bad(error)
         return 1
-    except CycloptsError:
+    except CycloptsError as error:
+        bad(" ".join(str(error).split()))
+        say("  → `datasave --help` lists the commands, `datasave COMMAND --help` what each takes.")
         return 2
     except KeyboardInterrupt:
         bad("interrupted; staging was cleaned, nothing half-done is on any target")

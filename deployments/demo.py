@@ -32,7 +32,7 @@ def demo(
 
     A program keeps writing to the database all the while.
 
-    Examples:
+    **Examples:**
 
         datasave demo
 

@@ -42,7 +42,7 @@ def init(
 ) -> int:
     """Write a commented plan, with every option explained, and its JSON schema for editors.
 
-    Examples:
+    **Examples:**
 
         datasave init --path /srv/clinic.db --holder "Owner=age1…" --target nas=/mnt/nas/datasave
 
@@ -50,18 +50,29 @@ def init(
     """
     if plan.exists():
         raise PlanError(f"{plan} exists already", hint="Give another file name: a plan is never overwritten.")
+    if not (holder and target):
+        raise PlanError(
+            "a plan needs one who can open the backups and a place that receives them",
+            hint="Make a key with `datasave keys new --holder NAME`, then give --holder NAME=age1… and "
+            "--target NAME=FOLDER.",
+        )
     answers: dict[str, Any] = {
         "name": name or path.stem.lower(),
         "source": {"path": str(path)},
-        "holders": [dict(zip(("name", "recipient"), _pair(text), strict=True)) for text in holder or []],
+        "holders": [dict(zip(("name", "recipient"), _pair(text), strict=True)) for text in holder],
         "targets": [
             {"name": key, "kind": "folder", "path": value, "slots": "weekday"}
-            for key, value in (_pair(text) for text in target or [])
+            for key, value in (_pair(text) for text in target)
         ],
     }
     text = sample_plan(KINDS, source, answers, schema=f".datasave/{SCHEMA_NAME}")
-    with create_private(plan) as stream:
-        stream.write(text.encode("utf-8"))
+    try:
+        with create_private(plan) as stream:
+            stream.write(text.encode("utf-8"))
+    except OSError as error:
+        raise PlanError(
+            f"cannot write {plan}: {error.strerror}", hint="Make its folder first, or name another place."
+        ) from error
     schema = private_folder(plan.absolute().parent / ".datasave") / SCHEMA_NAME
     schema.write_text(json.dumps(plan_schema(KINDS), indent=2), "utf-8")
     good(f"wrote {plan}")
@@ -74,7 +85,7 @@ def doctor(*, plan: PlanOption = DEFAULT_PLAN) -> int:
 
     Exit status 0 if a backup would find everything it needs.
 
-    Examples:
+    **Examples:**
 
         datasave doctor
 
@@ -102,7 +113,7 @@ def adopt(
     Only on your word, and only once: without its marker a path that isn't mounted would pass for
     the drive, and backups would pile up on the system disk.
 
-    Examples:
+    **Examples:**
 
         datasave adopt nas
     """
@@ -126,7 +137,7 @@ def new_key(
     Whoever has the file can open every backup sealed for it; without any holder's file nobody can.
     Keep it away from the backup machine, and keep a second copy.
 
-    Examples:
+    **Examples:**
 
         datasave keys new --holder Owner
 

@@ -22,7 +22,7 @@ def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> 
 
     Exit status 0 only if every target has the proven backup.
 
-    Examples:
+    **Examples:**
 
         datasave backup
 
@@ -45,7 +45,7 @@ def retry(
 
     Steps that finished keep their results. The same as Retry in the Prefect UI.
 
-    Examples:
+    **Examples:**
 
         datasave retry
 
@@ -73,7 +73,7 @@ def drill(
 
     Leaves a signed certificate on the target. Production is not touched.
 
-    Examples:
+    **Examples:**
 
         datasave drill --identity owner.key.txt
 
@@ -94,7 +94,7 @@ def audit(
 ) -> int:
     """Look at every target: is it there, is each backup whole and signed, is the newest one fresh?
 
-    Examples:
+    **Examples:**
 
         datasave audit
 
@@ -118,7 +118,7 @@ def prune(
 ) -> int:
     """Show what retention keeps and would remove, and why. Deletes only with --apply.
 
-    Examples:
+    **Examples:**
 
         datasave prune
 
@@ -146,7 +146,10 @@ def _show_verdicts(office: Office, name: str) -> bool:
     except DatasaveError as error:
         bad(error)
         return False
-    verdict_table(name, judged, note)
+    if judged:
+        verdict_table(name, judged, note)
+    else:
+        say(f"{name}: no backups")
     return not note
 
 

@@ -40,7 +40,7 @@ def serve(
     Starts a Prefect server on this machine unless PREFECT_API_URL names one. A run that was missed
     while the machine slept is caught up once. One run at a time.
 
-    Examples:
+    **Examples:**
 
         datasave serve
 

@@ -15,7 +15,7 @@ from tasks.age.recipients import Identity
 from tasks.errors import PlanError
 from tasks.manifests.shelf import Place
 from tasks.notices.wording import duration_text, when_text
-from tasks.records import UserCheck
+from tasks.options import UserCheck
 from tasks.steps import recovering
 from tasks.steps.office import Office, read_identities
 from tasks.steps.workspace import remove_tree, scratch_room, sweep
@@ -43,7 +43,7 @@ def restore(
 
     What was restored is opened and compared with what was recorded before it is put into place.
 
-    Examples:
+    **Examples:**
 
         datasave restore --folder /media/usb/datasave --identity owner.key.txt --to /srv/restored
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tasks.checks.measure import statement_problem
 from tasks.errors import PlanError, ValidationError
-from tasks.records import UserCheck
+from tasks.options import UserCheck
 
 LABEL = "label"
 """The column of a frame that names its rows."""

@@ -13,7 +13,8 @@ from typing import Any
 from tasks.checks.gx import LABEL, Outcome, expectation, expectation_of, run, verify
 from tasks.checks.measure import Measured
 from tasks.errors import ValidationError
-from tasks.records import Finding, Profile, TableProfile, UserCheck
+from tasks.options import UserCheck
+from tasks.records import Finding, Profile, TableProfile
 
 _FRAME = (LABEL, "expected_rows", "restored_rows", "expected_content", "restored_content")
 _NOT_NULL = "expect_column_values_to_not_be_null"

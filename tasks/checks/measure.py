@@ -16,7 +16,8 @@ from typing import Any
 
 from tasks.checks.convert import Value, convert
 from tasks.errors import ValidationError
-from tasks.records import Profile, Progress, Table, TableProfile, UserCheck, no_progress
+from tasks.options import UserCheck
+from tasks.records import Profile, Progress, Table, TableProfile, no_progress
 
 REPORT_ROWS = 10_000
 SQL_SECONDS = 300.0

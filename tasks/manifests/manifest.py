@@ -22,7 +22,8 @@ from pydantic import ValidationError as InvalidRecord
 
 from tasks.errors import ManifestError
 from tasks.manifests.signing import json_ready
-from tasks.records import Certificate, Json, Manifest
+from tasks.options import Json
+from tasks.records import Certificate, Manifest
 
 SEALED_SUFFIX = ".tar.zst.age"
 MANIFEST_SUFFIX = ".manifest.json"

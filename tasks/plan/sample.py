@@ -11,9 +11,9 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tasks.options import Json
 from tasks.plan.load import Kinds, check_plan, plan_model
 from tasks.plan.problems import kind_of, models_in, option_names
-from tasks.records import Json
 
 WIDTH = 100
 # The deepest explanation stands four columns in, behind "# ".

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 
-from tasks.records import Keep, Manifest, Shelved, Verdict
+from tasks.options import Keep
+from tasks.records import Manifest, Shelved, Verdict
 
 TOLERANCE = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(days=400)

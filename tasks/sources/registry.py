@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.errors import SourceError
-from tasks.records import Options
+from tasks.options import Options
 from tasks.sources.base import Source
 from tasks.sources.sqlite import SqliteOptions, SqliteSource
 

@@ -18,7 +18,8 @@ from pydantic import Field
 
 from tasks.errors import CopyError, SourceError, ValidationError
 from tasks.files import BLOCK, atomic_writer, sha256_of
-from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Options, Progress, Table, no_progress
+from tasks.options import Options
+from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.sqlite_connection import (
     cause_of,
@@ -44,6 +45,13 @@ class SqliteSource(Source):
     """An SQLite database file, whichever journal mode it uses."""
 
     kind = "sqlite"
+    after_restore = (
+        "The folder holds one database file (its name ends in `.db` or similar). Close the program that uses\n"
+        "the database, rename the damaged file (to `DATASAVE`, say; don't delete it yet), delete files beside\n"
+        "it whose names end in `-wal`, `-shm` or `-journal`, and put the restored file in its place under the\n"
+        "old name. Then start the program and look whether the newest entries are there. With the program\n"
+        "`sqlite3` you can check the file first: `sqlite3 clinic.db \"PRAGMA integrity_check\"` must say `ok`."
+    )
 
     def __init__(self, options: SqliteOptions) -> None:
         self._options = options

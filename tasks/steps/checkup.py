@@ -8,7 +8,7 @@ from functools import partial
 from io import BytesIO
 
 from tasks.checks.judge import verify_expectations
-from tasks.errors import DatasaveError
+from tasks.errors import DatasaveError, SourceError
 from tasks.files import private_folder
 from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
@@ -50,13 +50,24 @@ def _source(office: Office) -> str:
 
 def _staging(office: Office) -> str:
     free = shutil.disk_usage(private_folder(office.staging)).free
-    needed = int(office.source().check().bytes * ROOM_FACTOR)
+    size = _source_size(office)
+    if size is None:
+        return f"{size_text(free)} free; what a run needs shows once the source answers"
+    needed = int(size * ROOM_FACTOR)
     if free < needed:
         raise DatasaveError(
             f"{office.staging} has {size_text(free)} free, a run needs about {size_text(needed)}",
             hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
         )
     return f"{size_text(free)} free, a run needs about {size_text(needed)}"
+
+
+def _source_size(office: Office) -> int | None:
+    """Bytes of the source, None where it does not answer: that is a finding of its own, and one is enough."""
+    try:
+        return office.source().check().bytes
+    except SourceError:
+        return None
 
 
 def _holders(office: Office) -> str:
@@ -84,8 +95,8 @@ def _target(office: Office, name: str) -> str:
         free = target.free_space()
         target.put(PROBE, BytesIO(b"probe"), 5)
         target.delete(PROBE)
-        needed = office.source().check().bytes
-        if free is not None and free < needed:
+        needed = _source_size(office)
+        if free is not None and needed is not None and free < needed:
             raise DatasaveError(
                 f"{name} has {size_text(free)} free, a backup may need up to {size_text(needed)}",
                 hint="Free space there or use a larger disk.",

@@ -145,4 +145,6 @@ def write_new_secret(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):
             path.unlink()
-        raise StateError(f"cannot write {path}: {error.strerror}") from error
+        raise StateError(
+            f"cannot write {path}: {error.strerror}", hint="Make its folder first, or name another place."
+        ) from error

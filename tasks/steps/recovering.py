@@ -29,17 +29,8 @@ from tasks.files import HashingReader, private_folder
 from tasks.manifests.manifest import certificate_name, to_json
 from tasks.manifests.shelf import Place, find, read_shelf
 from tasks.manifests.signing import sign_record
-from tasks.records import (
-    Certificate,
-    Contents,
-    Finding,
-    Manifest,
-    Progress,
-    Shelved,
-    Stat,
-    UserCheck,
-    no_progress,
-)
+from tasks.options import UserCheck
+from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Shelved, Stat, no_progress
 from tasks.sources.registry import source_for_copies
 from tasks.steps.office import Office
 from tasks.steps.rehearsing import Proof, same_digest, unpack

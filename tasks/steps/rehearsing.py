@@ -19,6 +19,7 @@ from tasks.checks.judge import judge_checks, judge_tables
 from tasks.checks.measure import measure_checks, profile
 from tasks.errors import MismatchError, ValidationError
 from tasks.files import BLOCK, HashingReader, private_folder, sha256_of
+from tasks.options import UserCheck
 from tasks.records import (
     Archived,
     CopiedFile,
@@ -28,7 +29,6 @@ from tasks.records import (
     Progress,
     Run,
     Sealed,
-    UserCheck,
     Validated,
     no_progress,
 )

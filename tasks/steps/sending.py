@@ -114,7 +114,8 @@ def _refresh_recover(office: Office, target: Target) -> None:
     """Keep RECOVER.md true: whoever finds this medium in five years starts from it."""
     plan = office.plan
     holders = [holder.name for holder in plan.holders]
-    text = recover_text(plan.name, plan.source.kind, holders).encode("utf-8")
+    afterwards = {plan.source.kind: office.source().after_restore}
+    text = recover_text(plan.name, plan.source.kind, holders, afterwards).encode("utf-8")
     try:
         with target.open("RECOVER.md") as stream:
             if stream.read() == text:

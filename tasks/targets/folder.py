@@ -16,7 +16,8 @@ from pydantic import Field
 
 from tasks.errors import ObjectMissing, TargetMissing
 from tasks.files import BLOCK, create_private
-from tasks.records import Options, Progress, Properties, Stat, no_progress
+from tasks.options import Options
+from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, check_name
 from tasks.targets.disk import (
     MediumReader,

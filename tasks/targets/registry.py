@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tasks.records import Options
+from tasks.options import Options
 from tasks.targets.base import Target
 from tasks.targets.folder import FolderOptions, FolderTarget
 

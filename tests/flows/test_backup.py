@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import stat
@@ -98,15 +99,23 @@ def test_a_strangers_key_opens_nothing(
     assert not list(tmp_path.glob(".datasave-restore-*")), "nothing readable stays behind"
 
 
-def test_stock_tools_open_it_as_recover_md_says(running_site: Site, tmp_path: Path) -> None:
+def test_recover_md_works_literally_with_stock_tools(running_site: Site, tmp_path: Path) -> None:
+    """Its own command lines, run as they stand in the folder it asks for, give the data back."""
     site = running_site
     assert site.run("backup", "--target", "nas") == 0
     (archive,) = site.archives("nas")
-    opened = tmp_path / "opened"
-    opened.mkdir()
-    command = f"age -d -i {site.keys[0]} {archive} | zstd -d | tar x -C {opened}"
-    subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True)
-    assert counts(opened / "clinic.db") == counts(site.database)
+    page = (site.root / "nas" / "RECOVER.md").read_text("utf-8")
+    checksum, _, step_by_step, in_one_go = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    for number, commands in enumerate((step_by_step, in_one_go)):
+        folder = tmp_path / f"restore-{number}"
+        folder.mkdir()
+        shutil.copy(site.keys[number], folder / "key.txt")
+        shutil.copy(archive, folder / "backup.tar.zst.age")
+        manifest = archive.with_name(archive.name.replace(".tar.zst.age", ".manifest.json"))
+        shutil.copy(manifest, folder / "backup.manifest.json")
+        assert json.loads(manifest.read_text())["sealed_sha256"] in _bash(checksum, folder)
+        _bash(commands, folder)
+        assert counts(folder / "restored" / "clinic.db") == counts(site.database)
 
 
 def test_nothing_secret_or_personal_is_kept_outside_staging(running_site: Site) -> None:
@@ -146,3 +155,15 @@ def _write_until(database: Path, enough: threading.Event) -> None:
     for _ in keep_writing(database, 50):
         if enough.is_set():
             return
+
+
+def _bash(commands: str, folder: Path) -> str:
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", commands],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -23,8 +23,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tasks.options import Keep
 from tasks.policy.retention import judge_retention
-from tasks.records import Keep, Shelved
+from tasks.records import Shelved
 from tests.golden.goldens import FOLDER, same_as_golden
 from tests.unit.shelves import shelved
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
+from tasks.options import Options
 from tasks.plan.load import Kinds, check_plan
 from tasks.plan.model import Plan
-from tasks.records import Options
 from tasks.sources.registry import option_models as source_models
 from tasks.targets.registry import option_models as target_models
 

@@ -14,7 +14,8 @@ import yaml
 from tasks.checks.judge import judge_checks, judge_tables, verify_expectations
 from tasks.checks.measure import Measured
 from tasks.errors import PlanError, ValidationError
-from tasks.records import Finding, Profile, TableProfile, UserCheck
+from tasks.options import UserCheck
+from tasks.records import Finding, Profile, TableProfile
 
 BETWEEN = "expect_column_values_to_be_between"
 

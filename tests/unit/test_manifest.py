@@ -24,7 +24,7 @@ from tasks.manifests.manifest import (
     to_json,
 )
 from tasks.manifests.signing import sign_record, signature_trouble
-from tasks.records import Json
+from tasks.options import Json
 from tests.unit.shelves import KEY, MACHINE, TAKEN, certificate, signed
 
 SOURCES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)

@@ -16,7 +16,8 @@ import pytest
 from tasks.checks.convert import convert
 from tasks.checks.measure import measure_checks, profile, scalar, statement_problem
 from tasks.errors import ValidationError
-from tasks.records import Table, UserCheck
+from tasks.options import UserCheck
+from tasks.records import Table
 
 TAKEN = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 TABLE = Table(name="t", reference='"t"', columns=('"id"', '"note"'))

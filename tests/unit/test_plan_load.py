@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from tasks.errors import PlanError
+from tasks.options import Keep, Options
 from tasks.plan.document import LARGEST
 from tasks.plan.load import Kinds, check_plan, load_plan, plan_model
 from tasks.plan.model import TargetEntry
-from tasks.records import Keep, Options
 from tasks.targets.folder import FolderOptions
 from tasks.targets.registry import make_target
 from tests.unit.plan_material import (

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from tasks.errors import PlanError
+from tasks.options import Keep
 from tasks.plan.load import check_plan, load_plan
 from tasks.plan.sample import plan_schema, sample_plan
-from tasks.records import Keep
 from tests.unit.plan_material import CLASSIC, FOLDER, GOOD, HYBRID, KINDS, OTHER, REGISTERED, good, place
 from tests.unit.test_plan_load import REFUSED, REMOVE, spoilt
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tasks.options import Keep
 from tasks.policy.retention import AHEAD, judge_retention, suspended
-from tasks.records import Keep, Shelved, Verdict
+from tasks.records import Shelved, Verdict
 from tests.unit.shelves import shelved
 
 ZONES = ("UTC", "America/New_York", "America/Havana", "Pacific/Apia", "Asia/Kathmandu", "Europe/Zurich")

@@ -1,0 +1,74 @@
+"""What a plan is made of where libraries meet: adapters' options, retention rules, users' checks."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from tasks.records import Record
+
+Json = dict[str, Any]
+
+
+class Options(Record):
+    """Base of an adapter's options as they stand in the plan file.
+
+    Each adapter declares its own subclass beside its code, narrowing ``kind`` to its literal; field
+    descriptions and examples become the sample plan, the reference and the JSON schema.
+    """
+
+    kind: str
+
+
+class Keep(Record):
+    """How many backups a target keeps, in each of its slots. A backup stays if any rule keeps it.
+
+    ``last`` counts backups; the others count the newest N days, weeks, months, years that have one,
+    and keep the newest of each. A rule of 0 is off.
+    """
+
+    last: int = Field(0, ge=0, description="the newest N backups")
+    daily: int = Field(0, ge=0, description="the newest of each of N days")
+    weekly: int = Field(0, ge=0, description="the newest of each of N weeks (Monday to Sunday)")
+    monthly: int = Field(0, ge=0, description="the newest of each of N months")
+    yearly: int = Field(0, ge=0, description="the newest of each of N years")
+    forever: bool = Field(False, description="never remove anything")
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Keep:
+        if not (self.forever or self.last or self.daily or self.weekly or self.monthly or self.yearly):
+            raise ValueError("keeps nothing: give at least one rule above 0, or `keep: forever`")
+        return self
+
+
+class Expectation(Record):
+    """A Great Expectations expectation by name, without its column: it is about a single value."""
+
+    type: str = Field(
+        description="an expectation about a column's values",
+        examples=["expect_column_values_to_be_between"],
+    )
+    kwargs: Json = Field(
+        default_factory=dict, description="its limits", examples=[{"min_value": -1, "max_value": 3}]
+    )
+
+
+class UserCheck(Record):
+    """A user's own check: one value, read by SQL from a copy, and what is expected of it.
+
+    The field ``as_`` is written ``as`` in the plan file and in JSON; either name is read.
+    """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    title: str = Field(min_length=1, description="the check's name in reports")
+    sql: str = Field(
+        description="a SELECT that gives exactly one value", examples=["SELECT MAX(at) FROM visits"]
+    )
+    as_: Literal["number", "age_days", "text"] = Field(
+        "number",
+        alias="as",
+        description="how to take the value: a number, a time's age in days when the copy was taken, a text",
+    )
+    expect: Expectation
