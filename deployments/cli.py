@@ -58,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bad(error)
         return 1
     except CycloptsError as error:
-        bad(" ".join(str(error).split()))
-        say("  → `datasave --help` lists the commands, `datasave COMMAND --help` what each takes.")
+        # Its own box around the message breaks lines; ours is one line, as for any other failure.
+        hint = "`datasave --help` lists the commands, `datasave COMMAND --help` shows what each takes."
+        bad(DatasaveError(" ".join(str(error).split()), hint=hint))
         return 2
     except KeyboardInterrupt:
         bad("interrupted; staging was cleaned, nothing half-done is on any target")
