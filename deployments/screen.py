@@ -66,7 +66,7 @@ def steps() -> Iterator[Steps]:
 
 def findings_table(title: str, findings: Sequence[Finding]) -> None:
     """Findings with a word for each outcome."""
-    table = Table(title=title, title_justify="left", show_edge=False)
+    table = Table(title=escape(title), title_justify="left", show_edge=False)
     for column in ("", "check", "what was found"):
         table.add_column(column, overflow="fold")
     for finding in findings:

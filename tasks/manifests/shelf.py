@@ -24,13 +24,17 @@ from tasks.manifests.manifest import (
     read_manifest,
     sealed_name,
 )
-from tasks.manifests.signing import signature_trouble
+from tasks.manifests.signing import ANOTHER_MACHINE, signature_trouble
 from tasks.records import Manifest, Shelved, Stat
 
 CLOCK_TOLERANCE = timedelta(hours=1)
 NO_MANIFEST = "no manifest (unfinished delivery)"
 FUTURE = "dated in the future"
 LISTED = 10
+ON_A_NEW_MACHINE = (
+    "If this machine replaces the one that took them, put that one's public key under `signers:` in the "
+    "plan; `datasave restore --folder` needs no plan and shows the key."
+)
 
 
 class Place(Protocol):
@@ -240,7 +244,10 @@ def _fits(backup: Shelved, text: str, timezone: tzinfo) -> bool:
 def _offer(shelf: Sequence[Shelved]) -> str:
     verified = [backup for backup in shelf if backup.verified]
     if not verified:
-        return f"There is no verified backup here, and {len(shelf)} that cannot be trusted."
+        text = f"There is no verified backup here, and {len(shelf)} that cannot be trusted."
+        # On a new machine with the old plan: the one case where what looks like a forgery is the owner's own.
+        strange = any(backup.trouble.startswith(ANOTHER_MACHINE) for backup in shelf)
+        return text + (f" {ON_A_NEW_MACHINE}" if strange else "")
     newest = [f"{b.slot}/{b.name}".lstrip("/") for b in verified[: -LISTED - 1 : -1]]
     older = len(verified) - len(newest)
     return f"There are: {', '.join(newest)}{f', and {older} older' if older else ''}."

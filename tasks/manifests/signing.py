@@ -38,6 +38,7 @@ Signed = TypeVar("Signed", Manifest, Certificate)
 PUBLIC_PREFIX = "ed25519:"
 PUBLIC_BYTES = 32
 SIGNATURE_BYTES = 64
+ANOTHER_MACHINE = "signed by another machine"
 LOST_KEY = (
     "Put the file back from a copy. If it is lost, delete it and a new key is made; add the old public key"
     " (`machine` in any manifest) to the plan's signers, so that older backups go on counting."
@@ -134,7 +135,7 @@ def signature_trouble(record: Manifest | Certificate, trusted: Collection[str] |
     except (InvalidSignature, ValueError):
         return "signature does not match"
     if trusted is not None and record.machine not in trusted:
-        return f"signed by another machine ({record.machine[: len(PUBLIC_PREFIX) + 8]}…)"
+        return f"{ANOTHER_MACHINE} ({record.machine[: len(PUBLIC_PREFIX) + 8]}…)"
     return ""
 
 

@@ -194,7 +194,9 @@ def _checks(findings: list[Finding]) -> tuple[Line, ...]:
         failed += _failures(plain_text(check), [finding for finding in same if not finding.passed])
         details = [finding.detail for finding in same if finding.passed]
         if details:
-            detail = details[0] if len(details) == 1 else f"{count_text(len(details))} passed"
+            # The same check of the copy and of the restored copy mostly says the same: say it once.
+            same_words = len(set(details)) == 1
+            detail = details[0] if same_words else f"{count_text(len(details))} passed"
             passed.append(Line(plain_text(check), "OK", "good", plain_text(detail, MESSAGE_LIMIT)))
     return (*failed, *passed)
 

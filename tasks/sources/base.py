@@ -31,14 +31,14 @@ class Source(ABC):
 
     An adapter is made from its own options model, which stands beside it, and holds no open resource
     between calls. It reads its options no earlier than a method needs them: for work on copies alone
-    (``source_for_copies``) it is made without any. Every failure is a SourceError or a ValidationError with a hint; a message never
-    holds a password or a row's value.
+    (``source_for_copies``) it is made without any. Every failure is a SourceError or a ValidationError
+    with a hint; a message never holds a password or a row's value.
     """
 
     kind: ClassVar[str]
 
     after_restore: ClassVar[str]
-    """Markdown for RECOVER.md: what to do with the unpacked files where there is no Datasave."""
+    """Markdown for RECOVER.md: what to do with the unpacked files, without Datasave."""
 
     @abstractmethod
     def check(self) -> Engine:

@@ -39,6 +39,11 @@ class SqliteOptions(Options):
 
     kind: Literal["sqlite"] = "sqlite"
     path: Path = Field(description="the database file", examples=["/srv/office/clinic.db"])
+    foreign_keys: Literal["require", "report"] = Field(
+        "require",
+        description="what rows that point to missing rows mean: `require` fails the backup, `report` only "
+        "says so. For a database with old faults of this kind that its program lives with",
+    )
 
 
 class SqliteSource(Source):
@@ -46,11 +51,11 @@ class SqliteSource(Source):
 
     kind = "sqlite"
     after_restore = (
-        "The folder holds one database file (its name ends in `.db` or similar). Close the program that uses\n"
-        "the database, rename the damaged file (to `DATASAVE`, say; don't delete it yet), delete files beside\n"
-        "it whose names end in `-wal`, `-shm` or `-journal`, and put the restored file in its place under the\n"
-        "old name. Then start the program and look whether the newest entries are there. With the program\n"
-        "`sqlite3` you can check the file first: `sqlite3 clinic.db \"PRAGMA integrity_check\"` must say `ok`."
+        "The folder holds one database file (its name ends in `.db` or similar). Close the program that\n"
+        "uses the database, rename the damaged file (to `DATASAVE`, say; don't delete it yet), delete files\n"
+        "beside it whose names end in `-wal`, `-shm` or `-journal`, and put the restored file in its place\n"
+        "under the old name. Then start the program and look whether the newest entries are there. With the program\n"
+        '`sqlite3` you can check the file first: `sqlite3 clinic.db "PRAGMA integrity_check"` must say `ok`.'
     )
 
     def __init__(self, options: SqliteOptions) -> None:
@@ -60,6 +65,12 @@ class SqliteSource(Source):
     def _path(self) -> Path:
         # Read late: an adapter made for copies alone has no path.
         return self._options.path
+
+    @property
+    def _lenient(self) -> bool:
+        # A copy brought back must be what was recorded; whether that was good was judged when it was taken.
+        made_for_copies = not hasattr(self._options, "path")
+        return made_for_copies or self._options.foreign_keys == "report"
 
     def check(self) -> Engine:
         """See Source.check. ``bytes`` counts all committed pages, those still in the WAL as well."""
@@ -105,7 +116,7 @@ class SqliteSource(Source):
     def validate(self, copy: Path, scratch: Path) -> list[Finding]:
         """See Source.validate. Needs no clone in ``scratch``: SQLite can read a file without touching it."""
         del scratch
-        return check_copy(copy)
+        return check_copy(copy, lenient=self._lenient)
 
     def open(self, copy: Path, scratch: Path) -> AbstractContextManager[Connection]:
         """See Source.open. Texts are read as bytes."""

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tasks.age.keys import Identity, parse_identity_file, parse_recipient
 from tasks.age.recipients import Recipient
-from tasks.errors import PlanError, StateError
+from tasks.errors import KeyFormatError, PlanError, StateError
 from tasks.files import private_folder, write_atomic
 from tasks.manifests.signing import load_or_create_key, public_text
 from tasks.plan.load import Kinds, load_plan
@@ -125,7 +125,10 @@ def read_identities(paths: list[Path]) -> list[Identity]:
                 f"cannot read the identity file {path}: {reason}",
                 hint="Give the file that `datasave keys new` made for a holder (it begins with a # line).",
             ) from error
-        identities.extend(parse_identity_file(text))
+        try:
+            identities.extend(parse_identity_file(text))
+        except KeyFormatError as error:
+            raise KeyFormatError(f"{path}: {error.message}", hint=error.hint) from error
     return identities
 
 

@@ -177,7 +177,12 @@ def drill(
         backup, manifest = choose(target, wanted, office.trusted(), office.plan.name)
         recovered = recover(target, backup, manifest, identities, room, office.plan.checks, progress)
         certificate = _certify(office, target, backup, recovered)
-    require(recovered.findings, f"the drill of {backup.name} from {target_name} failed", MismatchError)
+    require(
+        recovered.findings,
+        f"the drill of {backup.name} from {target_name} failed",
+        MismatchError,
+        "Do not rely on this backup. Drill another one and another target today, and have it looked at.",
+    )
     return certificate
 
 
@@ -189,7 +194,11 @@ def restore(recovered: Recovered, destination: Path, *, accept_damage: bool = Fa
     """
     if not accept_damage:
         require(
-            recovered.findings, f"{recovered.manifest.sealed_name} did not pass its checks", MismatchError
+            recovered.findings,
+            f"{recovered.manifest.sealed_name} did not pass its checks",
+            MismatchError,
+            "Nothing was restored. Take another backup or another target, or keep this one as it is "
+            "with --accept-damage.",
         )
     return source_for_copies(recovered.manifest.kind).restore(recovered.folder, destination)
 

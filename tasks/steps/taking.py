@@ -66,17 +66,19 @@ def validate_copy(
     return Validated(findings=(*findings, unaltered), profile=measured)
 
 
-def require(findings: Sequence[Finding], what: str, error: type[ValidationError | MismatchError]) -> None:
+def require(
+    findings: Sequence[Finding],
+    what: str,
+    error: type[ValidationError | MismatchError],
+    hint: str = "Nothing was delivered and no older backup was touched. Have the database looked at today.",
+) -> None:
     """Raise ``error`` naming the findings that did not pass, if any."""
     failed = [finding for finding in findings if not finding.passed]
     if not failed:
         return
     named = "; ".join(_named(finding) for finding in failed[:5])
     more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
-    raised = error(
-        f"{what}: {named}{more}",
-        hint="Nothing was delivered and no older backup was touched. Have the database looked at today.",
-    )
+    raised = error(f"{what}: {named}{more}", hint=hint)
     raised.findings = tuple(findings)
     raise raised
 
