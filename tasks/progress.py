@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
+from tasks.errors import StateError
 from tasks.records import Progress
 
 Listener = Callable[[str, int, int], None]
@@ -19,6 +21,7 @@ Listener = Callable[[str, int, int], None]
 SECONDS_BETWEEN_UPDATES = 1.0
 
 _listeners: list[Listener] = []
+_interrupted = threading.Event()
 
 
 @contextmanager
@@ -31,6 +34,22 @@ def watched_by(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+@contextmanager
+def stopping_steps(wait: Callable[[], object]) -> Iterator[None]:
+    """Let steps end where the block is interrupted (Ctrl-C, SIGTERM), then ``wait`` for them.
+
+    A thread cannot be ended from outside: each ends itself at its next sign of progress. Without that
+    it would go on writing plaintext behind the back of whoever cleans up, and hold up the program's end.
+    """
+    _interrupted.clear()
+    try:
+        yield
+    except BaseException:
+        _interrupted.set()
+        wait()
+        raise
+
+
 def progress_of(step: str) -> Progress:
     """A Progress for one step: listeners hear all of it, the run's page is updated once a second."""
     page = _Page(step)
@@ -38,6 +57,8 @@ def progress_of(step: str) -> Progress:
     def report(done: int, total: int) -> None:
         for listener in _listeners:
             listener(step, done, total)
+        if _interrupted.is_set():
+            raise StateError(f"{step} was interrupted", hint="Run the backup again, or `datasave retry`.")
         page.show(done, total)
 
     return report
