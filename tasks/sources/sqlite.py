@@ -55,7 +55,8 @@ class SqliteSource(Source):
         "uses the database, rename the damaged file (to `DATASAVE`, say; don't delete it yet), delete files\n"
         "beside it whose names end in `-wal`, `-shm` or `-journal`, and put the restored file in its place\n"
         "under the old name. Then start the program and look whether the newest entries are there. With\n"
-        'the program `sqlite3` you can check the file first: `sqlite3 clinic.db "PRAGMA integrity_check"` must say `ok`.'
+        'the program `sqlite3` you can check the file first: `sqlite3 clinic.db "PRAGMA integrity_check"`\n'
+        "must say `ok`."
     )
 
     def __init__(self, options: SqliteOptions) -> None:
