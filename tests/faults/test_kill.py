@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 import sys
 import time
@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments.environment import home_of
-from tests.conftest import migrated_database
-from tests.flows.conftest import clinic, site
+from tests.flows.conftest import clinic, running_site, site
 from tests.flows.site import Site
 
-__all__ = ["clinic", "site"]
+__all__ = ["clinic", "running_site", "site"]
 
 STEPS = ["live copy", "archive", "encrypt", "rehearse", "deliver → nas", "read back ← nas"]
 PLAINTEXT_ON_DISK = {"live copy", "archive", "encrypt", "rehearse"}
@@ -23,7 +21,8 @@ PLAINTEXT_ON_DISK = {"live copy", "archive", "encrypt", "rehearse"}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
-def test_kill_9(site: Site, step: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_kill_9(running_site: Site, step: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = running_site
     flag = tmp_path / "in the middle"
     _kill_in(site, step, flag)
     assert flag.exists(), "the fault did not fire"
@@ -38,39 +37,33 @@ def test_kill_9(site: Site, step: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert done.returncode == 0, done.stdout + done.stderr
     assert site.plaintext() == []
     assert [manifest["sequence"] for manifest in site.manifests("nas")] == [2]
-    assert not [name for name in site.objects("nas") if ".part" in name]
+    # A cut-off upload stays hidden, and goes with a later delivery once it is a day old (tasks/targets).
+    assert all(Path(name).name.startswith(".") for name in site.objects("nas") if ".part" in name)
 
 
 def _kill_in(site: Site, step: str, flag: Path) -> None:
     halting = [sys.executable, "-m", "tests.flows.halting", step, str(flag)]
     command = [*halting, "backup", "--target", "nas", "--plan", str(site.plan)]
-    process = subprocess.Popen(
-        command, env=_environment(site), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    log = site.root / "killed.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=_environment(), stdout=output, stderr=output)
     try:
         deadline = time.monotonic() + 120
         while not flag.exists() and time.monotonic() < deadline:
-            assert process.poll() is None, (process.stdout.read() if process.stdout else b"").decode()
+            assert process.poll() is None, log.read_text("utf-8")
             time.sleep(0.05)
     finally:
         process.kill()
         process.wait()
-        if process.stdout:
-            process.stdout.close()
 
 
 def _datasave(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "deployments", *arguments, "--plan", str(site.plan)]
-    return subprocess.run(command, env=_environment(site), capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
 
 
-def _environment(site: Site) -> dict[str, str]:
-    """This test's own Prefect, with a database that is migrated already."""
-    import os
+def _environment() -> dict[str, str]:
+    """The session's Prefect server: one of its own for each process would take most of the time."""
+    from prefect.settings import PREFECT_API_URL
 
-    home = home_of(site.plan)
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "prefect.db").exists():
-        shutil.copy(migrated_database(), home / "prefect.db")
-    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    return {**environment, "PREFECT_HOME": str(home)}
+    return {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
