@@ -7,8 +7,10 @@ command that was not understood, 130 when interrupted.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError
 
@@ -22,6 +24,7 @@ app = App(
     help="Back up a running database, prove that the backup can be restored, keep enough copies.",
     version_flags=["--version"],
     help_format="markdown",
+    suppress_keyboard_interrupt=False,
 )
 keys = App(name="keys", help="Keys of holders: the people and safes that can open backups.")
 
@@ -57,17 +60,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DatasaveError as error:
         bad(error)
         return 1
+    except OSError as error:
+        bad(DatasaveError(f"the system refused: {error}", hint="Check that file, its disk and your rights."))
+        return 1
     except CycloptsError as error:
         # Its own box around the message breaks lines; ours is one line, as for any other failure.
         hint = "`datasave --help` lists the commands, `datasave COMMAND --help` shows what each takes."
         bad(DatasaveError(" ".join(str(error).split()), hint=hint))
         return 2
     except KeyboardInterrupt:
-        bad("interrupted; staging was cleaned, nothing half-done is on any target")
+        hint = "Nothing readable stays in staging, no half backup counts as one. To go on: `datasave retry`."
+        bad(DatasaveError("interrupted", hint=hint))
         return 130
     return result if isinstance(result, int) else 0
 
 
 def entry() -> None:
     """Entry point of the installed program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # Into a file or a mail Windows writes a code page without ✓ and →: a "?" beats a traceback.
+            stream.reconfigure(errors="replace")
+    # What systemd, a shutdown or a task manager sends: to be cleaned up after like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

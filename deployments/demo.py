@@ -63,7 +63,7 @@ def demo(
 
 
 def _fresh(root: Path) -> Path:
-    if root.exists() and not (root / MARKER).exists() and any(root.iterdir()):
+    if root.exists() and not (root / MARKER).exists() and (not root.is_dir() or any(root.iterdir())):
         raise StateError(
             f"{root} holds something else", hint="Name an empty folder: `datasave demo /tmp/try`."
         )

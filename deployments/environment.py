@@ -6,8 +6,12 @@ Measured reasons stand beside each setting.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -32,6 +36,10 @@ SETTINGS = {
 }
 
 
+# A note for each temporary server: its name ends in the id of the program that started it.
+TEMPORARY = "temporary-server-of-"
+
+
 def home_of(plan: Path) -> Path:
     """Prefect's folder for the plans of one folder: its database, its results."""
     return plan.absolute().parent / ".datasave" / "prefect"
@@ -52,6 +60,54 @@ def prepare(plan: Path, *, quiet: bool = True) -> None:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if "PREFECT_API_URL" not in os.environ and (url := running_server(home)):
         os.environ["PREFECT_API_URL"] = url
+
+
+def start_temporary_server() -> None:
+    """Start the server that Prefect would start by itself, where none is set, out of reach of Ctrl-C.
+
+    A terminal sends Ctrl-C to all programs started from it. A server that ends at once cannot be told
+    how the run ended, and the run hangs for a minute trying to.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL
+
+    home = Path(os.environ["PREFECT_HOME"])
+    _end_orphans(home)
+    if PREFECT_API_URL.value():
+        return
+    server = SubprocessASGIServer()
+    with _ctrl_c_blocked():
+        server.start(timeout=int(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]))
+    if server.server_process:
+        note = home / f"{TEMPORARY}{os.getpid()}"
+        note.write_text(str(server.server_process.pid), "ascii")
+        atexit.register(note.unlink, missing_ok=True)
+
+
+def _end_orphans(home: Path) -> None:
+    """End temporary servers whose program was killed: each would work on our database for ever."""
+    for note in home.glob(f"{TEMPORARY}*"):
+        if not Path("/proc").is_dir() or Path(f"/proc/{note.name.removeprefix(TEMPORARY)}").exists():
+            continue
+        with suppress(OSError, ValueError):
+            server = int(note.read_text("ascii"))
+            # A number may have gone to another program since: only what is a Prefect server is ended.
+            if b"prefect.server" in Path(f"/proc/{server}/cmdline").read_bytes():
+                os.kill(server, signal.SIGTERM)
+        note.unlink(missing_ok=True)
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    # Child programs inherit the mask. Windows has none.
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def announce_server(home: Path, url: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from deployments.environment import prepare
+from deployments.environment import prepare, start_temporary_server
 from deployments.options import DEFAULT_PLAN, BackupOption, PlanOption, TargetsOption
 from deployments.screen import bad, good, path_line, say, steps, verdict_table
 from tasks.errors import DatasaveError
@@ -55,9 +56,10 @@ def retry(
     prepare(office.path)
     from deployments.rerun import rerun
 
+    began = time.time()
     with _progress():
         state = rerun(office.path, run)
-    return _conclude(office, state)
+    return _conclude(office, state, began)
 
 
 def drill(
@@ -166,9 +168,10 @@ def _clear(office: Office, names: list[str], apply: bool) -> int:
 
 
 def _run(office: Office, flow: Any, **parameters: Any) -> int:
+    began = time.time()
     with _progress():
         state = flow(**parameters, return_state=True)
-    return _conclude(office, state)
+    return _conclude(office, state, began)
 
 
 def _progress() -> Any:
@@ -176,18 +179,20 @@ def _progress() -> Any:
 
     from tasks.progress import watched_by
 
+    start_temporary_server()
     stack = ExitStack()
     stack.enter_context(watched_by(stack.enter_context(steps())))
     return stack
 
 
-def _conclude(office: Office, state: Any) -> int:
+def _conclude(office: Office, state: Any, began: float) -> int:
     error = state.data if isinstance(state.data, DatasaveError) else None
     if state.is_completed():
         good(state.message or "done")
     else:
         bad(error or state.message or state.name)
     newest = max(office.reports.glob("*.html"), key=lambda page: page.stat().st_mtime, default=None)
-    if newest and error is None:
+    # An older run's report would tell of another outcome.
+    if newest and newest.stat().st_mtime >= began:
         path_line("Report:", newest)
     return 0 if state.is_completed() else 1

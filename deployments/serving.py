@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -104,6 +105,13 @@ def deployments_of(office: Office) -> list[RunnerDeployment]:
 @contextmanager
 def _server(port: int) -> Iterator[str]:
     """A Prefect server on loopback, ended with the block."""
+    try:
+        # Whatever else listens there would pass for the server that this starts.
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise ProgramError(
+            f"cannot use port {port} of this machine: {error.strerror}", hint="Choose another one with --port."
+        ) from error
     url = f"http://127.0.0.1:{port}/api"
     home = Path(os.environ["PREFECT_HOME"])
     environment = {

@@ -128,4 +128,6 @@ def _room(destination: Path) -> Iterator[Path]:
         with scratch_room(staging, "restore") as scratch:
             yield scratch
     finally:
-        remove_tree(staging)
+        # Another restore beside this one has its scratch there too.
+        if staging.is_dir() and not any(path.is_dir() for path in staging.iterdir()):
+            remove_tree(staging)

@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from flows.outcome import audit_report
 from tasks.errors import DatasaveError
 from tasks.reporting import audit as audit_target
-from tasks.reporting import now, report
+from tasks.reporting import now, reported
 from tasks.steps.office import Office
 
 
@@ -31,8 +31,7 @@ def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) 
         names = [office.entry(n).name for n in targets or []] or [e.name for e in office.plan.targets]
         futures = {name: audit_target.submit(office.path, name, read_all) for name in names}
         findings = {name: future.result() for name, future in futures.items()}
-        facts = audit_report(office, findings, started)
-        report(office.path, facts)
+        facts = reported(office.path, audit_report(office, findings, started))
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
     return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)

@@ -13,8 +13,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.outcome import Branch, Chain, backup_report
 from tasks.errors import DatasaveError
+from tasks.progress import stopping_steps
 from tasks.rehearsing import rehearse
-from tasks.reporting import now, report
+from tasks.reporting import now, reported
 from tasks.retaining import prune_after
 from tasks.sealing import archive, encrypt
 from tasks.sending import deliver, read_back
@@ -45,15 +46,20 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
         office = Office(plan)
         chosen = [office.entry(name).name for name in targets or []]
         with working(office.staging, runtime.flow_run.id) as workspace:
-            chain = take(office, workspace)
-            branches = [
-                send(entry.name, chain, workspace)
-                for entry in office.plan.targets
-                if not chosen or entry.name in chosen
-            ]
-            wait([*chain.futures, *(future for branch in branches for future in branch.futures)])
-            facts = backup_report(office, workspace, chain, branches, started)
-            report(office.path, facts)
+            futures: list[PrefectFuture[Any]] = []
+            with stopping_steps(lambda: wait(futures)):
+                chain = take(office, workspace)
+                futures += chain.futures
+                branches = [
+                    send(entry.name, chain, workspace)
+                    for entry in office.plan.targets
+                    if not chosen or entry.name in chosen
+                ]
+                futures += [future for branch in branches for future in branch.futures]
+                wait(futures)
+            # Before the report is written: on a full disk this makes the room for it.
+            workspace.wipe_plaintext()
+            facts = reported(office.path, backup_report(office, workspace, chain, branches, started))
             if facts.succeeded:
                 workspace.unmark("sealed")
     except DatasaveError as error:
@@ -85,7 +91,8 @@ def send(target: str, chain: Chain, workspace: Workspace) -> Branch:
     sending = deliver.with_options(refresh_cache=again)
     delivered = later(sending, chain.run, chain.sealed, chain.rehearsed, target)
     proven = later(read_back, chain.run, chain.sealed, chain.rehearsed, delivered, target)
-    pruned = later(prune_after, chain.run, proven, target)
+    pruning = prune_after.with_options(refresh_cache=not workspace.done(f"pruned-{target}"))
+    pruned = later(pruning, chain.run, proven, target)
     return Branch(target=target, delivered=delivered, proven=proven, pruned=pruned)
 
 

@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from flows.outcome import single_step_report
 from tasks.errors import DatasaveError
 from tasks.recovering import drill as drill_target
-from tasks.reporting import now, report
+from tasks.reporting import now, reported
 from tasks.steps.office import Office
 
 
@@ -33,8 +33,7 @@ def drill(
         office = Office(plan)
         chosen = office.entry(target or office.drill_target()).name
         done = drill_target(office.path, chosen, backup, identity, return_state=True)
-        facts = single_step_report(office, "drill", f"drill ← {chosen}", done, started)
-        report(office.path, facts)
+        facts = reported(office.path, single_step_report(office, "drill", f"drill ← {chosen}", done, started))
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
     return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)

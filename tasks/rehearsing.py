@@ -14,6 +14,8 @@ from tasks.steps import rehearsing, sealing
 def rehearse(run: Run, copy: LiveCopy, archived: Archived, sealed: Sealed, validated: Validated) -> Rehearsed:
     """Restore the sealed archive in scratch, compare it with the copy, sign the manifest."""
     office, workspace = room_of(run)
+    # Without its result a finished rehearsal counts for nothing: should this try fail, all is taken afresh.
+    workspace.unmark("sealed")
     with workspace.timed("rehearse"):
         findings, seconds = rehearsing.rehearse(
             office, run, copy, archived, sealed, validated, progress_of("rehearse")

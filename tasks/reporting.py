@@ -9,6 +9,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from tasks.errors import StateError
 from tasks.files import private_folder, write_atomic
 from tasks.notices.report import report_html, report_markdown
 from tasks.progress import progress_of
@@ -24,7 +25,13 @@ def report(plan: Path, facts: RunReport) -> Path:
     stamp = facts.started.strftime("%Y%m%dT%H%M%SZ")
     number = f"-{facts.sequence:06d}" if facts.sequence else ""
     path = private_folder(office.reports) / f"{facts.source}-{stamp}{number}-{facts.flow}.html"
-    write_atomic(path, report_html(facts, office.timezone).encode("utf-8"))
+    try:
+        write_atomic(path, report_html(facts, office.timezone).encode("utf-8"))
+    except OSError as error:
+        raise StateError(
+            f"cannot write the report {path}: {error.strerror}",
+            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
+        ) from error
     page = f"{report_markdown(facts, office.timezone)}\n\nFull report: `{path}`\n"
     create_markdown_artifact(markdown=page, key=f"report-{facts.source}", description=facts.headline)
     return path
@@ -35,6 +42,17 @@ def audit(plan: Path, target: str, read_all: bool = False) -> tuple[Finding, ...
     """Look at one target: present, whole, fresh."""
     progress = progress_of(f"audit {target}")
     return auditing.audit_target(Office(plan), target, read_all=read_all, progress=progress)
+
+
+def reported(plan: Path, facts: RunReport) -> RunReport:
+    """Write the report. A run without its report has failed, but its own outcome is told first."""
+    try:
+        report(plan, facts)
+    except StateError as error:
+        return facts.model_copy(
+            update={"succeeded": False, "headline": f"{facts.headline}. Besides, {error.message}"}
+        )
+    return facts
 
 
 def now() -> datetime:

@@ -18,7 +18,10 @@ def prune_after(run: Run, placed: Placed, target: str) -> Pruned:
     """Apply retention to a target that has just received and proven a backup."""
     office, workspace = room_of(run)
     with workspace.timed(f"prune {target}"):
-        return retaining.prune(office, target, proven=placed.name)
+        pruned = retaining.prune(office, target, proven=placed.name)
+    if not pruned.note:
+        workspace.mark(f"pruned-{target}")
+    return pruned
 
 
 @task(name="prune", task_run_name="prune {target}", cache_policy=NO_CACHE)

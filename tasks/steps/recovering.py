@@ -23,6 +23,7 @@ from tasks.errors import (
     NoMatchingIdentity,
     ObjectMissing,
     SourceError,
+    TargetError,
     TargetMissing,
 )
 from tasks.files import HashingReader, private_folder
@@ -60,10 +61,16 @@ class BareFolder:
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         try:
-            with (self._path / name).open("rb", buffering=0) as stream:
-                yield stream
+            stream = (self._path / name).open("rb", buffering=0)
         except FileNotFoundError as error:
             raise ObjectMissing(f"{self._path} holds no {name}") from error
+        except OSError as error:
+            raise TargetError(
+                f"cannot read {name} in {self._path}: {error.strerror}",
+                hint="Look at the drive, and whether you may read there.",
+            ) from error
+        with stream:
+            yield stream
 
 
 @dataclass(frozen=True)
@@ -205,7 +212,13 @@ def restore(recovered: Recovered, destination: Path, *, accept_damage: bool = Fa
 
 def refuse_occupied(destination: Path) -> None:
     """Raise SourceError where ``destination`` holds anything: a restore never overwrites."""
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+    try:
+        occupied = destination.exists() and (not destination.is_dir() or any(destination.iterdir()))
+    except OSError as error:
+        raise SourceError(
+            f"cannot restore into {destination}: {error.strerror}", hint="Give a folder that you may use."
+        ) from error
+    if occupied:
         raise SourceError(
             f"cannot restore into {destination}: it is not empty",
             hint="Give a new folder. Nothing that exists is ever overwritten by a restore.",

@@ -71,12 +71,21 @@ def read_back(
     """
     began = time.monotonic()
     with office.target(placed.target) as target:
-        found = _digest_on(target, placed.name, sealed.bytes, progress)
+        try:
+            found = _digest_on(target, placed.name, sealed.bytes, progress)
+        except ObjectMissing as error:
+            raise ReadBackError(
+                f"{placed.name} is no longer on {placed.target}, where it was put",
+                hint="Re-run the failed run: it is sent again then.",
+                permanent=True,
+            ) from error
         if found != sealed.sha256:
             target.delete(placed.name)
             raise ReadBackError(
                 f"{placed.name} read back from {placed.target} is not what was written",
                 hint="The medium or the connection damages data. Check it, then re-run the failed run.",
+                # It was removed: reading it once more would only find it missing.
+                permanent=True,
             )
         _publish(target, rehearsed.manifest, placed.name)
         _refresh_recover(office, target)
@@ -88,7 +97,8 @@ def _check_room(target: Target, size: int) -> None:
     if free is not None and free < size + SPARE_BYTES:
         raise TargetFull(
             f"{target.name} has {size_text(free)} free, this backup needs {size_text(size + SPARE_BYTES)}",
-            hint="Free space there, use a larger medium, or keep fewer backups (`keep:` in the plan).",
+            hint="Free space there, use a larger medium, or keep fewer backups (`keep:` in the plan, then "
+            "`datasave prune --apply`).",
         )
 
 

@@ -18,6 +18,7 @@ it is bounded by number and age.
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -29,7 +30,10 @@ from filelock import FileLock, Timeout
 from tasks.errors import BusyError, StateError
 from tasks.files import private_folder
 
-PLAINTEXT = ("copy", "archive.tar.zst", "scratch", "scratch-validate", "run.key")
+# All else in a run's folder is taken for plaintext: parts of files that a killed run left have other names.
+LASTING = frozenset({"sealed", "ledger"})
+# Named by a flow run's id or by scratch_room; a folder of any other name is not ours to remove.
+OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(drill|restore)-[0-9a-f]+")
 SPOOLS_KEPT = 3
 SPOOL_SECONDS = 7 * 24 * 3600
 
@@ -71,23 +75,47 @@ class Workspace:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Note how long the block took, for the report; also when it fails."""
+        """Note how long the block took, for the report; also when it fails.
+
+        Raises StateError for an OSError: sources and targets translate their own, so the disk that
+        holds staging is what failed.
+        """
         began = time.monotonic()
         try:
             yield
+        except OSError as error:
+            raise StateError(
+                f"{step} failed in {self.folder.parent}: {error.strerror}",
+                hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
+            ) from error
         finally:
-            path = private_folder(self._ledger) / f"{step}.seconds"
-            path.write_text(f"{time.monotonic() - began:.3f}", "ascii")
+            # On a full disk this fails too; what the block itself raised must not be lost for it.
+            with suppress(OSError, StateError):
+                path = private_folder(self._ledger) / f"{step}.seconds"
+                path.write_text(f"{time.monotonic() - began:.3f}", "ascii")
 
     def seconds(self, step: str) -> float:
-        """How long ``step`` took when it last ran, 0.0 if it never did."""
-        path = self._ledger / f"{step}.seconds"
-        return float(path.read_text("ascii")) if path.exists() else 0.0
+        """How long ``step`` took when it last ran, 0.0 if it never did or that could not be noted."""
+        try:
+            return float((self._ledger / f"{step}.seconds").read_text("ascii"))
+        except (OSError, ValueError):
+            return 0.0
+
+    def plaintext(self) -> list[Path]:
+        """Everything that could be read without a holder's key."""
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return [path for path in found if path.name not in LASTING]
 
     def wipe_plaintext(self) -> None:
-        """Remove everything that could be read without a holder's key."""
-        for name in PLAINTEXT:
-            remove_tree(self.folder / name)
+        """Remove all plaintext; raises StateError after it tried all, where something cannot go."""
+        failed: StateError | None = None
+        for path in self.plaintext():
+            try:
+                remove_tree(path)
+            except StateError as error:
+                failed = error
+        if failed:
+            raise failed
 
 
 @contextmanager
@@ -126,12 +154,11 @@ def sweep(staging: Path, spare: str = "") -> list[Path]:
 
     ``spare`` is the run about to start: its own sealed part is what a re-run builds on.
     """
-    folders = [path for path in staging.iterdir() if path.is_dir()] if staging.is_dir() else []
-    folders.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     swept = []
     spools = 0
-    for folder in folders:
-        with suppress(BusyError), _held(_lock_of(folder), "alive"):
+    for folder in _newest_first(staging):
+        # FileNotFoundError: a drill or restore that has just ended took its own folder away.
+        with suppress(BusyError, FileNotFoundError), _held(_lock_of(folder), "alive"):
             kept = _spool_stays(folder, spools) or folder.name == spare
             spools += 1
             if _sweep_one(folder, kept):
@@ -158,15 +185,25 @@ def remove_tree(path: Path) -> None:
         ) from error
 
 
+def _newest_first(staging: Path) -> list[Path]:
+    found = []
+    for path in staging.iterdir() if staging.is_dir() else ():
+        with suppress(FileNotFoundError):
+            if OURS.fullmatch(path.name) and path.is_dir():
+                found.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
 def _spool_stays(folder: Path, newer: int) -> bool:
     young = time.time() - folder.stat().st_mtime < SPOOL_SECONDS
     return Workspace(folder).done("sealed") and young and newer < SPOOLS_KEPT
 
 
 def _sweep_one(folder: Path, kept: bool) -> bool:
-    had_plaintext = any((folder / name).exists() for name in PLAINTEXT)
+    workspace = Workspace(folder)
+    had_plaintext = bool(workspace.plaintext())
     if kept:
-        Workspace(folder).wipe_plaintext()
+        workspace.wipe_plaintext()
     else:
         remove_tree(folder)
     return had_plaintext or not kept
@@ -185,6 +222,11 @@ def _held(path: Path, refusal: str) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise BusyError(refusal, hint="Wait until it has ended, then try again.") from error
+    except OSError as error:
+        raise StateError(
+            f"cannot lock {path}: {error.strerror}",
+            hint="Did another account make it? Remove what that left, and run Datasave under one account.",
+        ) from error
     try:
         yield
     finally:

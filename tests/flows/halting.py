@@ -1,7 +1,7 @@
 """``datasave`` with a halt in the middle of one step, so that a test can kill it just there.
 
 Usage: ``python -m tests.flows.halting STEP FLAG COMMAND …``: runs the command line; when STEP reports
-progress for the first time, FLAG appears and the program waits to be killed.
+progress for the first time, FLAG appears, and STEP goes on reporting the same, as one without end would.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ def main() -> None:
     step, flag = sys.argv[1], Path(sys.argv[2])
     from tasks import progress
 
-    def halt(reported: str, done: int, _total: int) -> None:
-        if reported == step and done > 0:
+    def halt(reported: str, done: int, total: int) -> None:
+        if reported == step and done > 0 and not flag.exists():
             flag.touch()
-            time.sleep(600)
+            while True:
+                time.sleep(0.05)
+                progress.progress_of(step)(done, total)
 
+    sys.argv[1:] = sys.argv[3:]
     with progress.watched_by(halt):
-        sys.exit(cli.main(sys.argv[3:]))
+        cli.entry()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+"""Ctrl-C and SIGTERM in the middle of a step: one line, nothing readable left, and a way on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deployments.environment import home_of
+from tests.conftest import migrated_database
+from tests.flows.site import Site
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no signals between programs")
+
+# A run of this size ends its running step within a second; the rest is Prefect's own farewell.
+PATIENCE = 30
+
+
+def _environment(site: Site) -> dict[str, str]:
+    """A Prefect of the site's own, with a database that is migrated already and no server yet."""
+    home = home_of(site.plan)
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "prefect.db").exists():
+        shutil.copy(migrated_database(), home / "prefect.db")
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    return {**environment, "PREFECT_HOME": str(home)}
+
+
+def _datasave(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "deployments", *arguments, "--plan", str(site.plan)]
+    return subprocess.run(command, env=_environment(site), capture_output=True, text=True, check=False)
+
+
+def start_halting(site: Site, step: str, flag: Path) -> subprocess.Popen[str]:
+    """A backup in a process group of its own, as a terminal starts it, halted in the middle of ``step``."""
+    command = [sys.executable, "-m", "tests.flows.halting", step, str(flag), "backup", "--target", "nas"]
+    process = subprocess.Popen(
+        [*command, "--plan", str(site.plan)],
+        env=_environment(site),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not flag.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    return process
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """Process ids of the child programs (Linux)."""
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def readable(site: Site) -> list[Path]:
+    """Files in staging, by their content: a database, a compressed archive, a private key."""
+    begins = (b"SQLite format 3", b"\x28\xb5\x2f\xfd", b"AGE-SECRET-KEY")
+    files = [path for path in site.staging.rglob("*") if path.is_file()]
+    return [path for path in files if path.read_bytes()[:16].startswith(begins)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "sent"),
+    [
+        ("live copy", signal.SIGINT),
+        ("archive", signal.SIGTERM),
+        ("rehearse", signal.SIGINT),
+        ("deliver → nas", signal.SIGTERM),
+    ],
+)
+def test_interrupted(site: Site, tmp_path: Path, step: str, sent: signal.Signals) -> None:
+    process = start_halting(site, step, tmp_path / "in the middle")
+    try:
+        assert (tmp_path / "in the middle").exists(), process.communicate()
+        # SQLite writes the pages of a copy when it ends: in its middle there may be an empty file.
+        assert readable(site) or step in ("live copy", "deliver → nas"), "the fault fired too late to matter"
+        helpers = children(process)
+        if sent == signal.SIGINT:
+            os.killpg(process.pid, sent)  # a terminal sends Ctrl-C to all programs started from it
+        else:
+            process.send_signal(sent)
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, err
+    assert err.splitlines()[0] == "✗ interrupted" and "datasave retry" in err
+    assert "Traceback" not in out + err and "ERROR" not in out + err, err
+    assert readable(site) == [] and site.plaintext() == []
+    assert not [pid for pid in helpers if alive(pid)], "no program of the run goes on"
+    assert site.manifests("nas") == []
+    again = _datasave(site, "retry")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert [manifest["sequence"] for manifest in site.manifests("nas")] == [1 if "deliver" in step else 2]
+    assert readable(site) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="programs are found in /proc")
+def test_what_a_killed_run_leaves_running_is_ended_by_the_next(site: Site, tmp_path: Path) -> None:
+    """Prefect's temporary server outlives a kill -9: some 200 MB, at work on the same database for ever."""
+    process = start_halting(site, "archive", tmp_path / "in the middle")
+    helpers = children(process)
+    process.kill()
+    process.wait(PATIENCE)
+    try:
+        assert [pid for pid in helpers if alive(pid)], "the fault did not fire"
+        assert _datasave(site, "audit").returncode == 1, "there is no backup yet"
+        assert not [pid for pid in helpers if alive(pid)]
+    finally:
+        for pid in filter(alive, helpers):
+            os.kill(pid, signal.SIGKILL)
