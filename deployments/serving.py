@@ -110,7 +110,8 @@ def _server(port: int) -> Iterator[str]:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
         raise ProgramError(
-            f"cannot use port {port} of this machine: {error.strerror}", hint="Choose another one with --port."
+            f"cannot use port {port} of this machine: {error.strerror}",
+            hint="Choose another one with --port.",
         ) from error
     url = f"http://127.0.0.1:{port}/api"
     home = Path(os.environ["PREFECT_HOME"])

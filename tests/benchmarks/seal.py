@@ -168,6 +168,8 @@ def compare(scratch: Path, size: int, rounds: int) -> None:
                 steps.append(json.loads(printed))
                 if number == 0:
                     prove(bench, identity)
+    load = ", ".join(f"{minutes:.1f}" for minutes in os.getloadavg())
+    print(f"load average over 1, 5, 15 minutes, our own included: {load}")
     report(size, {name: median(all_) for name, all_ in costs.items()}, rounds)
     for step in ("archive", "encrypt"):
         print(f"datasave, {step}: {statistics.median(one[step] for one in steps):.2f} s")

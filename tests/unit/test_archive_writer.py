@@ -161,6 +161,25 @@ def test_a_file_that_changes_while_it_is_read_is_no_backup(
     assert not caught.value.permanent
 
 
+def test_a_file_that_grew_and_shrank_back_is_no_backup(tmp_path: Path) -> None:
+    """Size and time are as before, but more was read than the header had promised."""
+    path = tmp_path / "busy.db"
+    path.write_bytes(os.urandom(2 * READ_BYTES))
+    before = path.stat()
+
+    def disturb(done: int, _total: int) -> None:
+        if done == READ_BYTES:
+            _append(path)
+        elif done > 2 * READ_BYTES:
+            os.truncate(path, before.st_size)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with pytest.raises(ArchiveError, match=r"busy\.db: it changed while"):
+        write_archive(tmp_path, io.BytesIO(), progress=disturb)
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
 @pytest.mark.parametrize("change", [Path.unlink, _replace_by_a_pipe], ids=["gone", "pipe"])
 def test_a_file_that_goes_before_it_is_read_is_no_backup(
     tmp_path: Path, change: Callable[[Path], None]
