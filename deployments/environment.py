@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import httpx
 
-from tasks.files import private_folder
+from tasks.errors import ProgramError
+from tasks.files import create_private, private_folder
 
 SETTINGS = {
     # Nothing leaves the office unasked. Both are needed: the first for the server, the second for the UI.
@@ -31,7 +33,7 @@ SETTINGS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # The in-memory default never frees the slot of a run that died with the server: no later backup starts.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    # JSON and not pickle: a planted result file must never run code.
+    # Small and readable. What keeps results from being tampered with is the folder, which is private.
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }
 
@@ -58,23 +60,58 @@ def prepare(plan: Path, *, quiet: bool = True) -> None:
     if quiet:
         # Our own progress and last line are what a person reads; the log is kept in the UI.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if "PREFECT_API_URL" not in os.environ and (url := running_server(home)):
-        os.environ["PREFECT_API_URL"] = url
+    if "PREFECT_API_URL" not in os.environ:
+        _ask_for_a_password(home)
+        if url := running_server(home):
+            os.environ["PREFECT_API_URL"] = url
+
+
+def password_file(home: Path) -> Path:
+    """Where the name and password of our own servers are, as ``name:password``; a private file."""
+    return home / "server.password"
+
+
+def _ask_for_a_password(home: Path) -> None:
+    """Let our own servers, temporary ones too, answer nobody without the password of this folder.
+
+    Without it any account on this machine could start a backup with a plan of its own: the whole
+    database, sealed for a stranger's key.
+    """
+    path = password_file(home)
+    if not path.exists():
+        with suppress(FileExistsError), create_private(path) as stream:
+            stream.write(f"office:{secrets.token_urlsafe(18)}".encode("ascii"))
+    for name in ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"):
+        os.environ.setdefault(name, path.read_text("ascii"))
+
+
+def reach_server() -> None:
+    """Make sure that a server answers: the one that is set, or a temporary one. Raises ProgramError."""
+    from prefect.settings import PREFECT_API_URL
+
+    _end_orphans(Path(os.environ["PREFECT_HOME"]))
+    url = PREFECT_API_URL.value()
+    if not url:
+        start_temporary_server()
+        return
+    try:
+        httpx.get(f"{url}/health", timeout=20.0).raise_for_status()
+    except httpx.HTTPError as error:
+        raise ProgramError(
+            f"the Prefect server {url} does not answer: {type(error).__name__}",
+            hint="Start it, or unset PREFECT_API_URL: then a temporary one is used.",
+        ) from error
 
 
 def start_temporary_server() -> None:
-    """Start the server that Prefect would start by itself, where none is set, out of reach of Ctrl-C.
+    """Start the server that Prefect would start by itself, but out of reach of Ctrl-C.
 
     A terminal sends Ctrl-C to all programs started from it. A server that ends at once cannot be told
     how the run ended, and the run hangs for a minute trying to.
     """
     from prefect.server.api.server import SubprocessASGIServer
-    from prefect.settings import PREFECT_API_URL
 
     home = Path(os.environ["PREFECT_HOME"])
-    _end_orphans(home)
-    if PREFECT_API_URL.value():
-        return
     server = SubprocessASGIServer()
     with _ctrl_c_blocked():
         server.start(timeout=int(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]))

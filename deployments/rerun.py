@@ -44,20 +44,31 @@ def rerun(plan: Path, run: str | None) -> State[Any]:
 def _find(client: SyncPrefectClient, plan: Path, run: str | None) -> FlowRun:
     if run is not None:
         try:
-            return client.read_flow_run(UUID(run))
+            named = client.read_flow_run(UUID(run))
         except (ValueError, ObjectNotFound) as error:
             raise NoBackup(
                 f"there is no run {run}", hint="Copy the run's id from its page in the Prefect UI."
             ) from error
+        ours = named.flow_id == client.read_flow_by_name("backup").id and _is_of(plan, named)
+        if not ours or named.state_type not in FAILED:
+            raise NoBackup(
+                f"run {run} is not a failed backup of {plan}",
+                hint="Only a failed, crashed or cancelled backup of this plan can be run again.",
+            )
+        return named
     recorded = client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=["backup"])),
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=StateTypes(any_=FAILED))),
         sort=FlowRunSort.START_TIME_DESC,
     )
     for candidate in recorded:
-        if Path(candidate.parameters.get("plan", "")) == plan:
+        if _is_of(plan, candidate):
             return candidate
     raise NoBackup(f"no failed backup run of {plan} is on record", hint="Start a new one: datasave backup.")
+
+
+def _is_of(plan: Path, run: FlowRun) -> bool:
+    return Path(run.parameters.get("plan", "")) == plan
 
 
 def _wait_for(client: SyncPrefectClient, run_id: UUID) -> State[Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from deployments.environment import prepare, start_temporary_server
+from deployments.environment import prepare, reach_server
 from deployments.options import DEFAULT_PLAN, BackupOption, PlanOption, TargetsOption
 from deployments.screen import bad, good, path_line, say, steps, verdict_table
 from tasks.errors import DatasaveError
@@ -179,7 +179,7 @@ def _progress() -> Any:
 
     from tasks.progress import watched_by
 
-    start_temporary_server()
+    reach_server()
     stack = ExitStack()
     stack.enter_context(watched_by(stack.enter_context(steps())))
     return stack

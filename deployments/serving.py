@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import httpx
 from cyclopts import Parameter
 
-from deployments.environment import announce_server, prepare, retract_server
+from deployments.environment import announce_server, password_file, prepare, retract_server
 from deployments.options import DEFAULT_PLAN, PlanOption
-from deployments.screen import good, say
+from deployments.screen import good, path_line, say
 from tasks.errors import ProgramError
 from tasks.steps.office import Office
 from tasks.steps.workspace import sweep
@@ -63,6 +63,9 @@ def _serve_plan(office: Office, url: str) -> int:
     deployments = deployments_of(office)
     good(f"serving {office.plan.name}: {', '.join(str(made.flow_name) for made in deployments)}")
     say(f"Watch, start and retry runs at {url.removesuffix('/api')} (stop with Ctrl-C)")
+    password = password_file(Path(os.environ["PREFECT_HOME"]))
+    if password.exists():
+        path_line("The page asks for name and password; they are in:", password)
     prefect_serve(*deployments)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.outcome import Branch, Chain, backup_report
-from tasks.errors import DatasaveError
+from tasks.errors import DatasaveError, StateError
 from tasks.progress import stopping_steps
 from tasks.rehearsing import rehearse
 from tasks.reporting import now, reported
@@ -58,7 +59,8 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
                 futures += [future for branch in branches for future in branch.futures]
                 wait(futures)
             # Before the report is written: on a full disk this makes the room for it.
-            workspace.wipe_plaintext()
+            with suppress(StateError):  # what cannot go is told when the workspace closes, after the report
+                workspace.wipe_plaintext()
             facts = reported(office.path, backup_report(office, workspace, chain, branches, started))
             if facts.succeeded:
                 workspace.unmark("sealed")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -21,6 +23,7 @@ Listener = Callable[[str, int, int], None]
 SECONDS_BETWEEN_UPDATES = 1.0
 
 _listeners: list[Listener] = []
+_sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="progress")
 _interrupted = threading.Event()
 
 
@@ -65,22 +68,31 @@ def progress_of(step: str) -> Progress:
 
 
 class _Page:
-    """The progress artifact of one step; made at the first sign that the step takes long."""
+    """The progress artifact of one step; made at the first sign that the step takes long.
+
+    Sent from a thread of its own, and never waited for: the step may hold a lock on the office's
+    database, and a server that hiccups must cost neither time nor the backup.
+    """
 
     def __init__(self, step: str) -> None:
         self._step = step
         self._artifact: UUID | None = None
         self._shown = time.monotonic()
+        self._sending: Future[None] | None = None
 
     def show(self, done: int, total: int) -> None:
         now = time.monotonic()
-        finished = self._artifact is not None and total > 0 and done >= total
+        finished = self._sending is not None and total > 0 and done >= total
         if not finished and now - self._shown < SECONDS_BETWEEN_UPDATES:
             return
-        if total <= 0 or TaskRunContext.get() is None:
+        busy = self._sending is not None and not self._sending.done()
+        if total <= 0 or (busy and not finished) or TaskRunContext.get() is None:
             return
         self._shown = now
         percent = min(100.0, 100.0 * done / total)
+        self._sending = _sender.submit(copy_context().run, self._send, percent)
+
+    def _send(self, percent: float) -> None:
         if self._artifact is None:
             created = create_progress_artifact(progress=percent, description=self._step)
             self._artifact = created if isinstance(created, UUID) else None

@@ -32,7 +32,9 @@ def restore(plan: Path, target: str, backup: str, identity: Path, destination: P
     sweep(office.staging)
     recovering.refuse_occupied(destination)
     with office.target(target) as place, scratch_room(office.staging, "restore") as room:
-        shelved, manifest = recovering.choose(place, backup, office.trusted(), office.plan.name)
+        shelved, manifest = recovering.choose(
+            place, backup, office.trusted(), office.plan.name, office.timezone
+        )
         progress = progress_of(f"restore ← {target}")
         recovered = recovering.recover(
             place, shelved, manifest, read_identities([identity]), room, office.plan.checks, progress

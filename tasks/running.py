@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any, TypedDict, cast
 
+from httpx import HTTPError
 from prefect import Task, runtime
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
@@ -53,7 +55,7 @@ def worth_another_try(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -
     return isinstance(error, DatasaveError) and not error.permanent
 
 
-# JSON and not pickle: a result file that someone else wrote must never run code.
+# JSON: a person can read what is on record. The folder that holds it is private.
 KEPT: Kept = {"persist_result": True, "result_serializer": "json"}
 RETRIED: Retried = {
     "retries": 3,
@@ -83,6 +85,8 @@ def prefect_secret(name: str) -> str:
 def rename_run(name: str) -> None:
     """Give the current flow run the name people will look for."""
     flow_run_id = runtime.flow_run.id
-    if flow_run_id:
-        with get_client(sync_client=True) as client:
-            client.update_flow_run(flow_run_id, name=name)
+    if not flow_run_id:
+        return
+    # A name is for people to look at: a server that hiccups now must not cost the office its backup.
+    with suppress(HTTPError), get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run_id, name=name)

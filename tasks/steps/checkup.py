@@ -13,7 +13,7 @@ from tasks.files import private_folder
 from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
 from tasks.records import Finding
-from tasks.steps.office import Office
+from tasks.steps.office import Office, recipients_of
 from tasks.steps.taking import ROOM_FACTOR
 
 PROBE = "datasave-doctor.probe"
@@ -87,7 +87,17 @@ def _expectations(office: Office) -> str:
 
 
 def _drill_key(office: Office) -> str:
-    return f"{len(office.drill_identities())} identity for scheduled drills"
+    reference = office.plan.drill.identity or ""
+    if reference.startswith("prefect:"):
+        return f"{reference}: known to the Prefect server only, not looked at"
+    mine = recipients_of(office.drill_identities())
+    holders = [holder.name for holder in office.plan.holders if holder.recipient in mine]
+    if not holders:
+        raise DatasaveError(
+            "the key for scheduled drills is not that of any holder",
+            hint="Name the identity file of one of the plan's holders under `drill:`.",
+        )
+    return f"scheduled drills use the key of {', '.join(holders)}"
 
 
 def _target(office: Office, name: str) -> str:

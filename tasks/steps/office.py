@@ -23,6 +23,7 @@ from tasks.sources.base import Source
 from tasks.targets import registry as targets
 from tasks.targets.base import Target
 
+OWN_STATE = frozenset({"machine.key", "sequence", "staging", "reports", "prefect"})
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
 
 
@@ -35,6 +36,7 @@ class Office:
         self.state = self.plan.state
         self.staging = self.state / "staging"
         self.reports = self.state / "reports"
+        self._refuse_foreign_state()
 
     @property
     def timezone(self) -> ZoneInfo:
@@ -58,6 +60,18 @@ class Office:
         """The adapter of target ``name``, closed when the block ends."""
         with targets.make_target(name, self.entry(name)) as target:
             yield target
+
+    def _refuse_foreign_state(self) -> None:
+        """Raise StateError where ``state:`` names a folder with other things in it: ours becomes private."""
+        try:
+            names = {path.name for path in self.state.iterdir()}
+        except OSError:
+            return  # not there yet, or not readable: whoever needs it will say so
+        if names and not names & OWN_STATE:
+            raise StateError(
+                f"the state folder {self.state} holds other things",
+                hint="Set `state:` in the plan to a folder of its own; it is closed to all other users.",
+            )
 
     def drill_target(self) -> str:
         """Where scheduled drills restore from: the plan's choice, or its first target."""
@@ -130,6 +144,11 @@ def read_identities(paths: list[Path]) -> list[Identity]:
         except KeyFormatError as error:
             raise KeyFormatError(f"{path}: {error.message}", hint=error.hint) from error
     return identities
+
+
+def recipients_of(identities: Sequence[Identity]) -> set[str]:
+    """The public texts of identities; a passphrase has none."""
+    return {str(identity.recipient()) for identity in identities if hasattr(identity, "recipient")}
 
 
 def write_new_secret(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,8 @@ from tasks.age.file import decrypt
 from tasks.age.keys import Identity
 from tasks.errors import (
     AgeError,
+    ArchiveError,
+    DatasaveError,
     ManifestError,
     MismatchError,
     NoBackup,
@@ -33,10 +35,10 @@ from tasks.manifests.signing import sign_record
 from tasks.options import UserCheck
 from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Shelved, Stat, no_progress
 from tasks.sources.registry import source_for_copies
-from tasks.steps.office import Office
-from tasks.steps.rehearsing import Proof, same_digest, unpack
+from tasks.steps.office import Office, recipients_of
+from tasks.steps.rehearsing import Proof, unpack
 from tasks.steps.sealing import outline, seal_text
-from tasks.steps.taking import require
+from tasks.steps.taking import require, same_digest
 from tasks.steps.workspace import scratch_room
 from tasks.targets.base import Target
 
@@ -91,14 +93,18 @@ class Recovered:
 
 
 def choose(
-    place: Place, wanted: str, trusted: frozenset[str] | None, source: str | None = None
+    place: Place,
+    wanted: str,
+    trusted: frozenset[str] | None,
+    source: str | None = None,
+    timezone: tzinfo = UTC,
 ) -> tuple[Shelved, Manifest]:
     """The verified backup that ``wanted`` names (a number, a date, a name, ``latest``), its manifest.
 
-    Raises NoBackup where there is none.
+    A date is a day in ``timezone``. Raises NoBackup where there is none.
     """
     shelf = read_shelf(place, trusted=trusted, now=datetime.now(UTC), source=source)
-    backup = find(shelf, wanted)
+    backup = find(shelf, wanted, timezone=timezone)
     if backup.manifest is None:
         raise NoBackup(f"the backup {backup.name} has no manifest")
     return backup, backup.manifest
@@ -162,7 +168,7 @@ def open_contents(manifest: Manifest, identities: Sequence[Identity]) -> Content
 
 def holder_of(manifest: Manifest, identities: Sequence[Identity]) -> str:
     """Name of the holder whose identity is among those given."""
-    mine = {str(identity.recipient()) for identity in identities if hasattr(identity, "recipient")}
+    mine = recipients_of(identities)
     for holder in manifest.recipients:
         if holder.recipient in mine:
             return holder.name
@@ -178,11 +184,19 @@ def drill(
 ) -> Certificate:
     """Restore a backup from a target in scratch, judge it, and leave a signed certificate there.
 
-    A failed drill leaves a certificate that says so. Raises MismatchError after it was written.
+    A failed drill leaves a certificate that says so. Raises MismatchError, AgeError or ArchiveError
+    after it was written.
     """
     with office.target(target_name) as target, scratch_room(office.staging, "drill") as room:
-        backup, manifest = choose(target, wanted, office.trusted(), office.plan.name)
-        recovered = recover(target, backup, manifest, identities, room, office.plan.checks, progress)
+        backup, manifest = choose(target, wanted, office.trusted(), office.plan.name, office.timezone)
+        began = time.monotonic()
+        try:
+            recovered = recover(target, backup, manifest, identities, room, office.plan.checks, progress)
+        except (AgeError, ArchiveError, MismatchError) as error:
+            if not isinstance(error, NoMatchingIdentity):  # a wrong key says nothing of the backup
+                seconds = time.monotonic() - began
+                _certify(office, target, backup, _unopened(manifest, identities, room, error, seconds))
+            raise
         certificate = _certify(office, target, backup, recovered)
     require(
         recovered.findings,
@@ -223,6 +237,14 @@ def refuse_occupied(destination: Path) -> None:
             f"cannot restore into {destination}: it is not empty",
             hint="Give a new folder. Nothing that exists is ever overwritten by a restore.",
         )
+
+
+def _unopened(
+    manifest: Manifest, identities: Sequence[Identity], room: Path, error: DatasaveError, seconds: float
+) -> Recovered:
+    finding = Finding(check="archive opens", passed=False, detail=error.message)
+    contents = open_contents(manifest, identities)
+    return Recovered(manifest, contents, holder_of(manifest, identities), room, (finding,), seconds)
 
 
 def _certify(office: Office, target: Target, backup: Shelved, recovered: Recovered) -> Certificate:

@@ -34,7 +34,7 @@ from tasks.records import (
 )
 from tasks.sources.base import Source
 from tasks.steps.office import Office, read_identities
-from tasks.steps.taking import require
+from tasks.steps.taking import require, same_digest
 from tasks.steps.workspace import Workspace
 
 
@@ -77,15 +77,6 @@ def unpack(reader: BinaryIO, identities: Sequence[Identity], folder: Path, copy_
     while plain.read(BLOCK):
         pass
     return plain.hexdigest()
-
-
-def same_digest(found: str, expected: str, what: str) -> None:
-    """Raise MismatchError where two sha256 digests differ."""
-    if found != expected:
-        raise MismatchError(
-            f"the {what} has sha256 {found[:16]}…, recorded was {expected[:16]}…",
-            hint="This file is damaged or was swapped. Use another backup or another target.",
-        )
 
 
 class Proof:

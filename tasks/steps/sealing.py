@@ -30,6 +30,7 @@ from tasks.records import (
     no_progress,
 )
 from tasks.steps.office import Office, write_new_secret
+from tasks.steps.taking import same_digest
 from tasks.steps.workspace import Workspace, remove_tree
 
 
@@ -56,7 +57,8 @@ def encrypt_archive(
     """Encrypt the archive to every holder and to a key made for this run alone.
 
     The run's key lets the rehearsal open exactly the file that will be delivered, although the
-    machine holds no holder's identity. The plain archive is removed: it has served.
+    machine holds no holder's identity. The plain archive is removed: it has served. Raises MismatchError
+    where it is no longer the one that was written.
     """
     name = sealed_name(stem(run.source, run.started, run.sequence))
     path = private_folder(workspace.sealed) / name
@@ -65,6 +67,7 @@ def encrypt_archive(
         writer = HashingWriter(stream)
         reader = HashingReader(plain, progress, archived.bytes)
         encrypt(reader.stream, writer.stream, recipients)
+        same_digest(reader.hexdigest(), archived.sha256, "archive in staging")
     remove_tree(archived.path)
     return Sealed(path=path, name=name, bytes=writer.bytes, sha256=writer.hexdigest())
 

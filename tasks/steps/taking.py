@@ -83,6 +83,15 @@ def require(
     raise raised
 
 
+def same_digest(found: str, expected: str, what: str) -> None:
+    """Raise MismatchError where two sha256 digests differ."""
+    if found != expected:
+        raise MismatchError(
+            f"the {what} has sha256 {found[:16]}…, recorded was {expected[:16]}…",
+            hint="This file is damaged or was swapped. Use another backup or another target.",
+        )
+
+
 def _named(finding: Finding) -> str:
     where = f" of table {finding.table}" if finding.table else ""
     return f"{finding.check}{where}: {finding.detail}"

@@ -6,7 +6,7 @@
 | 2 valid container around a cut dump blocks the retry | test_proof.test_rehearsal_fails…, test_staging_faults.test_staging_runs_full (next run of the same day) |
 | 3 disk full taken as success | test_staging_faults, test_targets.test_one_target_fails… (full), test_folder_faults.test_full… |
 | 4 archived although the dump failed | test_proof.test_a_copy_that_fails_its_engines_check…, test_nothing_is_delivered_without_evidence |
-| 5 failure pinged as finish | test_report, test_verdict for the page; needs mail, channels and heartbeat for the rest |
+| 5 failure pinged as finish | unit/test_report for the page; needs mail, channels and heartbeat for the rest |
 | 6 missing source exits 0 | test_targets.test_missing_source…, test_command_line.test_doctor_names_a_single_fault |
 | 7 a restore did nothing and said success | test_proof.test_drill_fails…, test_a_database_without_tables…, test_a_drill_with_a_strangers_key |
 | 8 a drill ran against the live instance | test_a_drill_never_touches_production; needs server engines for socket and name |

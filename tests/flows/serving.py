@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
-from deployments.environment import home_of
+from deployments.environment import home_of, password_file
 from tests.conftest import migrated_database
 from tests.flows.site import Site
 
@@ -37,6 +38,7 @@ class Served:
     url: str
     api: httpx.Client
     environment: dict[str, str]
+    password: str
 
     def start(self, flow: str, **parameters: Any) -> str:
         """Start a run of a deployment as the form in the UI does; its id."""
@@ -81,6 +83,7 @@ def served(site: Site) -> Iterator[Served]:
         for name, value in os.environ.items()
         if not (
             name.startswith("PREFECT_SERVER_SERVICES")
+            or name.endswith("_AUTH_STRING")
             or name in ("PREFECT_API_URL", "PREFECT_SERVER_UI_ENABLED")
         )
     }
@@ -88,11 +91,13 @@ def served(site: Site) -> Iterator[Served]:
     command = [sys.executable, "-m", "deployments", "serve", "--plan", str(site.plan), "--port", str(port)]
     log = site.root / "serve.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=output, preexec_fn=hear_ctrl_c
+        )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
-            _wait_until_served(process, api, log)
-            yield Served(f"http://127.0.0.1:{port}", api, environment)
+            _wait_until_served(process, api, log, home)
+            yield Served(f"http://127.0.0.1:{port}", api, environment, password_file(home).read_text())
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -101,21 +106,33 @@ def served(site: Site) -> Iterator[Served]:
             process.kill()
 
 
+def hear_ctrl_c() -> None:
+    """Undo what a test run in the background inherits: there Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
-def browser_page(width: int = 1400, height: int = 1000) -> Iterator[Page]:
-    """A page in headless Chromium."""
+def browser_page(office: Served, width: int = 1400, height: int = 1000) -> Iterator[Page]:
+    """A page in headless Chromium, logged in to the office's UI."""
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
         try:
-            yield browser.new_page(viewport={"width": width, "height": height})
+            page = browser.new_page(viewport={"width": width, "height": height})
+            # What the UI's own log-in page keeps once the password was typed there.
+            known = base64.b64encode(office.password.encode()).decode()
+            page.add_init_script(f"localStorage.setItem('prefect-password', '{known}')")
+            yield page
         finally:
             browser.close()
 
 
-def _wait_until_served(process: subprocess.Popen[bytes], api: httpx.Client, log: Path) -> None:
+def _wait_until_served(process: subprocess.Popen[bytes], api: httpx.Client, log: Path, home: Path) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text("utf-8")
+        if password_file(home).exists():
+            user, _, password = password_file(home).read_text().partition(":")
+            api.auth = httpx.BasicAuth(user, password)
         try:
             if api.get("/deployments/name/restore/clinic").is_success:
                 return

@@ -14,6 +14,7 @@ import pytest
 
 from deployments.environment import home_of
 from tests.conftest import migrated_database
+from tests.flows.serving import hear_ctrl_c
 from tests.flows.site import Site
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no signals between programs")
@@ -29,7 +30,8 @@ def _environment(site: Site) -> dict[str, str]:
     if not (home / "prefect.db").exists():
         shutil.copy(migrated_database(), home / "prefect.db")
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    return {**environment, "PREFECT_HOME": str(home)}
+    own = {name: value for name, value in environment.items() if not name.endswith("_AUTH_STRING")}
+    return {**own, "PREFECT_HOME": str(home)}
 
 
 def _datasave(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,6 +49,7 @@ def start_halting(site: Site, step: str, flag: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
     deadline = time.monotonic() + 120
     while not flag.exists() and time.monotonic() < deadline and process.poll() is None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import httpx
 import pytest
 
 from tests.flows.serving import Served, browser_page, served
@@ -19,6 +20,8 @@ MISSING_BRANCH = Counter({"deliver → nas": 1, "read back ← nas": 1, "prune n
 def test_retry_from_the_ui_and_from_the_command_line(site: Site) -> None:
     """One of three targets is missing: a re-run delivers only there, counted by what executed."""
     with served(site) as office:
+        stranger = httpx.post(f"{office.url}/api/deployments/filter", json={})
+        assert stranger.status_code == 401, "without the password nobody may start a run or see one"
         for attempt, press in enumerate((_press_retry, _command_retry), start=1):
             with unmounted(site):
                 run = office.start("backup")
@@ -66,7 +69,7 @@ def test_schedules_and_names_come_from_the_plan(site: Site) -> None:
 
 
 def _press_retry(office: Served, site: Site, run: str) -> None:
-    with browser_page() as page:
+    with browser_page(office) as page:
         page.goto(f"{office.url}/runs/flow-run/{run}")
         page.get_by_role("button", name="Retry").first.click()
         page.get_by_role("dialog").get_by_role("button", name="Retry").click()
