@@ -11,10 +11,13 @@ import time
 from pathlib import Path
 
 from deployments import cli
+from deployments.environment import prepare
 
 
 def main() -> None:
     step, flag = sys.argv[1], Path(sys.argv[2])
+    # As in the program itself: Prefect's settings stand before Prefect is imported.
+    prepare(Path(sys.argv[sys.argv.index("--plan") + 1]))
     from tasks import progress
 
     def halt(reported: str, done: int, total: int) -> None:

@@ -59,15 +59,25 @@ class Served:
 
     def executed(self, run: str, attempt: int = 1) -> Counter[str]:
         """How often each step ran in the run's ``attempt``-th execution; reused results don't count."""
-        query = {"flow_runs": {"id": {"any_": [run]}}}
-        # Task runs reach the database a moment after the flow run's own state.
-        time.sleep(2)
-        found = self.api.post("/task_runs/filter", json=query).raise_for_status().json()
+        found = self._settled(run, attempt)
         return Counter(
             task["name"]
             for task in found
             if task["flow_run_run_count"] == attempt and task["start_time"] and task["state_name"] != "Cached"
         )
+
+    def _settled(self, run: str, attempt: int) -> list[dict[str, Any]]:
+        """The run's tasks; they reach the database some moments after the flow run's own state."""
+        query = {"flow_runs": {"id": {"any_": [run]}}}
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found: list[dict[str, Any]] = self.api.post("/task_runs/filter", json=query).json()
+            reported = any(t["name"] == "report" and t["flow_run_run_count"] == attempt for t in found)
+            at_rest = all(t["state_type"] in FINAL or t["state_name"] == "NotReady" for t in found)
+            if reported and at_rest:
+                return found
+            time.sleep(0.5)
+        raise AssertionError(f"the tasks of run {run} did not come to rest")
 
 
 @contextmanager
@@ -92,7 +102,11 @@ def served(site: Site) -> Iterator[Served]:
     log = site.root / "serve.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=output, preexec_fn=hear_ctrl_c
+            command,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            preexec_fn=hear_ctrl_c,  # noqa: PLW1509
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:

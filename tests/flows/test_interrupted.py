@@ -49,7 +49,7 @@ def start_halting(site: Site, step: str, flag: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=hear_ctrl_c,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509
     )
     deadline = time.monotonic() + 120
     while not flag.exists() and time.monotonic() < deadline and process.poll() is None:

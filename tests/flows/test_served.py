@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import httpx
@@ -64,8 +65,15 @@ def test_schedules_and_names_come_from_the_plan(site: Site) -> None:
         drilled = office.wait(office.start("drill"))
         assert drilled["state_type"] == "COMPLETED", drilled["state"]["message"]
         assert [name for name in site.objects("nas") if ".drill-" in name]
-        pages = office.api.post("/artifacts/filter", json={}).json()
-        assert any("clinic" in (page["data"] or "") for page in pages if page["type"] == "markdown")
+        deadline = time.monotonic() + 30
+        while not (pages := _markdown_pages(office)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert any("clinic" in page for page in pages)
+
+
+def _markdown_pages(office: Served) -> list[str]:
+    found = office.api.post("/artifacts/filter", json={}).raise_for_status().json()
+    return [str(artifact["data"]) for artifact in found if artifact["type"] == "markdown"]
 
 
 def _press_retry(office: Served, site: Site, run: str) -> None:
