@@ -44,7 +44,13 @@ class Served:
         """Start a run of a deployment as the form in the UI does; its id."""
         deployment = self.api.get(f"/deployments/name/{flow}/clinic").raise_for_status().json()
         body = {"state": {"type": "SCHEDULED"}, "parameters": {**deployment["parameters"], **parameters}}
-        made = self.api.post(f"/deployments/{deployment['id']}/create_flow_run", json=body)
+        deadline = time.monotonic() + 60
+        while True:
+            made = self.api.post(f"/deployments/{deployment['id']}/create_flow_run", json=body)
+            # A server on SQLite answers 503 while another write holds its database: ask again, as clients do.
+            if made.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
         return str(made.raise_for_status().json()["id"])
 
     def wait(self, run: str, attempt: int = 1) -> dict[str, Any]:
