@@ -1,6 +1,6 @@
 # make demo       set up, then show the whole chain on a made-up clinic
 # make test       set up, install what tests need on this machine, then everything
-# make test-fast  the quick tests only, under two minutes
+# make test-fast  libraries only: no whole runs, nothing marked slow
 # make setup      .venv with the locked dependencies
 # make lock       resolve the dependencies anew (needs uv)
 
@@ -34,7 +34,7 @@ test: machine check
 	$(BIN)/python -m pytest
 
 test-fast: check
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" tests/unit tests/golden tests/conformance tests/contract
 
 bench: machine setup
 	$(BIN)/python -m tests.benchmarks.seal
