@@ -21,7 +21,7 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
         datasave list --plan clinic.yaml --target nas
     """
     office = Office(plan)
-    names = [office.entry(name).name for name in target or []] or [e.name for e in office.plan.targets]
+    names = office.chosen(target)
     failed = False
     for name in names:
         try:

@@ -129,7 +129,7 @@ def prune(
         datasave prune --unfinished --apply
     """
     office = Office(plan)
-    names = [office.entry(name).name for name in target or []] or [e.name for e in office.plan.targets]
+    names = office.chosen(target)
     if unfinished:
         return _clear(office, names, apply)
     good_so_far = all([_show_verdicts(office, name) for name in names])

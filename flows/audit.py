@@ -28,7 +28,7 @@ def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) 
     started = now()
     try:
         office = Office(plan)
-        names = [office.entry(n).name for n in targets or []] or [e.name for e in office.plan.targets]
+        names = office.chosen(targets)
         futures = {name: audit_target.submit(office.path, name, read_all) for name in names}
         findings = {name: future.result() for name, future in futures.items()}
         facts = reported(office.path, audit_report(office, findings, started))

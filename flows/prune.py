@@ -26,7 +26,7 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
     """
     try:
         office = Office(plan)
-        names = [office.entry(n).name for n in targets or []] or [e.name for e in office.plan.targets]
+        names = office.chosen(targets)
         futures = {name: prune_now.submit(office.path, name) for name in names}
         wait(list(futures.values()))
     except DatasaveError as error:

@@ -116,6 +116,12 @@ class HashingReader(io.RawIOBase):
         view[: len(data)] = data
         return len(data)
 
+    def drain(self) -> str:
+        """Read on to the end; sha256 of everything, lowercase hex."""
+        while self.read(BLOCK):
+            pass
+        return self.hexdigest()
+
     @property
     def stream(self) -> BinaryIO:
         """This reader, for functions that ask for a binary file."""
@@ -159,7 +165,4 @@ def sha256_of(path: Path, progress: Progress = no_progress) -> str:
     """sha256 of a file, lowercase hex."""
     total = path.stat().st_size
     with path.open("rb", buffering=0) as stream:
-        reader = HashingReader(stream, progress, total)
-        while reader.read(BLOCK):
-            pass
-    return reader.hexdigest()
+        return HashingReader(stream, progress, total).drain()

@@ -245,6 +245,11 @@ class Shelved(Record):
         return self.manifest is not None and not self.trouble
 
     @property
+    def full_name(self) -> str:
+        """The archive's name on the target, its slot included."""
+        return f"{self.slot}/{self.name}" if self.slot else self.name
+
+    @property
     def unfinished(self) -> bool:
         """Whether this is no backup but what a delivery left that was cut off: no manifest at all."""
         return not self.manifest_name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from tasks.errors import DatasaveError
-from tasks.files import BLOCK, HashingReader
+from tasks.files import HashingReader
 from tasks.notices.wording import duration_text, size_text
 from tasks.records import Finding, Progress, Shelved, no_progress
 from tasks.steps.office import Office
@@ -67,11 +67,9 @@ def _to_read(shelf: Sequence[Shelved], read_all: bool) -> list[Shelved]:
 
 
 def _whole(target: Target, backup: Shelved, progress: Progress) -> Finding:
-    name = f"{backup.slot}/{backup.name}" if backup.slot else backup.name
+    name = backup.full_name
     with target.open(name) as stream:
-        reader = HashingReader(stream, progress, backup.bytes)
-        while reader.read(BLOCK):
-            pass
-    same = backup.manifest is not None and reader.hexdigest() == backup.manifest.sealed_sha256
+        found = HashingReader(stream, progress, backup.bytes).drain()
+    same = backup.manifest is not None and found == backup.manifest.sealed_sha256
     detail = f"{name} on {target.name} " + ("reads back whole" if same else "is damaged: sha256 differs")
     return Finding(check="archive reads back", passed=same, detail=detail)

@@ -55,6 +55,10 @@ class Office:
         known = ", ".join(entry.name for entry in self.plan.targets)
         raise PlanError(f"the plan has no target {name!r}", hint=f"Its targets are: {known}.")
 
+    def chosen(self, names: Sequence[str] | None) -> list[str]:
+        """Names of the targets asked for, of all where none is. Raises PlanError for an unknown one."""
+        return [self.entry(name).name for name in names or [entry.name for entry in self.plan.targets]]
+
     @contextmanager
     def target(self, name: str) -> Iterator[Target]:
         """The adapter of target ``name``, closed when the block ends."""

@@ -127,8 +127,7 @@ def recover(
     began = time.monotonic()
     contents = open_contents(manifest, identities)
     folder = private_folder(room / "restored")
-    name = f"{backup.slot}/{backup.name}" if backup.slot else backup.name
-    with place.open(name) as stream:
+    with place.open(backup.full_name) as stream:
         reader = HashingReader(stream, progress, manifest.sealed_bytes)
         digest = unpack(reader.stream, identities, folder, manifest.copy_bytes)
     same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {backup.name}")

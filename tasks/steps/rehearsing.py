@@ -74,9 +74,7 @@ def unpack(reader: BinaryIO, identities: Sequence[Identity], folder: Path, copy_
     plain = HashingReader(decrypting_reader(reader, identities))
     # A little room for sparse rounding; anything beyond what the manifest states is an attack or a fault.
     extract_archive(plain.stream, folder, limit=copy_bytes + BLOCK)
-    while plain.read(BLOCK):
-        pass
-    return plain.hexdigest()
+    return plain.drain()
 
 
 class Proof:

@@ -47,7 +47,7 @@ def prune(office: Office, target_name: str, proven: str = "") -> Pruned:
     show it as verified, something is wrong with the target and nothing is removed.
     """
     judged, note = verdicts(office, target_name)
-    if proven and not any(_full_name(v.backup) == proven and v.backup.verified for v in judged):
+    if proven and not any(v.backup.full_name == proven and v.backup.verified for v in judged):
         note = f"pruning suspended: {proven} is not on the shelf as a verified backup"
         judged = ()
     removed = [verdict.backup for verdict in judged if not verdict.kept]
@@ -74,16 +74,12 @@ def clear_unfinished(office: Office, target_name: str) -> tuple[str, ...]:
     with office.target(target_name) as target:
         for backup in left:
             remove_backup(target, backup)
-    return tuple(_full_name(backup) for backup in left)
+    return tuple(backup.full_name for backup in left)
 
 
 def remove_backup(target: Target, backup: Shelved) -> None:
     """Remove one backup: its manifest first, so that half a removal leaves no backup that seems whole."""
-    names = (backup.manifest_name, *backup.certificates, _full_name(backup))
+    names = (backup.manifest_name, *backup.certificates, backup.full_name)
     for name in filter(None, names):
         with suppress(ObjectMissing):
             target.delete(name)
-
-
-def _full_name(backup: Shelved) -> str:
-    return f"{backup.slot}/{backup.name}" if backup.slot else backup.name

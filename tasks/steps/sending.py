@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetFull
-from tasks.files import BLOCK, HashingReader
+from tasks.files import HashingReader
 from tasks.manifests.recover import recover_text
 from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
@@ -104,10 +104,7 @@ def _check_room(target: Target, size: int) -> None:
 
 def _digest_on(target: Target, name: str, size: int, progress: Progress) -> str:
     with target.open(name) as stream:
-        reader = HashingReader(stream, progress, size)
-        while reader.read(BLOCK):
-            pass
-    return reader.hexdigest()
+        return HashingReader(stream, progress, size).drain()
 
 
 def _publish(target: Target, manifest: Path, sealed_name: str) -> None:
