@@ -16,7 +16,7 @@ from tasks.age.x25519 import X25519Identity
 from tasks.errors import PlanError
 from tasks.files import create_private, private_folder
 from tasks.plan.sample import plan_schema, sample_plan
-from tasks.steps.checkup import checkup
+from tasks.steps.checkup import checkup, tried_out
 from tasks.steps.office import KINDS, Office, write_new_secret
 
 SCHEMA_NAME = "plan.schema.json"
@@ -80,7 +80,16 @@ def init(
     return 0
 
 
-def doctor(*, plan: PlanOption = DEFAULT_PLAN) -> int:
+def doctor(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    grants: Annotated[
+        bool, Parameter(negative=(), help="Only print what makes an account with just the rights needed.")
+    ] = False,
+    conformance: Annotated[
+        bool, Parameter(negative=(), help="Try on the real engine each behaviour that is relied on.")
+    ] = False,
+) -> int:
     """Check the plan, the source, keys, staging and every target; say how to mend what is wrong.
 
     Exit status 0 if a backup would find everything it needs.
@@ -90,15 +99,27 @@ def doctor(*, plan: PlanOption = DEFAULT_PLAN) -> int:
         datasave doctor
 
         datasave doctor --plan clinic.yaml
+
+        datasave doctor --grants
+
+        datasave doctor --conformance
     """
     office = Office(plan)
-    findings = checkup(office)
-    findings_table(f"{office.plan.name} ({office.path})", findings)
+    if grants:
+        print(office.source().grants(), end="")
+        return 0
+    if conformance:
+        findings = tried_out(office)
+        findings_table(f"{office.plan.source.kind}: what the real engine does", findings)
+    else:
+        findings = checkup(office)
+        findings_table(f"{office.plan.name} ({office.path})", findings)
     failed = [finding for finding in findings if not finding.passed]
     if failed:
         bad(f"{len(failed)} of {len(findings)} need attention")
         return 1
-    good("ready: a backup would find everything it needs")
+    done = f"all {len(findings)} hold" if conformance else "ready: a backup would find everything it needs"
+    good(done)
     return 0
 
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from tasks.records import Record
 
 Json = dict[str, Any]
+
+
+def problem(cause: str, *, hint: str = "", place: str = "") -> PydanticCustomError:
+    """The error a validator raises. ``place`` is below the field the validator stands at."""
+    return PydanticCustomError("plan", "{cause}", {"cause": cause, "hint": hint, "place": place})
 
 
 class Options(Record):

@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from tasks.errors import DatasaveError, SecretError
 from tasks.records import Run
+from tasks.secrets import look_up_by
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace
 
@@ -90,3 +91,7 @@ def rename_run(name: str) -> None:
     # A name is for people to look at: a server that hiccups now must not cost the office its backup.
     with suppress(HTTPError), get_client(sync_client=True) as client:
         client.update_flow_run(flow_run_id, name=name)
+
+
+# Every process that runs a step imports this module.
+look_up_by(prefect_secret)

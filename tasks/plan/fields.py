@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from tasks.plan.problems import did_you_mean, problem
+from tasks.options import problem
+from tasks.plan.problems import did_you_mean
 
 PLAN_NAME = r"[a-z0-9][a-z0-9-]{0,40}"
 TARGET_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}"

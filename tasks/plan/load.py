@@ -11,12 +11,12 @@ from typing import Annotated, Any, Union
 from pydantic import BeforeValidator, Discriminator, ValidationError, create_model
 
 from tasks.errors import PlanError
-from tasks.options import Json, Options
+from tasks.options import Json, Options, problem
 from tasks.plan.document import parse, read_text
 from tasks.plan.model import Plan, TargetEntry
-from tasks.plan.problems import GROUP, TEXT, Problem, did_you_mean, problem, problems_of, shown
-from tasks.plan.secrets import anchored
+from tasks.plan.problems import GROUP, TEXT, Problem, did_you_mean, problems_of, shown
 from tasks.records import Record
+from tasks.secrets import anchored
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tasks.options import Keep, Options, UserCheck
+from tasks.options import Keep, Options, UserCheck, problem
 from tasks.plan.cron import Cron
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName, Timezone
-from tasks.plan.problems import problem
-from tasks.plan.secrets import SecretReference
 from tasks.records import Holder, Record
+from tasks.secrets import SecretReference
 
 # One backup in each weekday's slot; elsewhere a week of nights, a month of weeks, a year of months.
 KEEP_IN_SLOTS = Keep(last=1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 LONGEST_NAME = 60
 GROUP = "must be a group of `option: value` lines"
@@ -52,11 +52,6 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.place}: {self.cause}" if self.place else self.cause
-
-
-def problem(cause: str, *, hint: str = "", place: str = "") -> PydanticCustomError:
-    """The error a validator raises. ``place`` is below the field the validator stands at."""
-    return PydanticCustomError("plan", "{cause}", {"cause": cause, "hint": hint, "place": place})
 
 
 def shown(name: object) -> str:

@@ -1,4 +1,6 @@
-"""The seam every engine fits into: six methods, held to one contract suite (tests/contract)."""
+"""The seam every engine fits into: six methods, held to one contract suite (tests/contract), and three more
+that only some engines need.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from tasks.errors import SourceError
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 
 
@@ -60,16 +63,24 @@ class Source(ABC):
         """Run the engine's own check on the copy in folder ``copy``; findings, passed or not.
 
         Never alters the copy: an engine that would is given a clone in ``scratch``, an empty
-        private folder. A file that is no database is a finding that did not pass, not an exception.
+        private folder. What it leaves there ``open`` may use, which a step calls next with the same
+        folder. A file that is no database is a finding that did not pass, not an exception.
         """
 
     @abstractmethod
     def open(self, copy: Path, scratch: Path) -> AbstractContextManager[Connection]:
-        """Open the copy for reading, without altering it. Raises ValidationError if it won't open."""
+        """Open the copy for reading, without altering it. Raises ValidationError if it won't open.
+
+        ``scratch`` is a private folder: empty, or as ``validate`` of the same copy left it.
+        """
 
     @abstractmethod
     def tables(self, connection: Connection) -> list[Table]:
-        """All user tables of an open copy, in name order."""
+        """All user tables of an open copy, in name order.
+
+        What else must come back (triggers, procedures, views) is told as tables too: their names begin
+        with "(", their reference is a query in brackets over the engine's own catalog.
+        """
 
     @abstractmethod
     def restore(self, copy: Path, destination: Path) -> Path:
@@ -77,3 +88,29 @@ class Source(ABC):
 
         Returns the path a user opens. Raises SourceError if the destination holds anything.
         """
+
+    def grants(self) -> str:
+        """The statements that make an account with just the rights a backup needs, ready to run."""
+        return "-- No account is needed: the user who runs Datasave must be able to read the source.\n"
+
+    def conformance(self, scratch: Path) -> list[Finding]:
+        """Try on the real engine each behaviour this adapter relies on; one finding for each.
+
+        For engines that Datasave's own tests cannot run. Works in ``scratch``, an empty private folder,
+        and changes nothing of the source. Raises SourceError where the adapter is tested on the real
+        engine and there is nothing to try.
+        """
+        del scratch
+        raise SourceError(
+            f"there is nothing to try for {self.kind}",
+            hint="Datasave's tests run against the real engine; `datasave doctor` checks this installation.",
+        )
+
+    def restart(self) -> None:
+        """Restart the engine and see that it answers, for engines that want this daily.
+
+        Raises SourceError where the engine has no such need, or the plan does not say how.
+        """
+        raise SourceError(
+            f"a source of kind {self.kind} needs no restart", hint="Remove `schedule.restart` from the plan."
+        )

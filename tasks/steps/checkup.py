@@ -15,6 +15,7 @@ from tasks.notices.wording import size_text
 from tasks.records import Finding
 from tasks.steps.office import Office, recipients_of
 from tasks.steps.taking import ROOM_FACTOR
+from tasks.steps.workspace import scratch_room
 
 PROBE = "datasave-doctor.probe"
 STOCK_TOOLS = ("age", "zstd", "tar")
@@ -34,6 +35,12 @@ def checkup(office: Office) -> list[Finding]:
     names = [entry.name for entry in office.plan.targets]
     findings += [_look(f"target {name}", partial(_target, office, name)) for name in names]
     return [*findings, _tools()]
+
+
+def tried_out(office: Office) -> list[Finding]:
+    """What the source's conformance script finds. Raises SourceError where it has none, or cannot begin."""
+    with scratch_room(office.staging, "doctor") as room:
+        return office.source().conformance(room)
 
 
 def _look(check: str, look: Callable[[], str]) -> Finding:

@@ -17,7 +17,7 @@ from tasks.files import private_folder, write_atomic
 from tasks.manifests.signing import load_or_create_key, public_text
 from tasks.plan.load import Kinds, load_plan
 from tasks.plan.model import Plan, TargetEntry
-from tasks.plan.secrets import resolve
+from tasks.secrets import resolve
 from tasks.sources import registry as sources
 from tasks.sources.base import Source
 from tasks.targets import registry as targets

@@ -34,6 +34,7 @@ from tasks.manifests.shelf import Place, find, read_shelf
 from tasks.manifests.signing import sign_record
 from tasks.options import UserCheck
 from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Shelved, Stat, no_progress
+from tasks.sources.base import Source
 from tasks.sources.registry import source_for_copies
 from tasks.steps.office import Office, recipients_of
 from tasks.steps.rehearsing import Proof, unpack
@@ -110,7 +111,7 @@ def choose(
     return backup, backup.manifest
 
 
-def recover(
+def recover(  # noqa: PLR0913, PLR0917 - what to bring back, with what, how to judge it
     place: Place,
     backup: Shelved,
     manifest: Manifest,
@@ -118,8 +119,12 @@ def recover(
     room: Path,
     checks: Sequence[UserCheck] = (),
     progress: Progress = no_progress,
+    source: Source | None = None,
 ) -> Recovered:
     """Fetch, decrypt, unpack into ``room`` (private) and judge one backup.
+
+    ``source`` is the plan's adapter, which knows where the engine's programs are; without it they are
+    looked for where they usually lie.
 
     Raises NoMatchingIdentity, PayloadError, MismatchError …; findings that did not pass do not
     raise, the caller decides what they mean.
@@ -132,9 +137,9 @@ def recover(
         digest = unpack(reader.stream, identities, folder, manifest.copy_bytes)
     same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {backup.name}")
     same_digest(digest, manifest.archive_sha256, "archive inside the seal")
-    source = source_for_copies(manifest.kind)
+    adapter = source if source and source.kind == manifest.kind else source_for_copies(manifest.kind)
     proof = Proof(contents.files, contents.profile, checks, manifest.taken)
-    findings = proof.of(source, folder, private_folder(room / "engine"))
+    findings = proof.of(adapter, folder, private_folder(room / "engine"))
     return Recovered(
         manifest=manifest,
         contents=contents,
@@ -190,7 +195,9 @@ def drill(
         backup, manifest = choose(target, wanted, office.trusted(), office.plan.name, office.timezone)
         began = time.monotonic()
         try:
-            recovered = recover(target, backup, manifest, identities, room, office.plan.checks, progress)
+            recovered = recover(
+                target, backup, manifest, identities, room, office.plan.checks, progress, office.source()
+            )
         except (AgeError, ArchiveError, MismatchError) as error:
             if not isinstance(error, NoMatchingIdentity):  # a wrong key says nothing of the backup
                 seconds = time.monotonic() - began

@@ -33,7 +33,7 @@ from tasks.files import private_folder
 # All else in a run's folder is taken for plaintext: parts of files that a killed run left have other names.
 LASTING = frozenset({"sealed", "ledger"})
 # Named by a flow run's id or by scratch_room; a folder of any other name is not ours to remove.
-OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(drill|restore)-[0-9a-f]+")
+OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(drill|restore|doctor)-[0-9a-f]+")
 SPOOLS_KEPT = 3
 SPOOL_SECONDS = 7 * 24 * 3600
 

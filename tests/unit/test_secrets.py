@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import SecretError
-from tasks.plan.secrets import LARGEST, resolve
+from tasks.secrets import LARGEST, resolve
 
 SECRET = "hunter2-is-the-secret"
 posix_only = pytest.mark.skipif(os.name != "posix", reason="files have mode bits on POSIX only")

@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ValidationInfo, WithJsonSchema
 
 from tasks.errors import SecretError
-from tasks.plan.problems import problem
+from tasks.options import problem
 
 REFERENCE = r"(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00-\x1f]+|prefect:[A-Za-z0-9][A-Za-z0-9_.-]*)"
 LARGEST = 64 * 1024
@@ -50,6 +50,22 @@ def _check(value: str, info: ValidationInfo) -> str:
 SecretReference = Annotated[
     str, AfterValidator(_check), WithJsonSchema({"type": "string", "pattern": f"^{REFERENCE}$"})
 ]
+
+
+_lookups: list[Callable[[str], str]] = []
+
+
+def look_up_by(lookup: Callable[[str], str]) -> None:
+    """Find ``prefect:`` references by ``lookup`` from now on, wherever none is given.
+
+    Said once in each process that runs steps; adapters resolve their own passwords and know no Prefect.
+    """
+    _lookups[:] = [lookup]
+
+
+def secret_of(reference: str) -> str:
+    """The secret behind a reference of a loaded plan, whose paths are absolute. Raises SecretError."""
+    return resolve(reference, Path.cwd(), _lookups[0] if _lookups else None)
 
 
 def resolve(reference: str, base: Path, prefect_lookup: Callable[[str], str] | None = None) -> str:
