@@ -26,7 +26,8 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
     for name in names:
         try:
             with office.target(name) as place:
-                shelf_table(name, shelf_of(office, place))
+                for part in office.parts:
+                    shelf_table(f"{name} ({part})" if part else name, shelf_of(office, place, part))
         except DatasaveError as error:
             bad(error)
             failed = True

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from cyclopts import Parameter
 
 from deployments.options import DEFAULT_PLAN, PlanOption
@@ -22,7 +23,7 @@ from tasks.steps.office import KINDS, Office, write_new_secret
 SCHEMA_NAME = "plan.schema.json"
 
 
-def init(
+def init(  # noqa: PLR0913 - what a plan may be begun with
     plan: Annotated[Path, Parameter(help="Where to write the plan.")] = DEFAULT_PLAN,
     /,
     *,
@@ -30,7 +31,17 @@ def init(
         str | None, Parameter(help="Name of what is backed up; default: the database's file name.")
     ] = None,
     source: Annotated[str, Parameter(help="Kind of source.")] = "sqlite",
-    path: Annotated[Path, Parameter(help="The database to back up.")] = Path("clinic.db"),
+    path: Annotated[
+        Path | None, Parameter(help="The database file or folder to back up, where the kind has one.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="KEY=VALUE, an option of the source; may be given several times."),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="NAME=FOLDER to back up in the same run; may be given several times."),
+    ] = None,
     holder: Annotated[
         list[str] | None,
         Parameter(negative=(), help="NAME=age1… of one who can open backups; may be given several times."),
@@ -47,6 +58,9 @@ def init(
         datasave init --path /srv/clinic.db --holder "Owner=age1…" --target nas=/mnt/nas/datasave
 
         datasave init clinic.yaml --path clinic.db --holder "Owner=age1…" --target nas=/mnt/nas
+
+        datasave init --source sqlanywhere --name sos --option dsn=SOSDATA --option user=BU_BILL
+        --option password=env:SOS_PASSWORD --also programs=C:/SOS --holder "Owner=age1…" --target nas=N:/
     """
     if plan.exists():
         raise PlanError(f"{plan} exists already", hint="Give another file name: a plan is never overwritten.")
@@ -56,9 +70,13 @@ def init(
             hint="Make a key with `datasave keys new --holder NAME`, then give --holder NAME=age1… and "
             "--target NAME=FOLDER.",
         )
+    options = {key: yaml.safe_load(value) for key, value in map(_pair, option or [])}
+    if path is not None or source == "sqlite":
+        options["path"] = str(path or "clinic.db")
     answers: dict[str, Any] = {
-        "name": name or path.stem.lower(),
-        "source": {"path": str(path)},
+        "name": name or Path(options.get("path", source)).stem.lower(),
+        "source": options,
+        **({"also": [_folder(*_pair(text)) for text in also]} if also else {}),
         "holders": [dict(zip(("name", "recipient"), _pair(text), strict=True)) for text in holder],
         "targets": [
             {"name": key, "kind": "folder", "path": value, "slots": "weekday"}
@@ -89,6 +107,9 @@ def doctor(
     conformance: Annotated[
         bool, Parameter(negative=(), help="Try on the real engine each behaviour that is relied on.")
     ] = False,
+    source: Annotated[
+        str | None, Parameter(help="Which of the plan's sources to try; without it, the main one.")
+    ] = None,
 ) -> int:
     """Check the plan, the source, keys, staging and every target; say how to mend what is wrong.
 
@@ -106,11 +127,11 @@ def doctor(
     """
     office = Office(plan)
     if grants:
-        print(office.source().grants(), end="")
+        print("\n".join(office.source(part).grants() for part in office.parts), end="")
         return 0
     if conformance:
-        findings = tried_out(office)
-        findings_table(f"{office.plan.source.kind}: what the real engine does", findings)
+        findings = tried_out(office, office.part(source))
+        findings_table(f"{office.source(office.part(source)).kind}: what the real engine does", findings)
     else:
         findings = checkup(office)
         findings_table(f"{office.plan.name} ({office.path})", findings)
@@ -175,6 +196,10 @@ def new_key(
     path_line("Identity (private, keep it off this machine):", path)
     say(f"Recipient (public, for the plan): {recipient}")
     return 0
+
+
+def _folder(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "kind": "files", "path": path}
 
 
 def _pair(text: str) -> tuple[str, str]:

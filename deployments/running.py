@@ -70,6 +70,9 @@ def drill(
     identity: Annotated[
         Path | None, Parameter(name=["--identity", "-i"], help="A holder's identity file.")
     ] = None,
+    source: Annotated[
+        str | None, Parameter(help="Which of the plan's sources; without it, each of them.")
+    ] = None,
 ) -> int:
     """Prove that a backup can be brought back: restore it in scratch from a target, with a holder's key.
 
@@ -85,7 +88,9 @@ def drill(
     prepare(office.path)
     from flows.drill import drill as flow
 
-    return _run(office, flow, plan=office.path, target=target, backup=backup, identity=identity)
+    return _run(
+        office, flow, plan=office.path, target=target, backup=backup, identity=identity, source=source
+    )
 
 
 def audit(
@@ -132,7 +137,7 @@ def prune(
     names = office.chosen(target)
     if unfinished:
         return _clear(office, names, apply)
-    good_so_far = all([_show_verdicts(office, name) for name in names])
+    good_so_far = all([_show_verdicts(office, name, part) for name in names for part in office.parts])
     if not apply:
         say("Nothing was deleted. Add --apply to delete what is marked.")
         return 0 if good_so_far else 1
@@ -142,16 +147,17 @@ def prune(
     return _run(office, flow, plan=office.path, targets=target)
 
 
-def _show_verdicts(office: Office, name: str) -> bool:
+def _show_verdicts(office: Office, name: str, part: str) -> bool:
+    shown = f"{name} ({part})" if part else name
     try:
-        judged, note = verdicts(office, name)
+        judged, note = verdicts(office, name, part)
     except DatasaveError as error:
         bad(error)
         return False
     if judged:
-        verdict_table(name, judged, note)
+        verdict_table(shown, judged, note)
     else:
-        say(f"{name}: no backups")
+        say(f"{shown}: no backups")
     return not note
 
 

@@ -16,12 +16,13 @@ from tasks.errors import PlanError
 from tasks.manifests.shelf import Place
 from tasks.notices.wording import duration_text, when_text
 from tasks.options import UserCheck
+from tasks.sources.base import Source
 from tasks.steps import recovering
 from tasks.steps.office import Office, read_identities
 from tasks.steps.workspace import remove_tree, scratch_room, sweep
 
 
-def restore(
+def restore(  # noqa: PLR0913 - what a person can say about it
     *,
     to: Annotated[Path, Parameter(help="A new or empty folder for the restored data.")],
     identity: Annotated[
@@ -35,6 +36,10 @@ def restore(
         str | None, Parameter(name=["--target", "-t"], help="Which of the plan's targets.")
     ] = None,
     backup: BackupOption = "latest",
+    source: Annotated[
+        str | None,
+        Parameter(help="Which source, where a plan has several; with --folder its full name."),
+    ] = None,
     accept_damage: Annotated[
         bool, Parameter(negative=(), help="Keep the restored data although checks failed; exit status 1.")
     ] = False,
@@ -52,7 +57,7 @@ def restore(
     destination = to.absolute()
     recovering.refuse_occupied(destination)
     identities = read_identities(identity)
-    with _place(folder, plan, target) as found, _room(destination) as room:
+    with _place(folder, plan, target, source) as found, _room(destination) as room:
         recovered = _recover(found, backup, identities, room)
         path = recovering.restore(recovered, destination, accept_damage=accept_damage)
     return _tell(recovered, found, path)
@@ -69,6 +74,7 @@ def _recover(found: _Found, wanted: str, identities: list[Identity], room: Path)
             room,
             found.checks,
             lambda done, total: progress(f"restore {backup.name}", done, total),
+            found.adapter,
         )
 
 
@@ -94,18 +100,20 @@ class _Found:
         place: Place,
         trusted: frozenset[str] | None,
         source: str | None,
-        checks: tuple[UserCheck, ...],
+        checks: tuple[UserCheck, ...] = (),
+        adapter: Source | None = None,
     ) -> None:
         self.place = place
         self.trusted = trusted
         self.source = source
         self.checks = checks
+        self.adapter = adapter
 
 
 @contextmanager
-def _place(folder: Path | None, plan: Path, target: str | None) -> Iterator[_Found]:
+def _place(folder: Path | None, plan: Path, target: str | None, source: str | None) -> Iterator[_Found]:
     if folder is not None:
-        yield _Found(recovering.BareFolder(folder), None, None, ())
+        yield _Found(recovering.BareFolder(folder), None, source)
         return
     if not plan.exists():
         raise PlanError(
@@ -114,8 +122,11 @@ def _place(folder: Path | None, plan: Path, target: str | None) -> Iterator[_Fou
         )
     office = Office(plan)
     name = office.entry(target or office.drill_target()).name
+    part = office.part(source)
     with office.target(name) as opened:
-        yield _Found(opened, office.trusted(), office.plan.name, tuple(office.plan.checks))
+        yield _Found(
+            opened, office.trusted(), office.full_name(part), office.checks(part), office.source(part)
+        )
 
 
 @contextmanager

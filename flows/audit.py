@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.outcome import audit_report
+from flows.evidence import audit_report
 from tasks.errors import DatasaveError
 from tasks.reporting import audit as audit_target
 from tasks.reporting import now, reported

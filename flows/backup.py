@@ -1,10 +1,10 @@
-"""Back up one source: copy it live, prove the sealed copy restores, then send it to every target."""
+"""Back up a plan's sources: copy each live, prove the sealed copy restores, then send it to every target."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, flow, runtime
 from prefect.client.schemas.objects import State
@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.outcome import Branch, Chain, backup_report
+from flows.outcome import Branch, Chain, Line, backup_report
 from tasks.errors import DatasaveError, StateError
 from tasks.progress import stopping_steps
 from tasks.rehearsing import rehearse
@@ -25,9 +25,10 @@ from tasks.steps.workspace import Workspace, working
 from tasks.taking import live_copy, preflight, validate_copy
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
-# A waiting task occupies a thread: six steps and three for each of a handful of targets.
-RUNNER: Any = ThreadPoolTaskRunner(max_workers=32)
+# A waiting task occupies a thread: six steps a source, and three for each of a handful of targets.
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
 
 @flow(name="backup", task_runner=RUNNER)
@@ -35,8 +36,8 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
     """Back up what the plan names, to all its targets or only to those chosen.
 
     Nothing is delivered before the copy was validated and the sealed archive was opened and counted.
-    Targets are independent: one that fails doesn't keep the others from their backup, but the run
-    is Failed then, and re-running it does only what is missing.
+    Sources and targets are independent: one that fails doesn't keep the others from their backup, but
+    the run is Failed then, and re-running it does only what is missing.
 
     Args:
         plan: The plan file (YAML).
@@ -45,57 +46,65 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
     started = now()
     try:
         office = Office(plan)
-        chosen = [office.entry(name).name for name in targets or []]
-        with working(office.staging, runtime.flow_run.id) as workspace:
-            futures: list[PrefectFuture[Any]] = []
-            with stopping_steps(lambda: wait(futures)):
-                chain = take(office, workspace)
-                futures += chain.futures
-                branches = [
-                    send(entry.name, chain, workspace)
-                    for entry in office.plan.targets
-                    if not chosen or entry.name in chosen
-                ]
-                futures += [future for branch in branches for future in branch.futures]
-                wait(futures)
+        chosen = office.chosen(targets)
+        names = [entry.name for entry in office.plan.targets if entry.name in chosen]
+        with working(office.staging, runtime.flow_run.id, office.parts) as workspaces:
+            lines: list[Line] = []
+            with stopping_steps(lambda: wait([future for line in lines for future in line.futures])):
+                for part, workspace in zip(office.parts, workspaces, strict=True):
+                    lines.append(Line(part, workspace, take(office, workspace, part)))
+                for line in lines:
+                    line.branches.extend(send(name, line) for name in names)
+                wait([future for line in lines for future in line.futures])
             # Before the report is written: on a full disk this makes the room for it.
-            with suppress(StateError):  # what cannot go is told when the workspace closes, after the report
-                workspace.wipe_plaintext()
-            facts = reported(office.path, backup_report(office, workspace, chain, branches, started))
+            for workspace in workspaces:
+                with suppress(StateError):  # what cannot go is told when it closes, after the report
+                    workspace.wipe_plaintext()
+            facts = reported(office.path, backup_report(office, lines, started))
             if facts.succeeded:
-                workspace.unmark("sealed")
+                for workspace in workspaces:
+                    workspace.unmark("sealed")
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
     return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)
 
 
-def take(office: Office, workspace: Workspace) -> Chain:
-    """Everything until the sealed archive is proven; submitted, not awaited.
+def take(office: Office, workspace: Workspace, part: str) -> Chain:
+    """Everything until one source's sealed archive is proven; submitted, not awaited.
 
     A re-run keeps what stands. Where the sealed archive of the first try is gone (its staging was
     swept), the results on record would name files that no longer exist: then all is taken afresh.
     """
     fresh = not workspace.holds_sealed()
-    run = later(preflight.with_options(refresh_cache=fresh), office.path, workspace.folder.name)
-    copy = later(live_copy, run)
-    validated = later(validate_copy, run, copy)
-    archived = later(archive, run, copy)
-    sealed = later(encrypt, run, archived)
-    rehearsed = later(rehearse, run, copy, archived, sealed, validated)
+    first = of_part(preflight, part).with_options(refresh_cache=fresh)
+    run = later(first, office.path, workspace.folder.name, part)
+    copy = later(of_part(live_copy, part), run)
+    validated = later(of_part(validate_copy, part), run, copy)
+    archived = later(of_part(archive, part), run, copy)
+    sealed = later(of_part(encrypt, part), run, archived)
+    rehearsed = later(of_part(rehearse, part), run, copy, archived, sealed, validated)
     return Chain(
         run=run, copy=copy, validated=validated, archived=archived, sealed=sealed, rehearsed=rehearsed
     )
 
 
-def send(target: str, chain: Chain, workspace: Workspace) -> Branch:
-    """Deliver to one target, read back, prune there; submitted, not awaited."""
+def send(target: str, line: Line) -> Branch:
+    """Deliver one source's archive to one target, read back, prune there; submitted, not awaited."""
+    chain, workspace, part = line.chain, line.workspace, line.part
     again = not workspace.done(f"delivered-{target}")
-    sending = deliver.with_options(refresh_cache=again)
+    sending = of_part(deliver, part).with_options(refresh_cache=again)
     delivered = later(sending, chain.run, chain.sealed, chain.rehearsed, target)
-    proven = later(read_back, chain.run, chain.sealed, chain.rehearsed, delivered, target)
-    pruning = prune_after.with_options(refresh_cache=not workspace.done(f"pruned-{target}"))
+    proven = later(of_part(read_back, part), chain.run, chain.sealed, chain.rehearsed, delivered, target)
+    pruning = of_part(prune_after, part).with_options(refresh_cache=not workspace.done(f"pruned-{target}"))
     pruned = later(pruning, chain.run, proven, target)
     return Branch(target=target, delivered=delivered, proven=proven, pruned=pruned)
+
+
+def of_part(task: Task[P, T], part: str) -> Task[P, T]:
+    """The task under a name that tells which of the plan's further sources it is about."""
+    if not part:
+        return task
+    return task.with_options(task_run_name=f"{task.task_run_name}, {part}")
 
 
 def later(task: Task[..., T], *arguments: object) -> PrefectFuture[T]:

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.outcome import single_step_report
+from flows.evidence import drill_report
 from tasks.errors import DatasaveError
 from tasks.recovering import drill as drill_target
 from tasks.reporting import now, reported
@@ -18,7 +18,11 @@ from tasks.steps.office import Office
 
 @flow(name="drill")
 def drill(
-    plan: Path, target: str | None = None, backup: str = "latest", identity: Path | None = None
+    plan: Path,
+    target: str | None = None,
+    backup: str = "latest",
+    identity: Path | None = None,
+    source: str | None = None,
 ) -> State[Any]:
     """Restore a backup from a target in scratch, check it, and leave a signed certificate there.
 
@@ -27,13 +31,18 @@ def drill(
         target: Which target to drill from; empty means the plan's drill target, or its first.
         backup: Which backup: "latest", a number, a date, or a name from `datasave list`.
         identity: A holder's identity file; empty means the one the plan names for drills.
+        source: Which of the plan's sources; empty means each of them.
     """
     started = now()
     try:
         office = Office(plan)
         chosen = office.entry(target or office.drill_target()).name
-        done = drill_target(office.path, chosen, backup, identity, return_state=True)
-        facts = reported(office.path, single_step_report(office, "drill", f"drill ← {chosen}", done, started))
+        parts = office.parts if source is None else (office.part(source),)
+        done = {
+            part: drill_target(office.path, chosen, backup, identity, part, return_state=True)
+            for part in parts
+        }
+        facts = reported(office.path, drill_report(office, chosen, done, started))
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
     return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)

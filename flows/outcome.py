@@ -1,9 +1,9 @@
-"""From the states of a run's tasks to the facts of its report. No I/O but reading those states."""
+"""From the states of a backup run's tasks to the facts of its report. No I/O but reading those states."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
 
@@ -14,7 +14,6 @@ from prefect.futures import PrefectFuture
 from tasks.errors import DatasaveError, ProofError, TargetMissing
 from tasks.records import (
     Archived,
-    Certificate,
     Delivery,
     Finding,
     LiveCopy,
@@ -24,6 +23,7 @@ from tasks.records import (
     Run,
     RunReport,
     Sealed,
+    SourceReport,
     Step,
     Validated,
 )
@@ -65,7 +65,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Branch:
-    """The futures of one target."""
+    """The futures of one source's delivery to one target."""
 
     target: str
     delivered: PrefectFuture[Placed]
@@ -87,41 +87,87 @@ class Branch:
         return list(self.named.values())
 
 
-def backup_report(
-    office: Office, workspace: Workspace, chain: Chain, branches: list[Branch], started: datetime
-) -> RunReport:
-    """All facts of a backup run whose tasks have come to rest."""
+@dataclass(frozen=True)
+class Line:
+    """All futures of one source, and its workspace. ``part`` is its name in the plan, "" for the main one."""
+
+    part: str
+    workspace: Workspace
+    chain: Chain
+    branches: list[Branch] = field(default_factory=list)
+
+    @property
+    def named(self) -> dict[str, PrefectFuture[Any]]:
+        """The futures by the name of their step, in order."""
+        delivering = {name: f for branch in self.branches for name, f in branch.named.items()}
+        return {**self.chain.named, **delivering}
+
+    @property
+    def futures(self) -> list[PrefectFuture[Any]]:
+        """All futures, in order."""
+        return list(self.named.values())
+
+    @property
+    def errors(self) -> list[DatasaveError]:
+        """What its steps raised."""
+        return [error for future in self.futures if (error := error_of(future))]
+
+    @property
+    def deliveries(self) -> tuple[Delivery, ...]:
+        """What happened at each target."""
+        return tuple(_delivery(self.part, branch, self.chain) for branch in self.branches)
+
+    @property
+    def alarms(self) -> list[str]:
+        """Why old backups were not cleared out: something about the clock or the shelf is wrong."""
+        return [d.problem for d in self.deliveries if d.outcome == "delivered" and d.problem]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every step ran and every target has the backup."""
+        arrived = all(delivery.outcome == "delivered" for delivery in self.deliveries)
+        return arrived and not self.errors and not self.alarms
+
+
+def backup_report(office: Office, lines: list[Line], started: datetime) -> RunReport:
+    """All facts of a backup run whose tasks have come to rest; the main source's line comes first."""
+    main = result_of(lines[0].chain.run)
+    hints = [error.hint for line in lines for error in line.errors if error.hint]
+    return RunReport(
+        flow="backup",
+        run=runtime.flow_run.name or "",
+        started=main.started if main else started,
+        finished=now(),
+        succeeded=all(line.succeeded for line in lines),
+        headline=_headline(office, lines),
+        **_about_source(office, lines[0]),
+        also=tuple(SourceReport(**_about_source(office, line)) for line in lines[1:]),
+        steps=tuple(_step(name, future, line) for line in lines for name, future in line.named.items()),
+        deliveries=tuple(delivery for line in lines for delivery in line.deliveries),
+        holders=tuple(holder.name for holder in office.plan.holders),
+        advice=tuple(dict.fromkeys(hints)),
+    )
+
+
+def _about_source(office: Office, line: Line) -> dict[str, Any]:
+    """The fields of a SourceReport."""
+    chain = line.chain
     run = result_of(chain.run)
     copy = result_of(chain.copy)
     archived = result_of(chain.archived)
     sealed = result_of(chain.sealed)
     validated = result_of(chain.validated)
-    deliveries = tuple(_delivery(branch, chain) for branch in branches)
-    steps = {**chain.named, **{name: f for branch in branches for name, f in branch.named.items()}}
-    errors = [error for future in steps.values() if (error := error_of(future))]
-    # Pruning that was suspended is an alarm: something about the clock or the shelf is wrong.
-    alarms = [d.problem for d in deliveries if d.outcome == "delivered" and d.problem]
-    succeeded = not errors and not alarms and all(d.outcome == "delivered" for d in deliveries)
-    return RunReport(
-        flow="backup",
-        run=runtime.flow_run.name or "",
-        source=office.plan.name,
-        started=run.started if run else started,
-        finished=now(),
-        succeeded=succeeded,
-        headline=_headline(office, run, chain, deliveries, [*map(str, errors), *alarms]),
-        engine=run.engine if run else None,
-        sequence=run.sequence if run else 0,
-        copy_bytes=copy.bytes if copy else 0,
-        archive_bytes=archived.bytes if archived else 0,
-        sealed_bytes=sealed.bytes if sealed else 0,
-        profile=validated.profile if validated else None,
-        findings=_findings(chain),
-        steps=tuple(_step(name, future, workspace) for name, future in steps.items()),
-        deliveries=deliveries,
-        holders=tuple(holder.name for holder in office.plan.holders),
-        advice=tuple(dict.fromkeys(error.hint for error in errors if error.hint)),
-    )
+    return {
+        "source": office.full_name(line.part),
+        "part": line.part,
+        "engine": run.engine if run else None,
+        "sequence": run.sequence if run else 0,
+        "copy_bytes": copy.bytes if copy else 0,
+        "archive_bytes": archived.bytes if archived else 0,
+        "sealed_bytes": sealed.bytes if sealed else 0,
+        "profile": validated.profile if validated else None,
+        "findings": _findings(chain),
+    }
 
 
 def result_of(future: PrefectFuture[T]) -> T | None:
@@ -150,24 +196,34 @@ def state_error(state: State[Any]) -> DatasaveError | None:
     )
 
 
-def _headline(
-    office: Office,
-    run: Run | None,
-    chain: Chain,
-    deliveries: tuple[Delivery, ...],
-    problems: list[str],
-) -> str:
-    what = f"{office.plan.name} #{run.sequence}" if run else office.plan.name
-    if not result_of(chain.rehearsed):
+def _headline(office: Office, lines: list[Line]) -> str:
+    """What happened, in one sentence a source; in one for all where everything went well."""
+    if all(line.succeeded for line in lines):
+        targets = _names(dict.fromkeys(d.target for line in lines for d in line.deliveries))
+        also = f" with {_names(line.part for line in lines[1:])}" if lines[1:] else ""
+        return f"{_numbered(office, lines[0])}{also} is backed up and proven at {targets}"
+    return "; ".join(_sentence(office, line) for line in lines)
+
+
+def _numbered(office: Office, line: Line) -> str:
+    run = result_of(line.chain.run)
+    name = office.full_name(line.part)
+    return f"{name} #{run.sequence}" if run else name
+
+
+def _sentence(office: Office, line: Line) -> str:
+    what = _numbered(office, line)
+    problems = [*map(str, line.errors), *line.alarms]
+    if not result_of(line.chain.rehearsed):
         cause = problems[0] if problems else "a step did not run"
         return f"No backup of {what}: {cause}"
-    missing = [d for d in deliveries if d.outcome != "delivered"]
+    missing = [d for d in line.deliveries if d.outcome != "delivered"]
     if not missing and not problems:
-        return f"{what} is backed up and proven at {_names(d.target for d in deliveries)}"
+        return f"{what} is backed up and proven at {_names(d.target for d in line.deliveries)}"
     if not missing:
         return f"{what} is backed up, but old backups were not cleared out: {problems[0]}"
     causes = "; ".join(f"{d.target}: {d.problem}" + (f". {d.hint}" if d.hint else "") for d in missing)
-    return f"{len(missing)} of {len(deliveries)} targets failed for {what}: {causes}"
+    return f"{len(missing)} of {len(line.deliveries)} targets failed for {what}: {causes}"
 
 
 def _names(names: Iterable[str]) -> str:
@@ -186,13 +242,14 @@ def _findings(chain: Chain) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _delivery(branch: Branch, chain: Chain) -> Delivery:
+def _delivery(part: str, branch: Branch, chain: Chain) -> Delivery:
     error = next((e for f in branch.futures if (e := error_of(f))), None)
     proven = result_of(branch.proven)
     pruned = result_of(branch.pruned)
     if proven is not None:
         return Delivery(
             target=branch.target,
+            part=part,
             outcome="delivered",
             name=proven.name,
             bytes=proven.bytes,
@@ -202,82 +259,24 @@ def _delivery(branch: Branch, chain: Chain) -> Delivery:
             problem=pruned.note if pruned else "",
         )
     if result_of(chain.rehearsed) is None:
-        return Delivery(
-            target=branch.target, outcome="skipped", problem="there was no proven backup to deliver"
-        )
+        problem = "there was no proven backup to deliver"
+        return Delivery(target=branch.target, part=part, outcome="skipped", problem=problem)
     return Delivery(
         target=branch.target,
+        part=part,
         outcome="missed" if isinstance(error, TargetMissing) else "failed",
         problem=error.message if error else "the step did not run",
         hint=error.hint if error else "",
     )
 
 
-def _step(name: str, future: PrefectFuture[Any], workspace: Workspace) -> Step:
+def _step(name: str, future: PrefectFuture[Any], line: Line) -> Step:
     outcome: Literal["ok", "failed", "not run", "reused"] = "not run"
     if future.state.is_completed():
         outcome = "reused" if future.state.name == "Cached" else "ok"
     elif future.state.is_failed() or future.state.is_crashed():
         outcome = "failed"
     error = error_of(future)
-    seconds = workspace.seconds(name) if outcome != "not run" else 0.0
-    return Step(name=name, outcome=outcome, seconds=seconds, detail=error.message if error else "")
-
-
-def single_step_report(
-    office: Office, flow: str, step: str, state: State[Certificate], started: datetime
-) -> RunReport:
-    """The facts of a run that is one step: a drill."""
-    error = state_error(state)
-    certificate = cast("Certificate | None", state.result(raise_on_failure=False)) if not error else None
-    if certificate:
-        headline = (
-            f"{certificate.sealed_name} was restored from {certificate.target} with the key of "
-            f"{certificate.holder} and is identical to what was recorded"
-        )
-    else:
-        headline = f"The drill failed: {error}"
-    findings = certificate.checks if certificate else ()
-    seconds = certificate.seconds if certificate else (now() - started).total_seconds()
-    return RunReport(
-        flow=flow,
-        run=runtime.flow_run.name or "",
-        source=office.plan.name,
-        started=started,
-        finished=now(),
-        succeeded=certificate is not None,
-        headline=headline,
-        sequence=certificate.sequence if certificate else 0,
-        findings=error.findings if isinstance(error, ProofError) else findings,
-        steps=(
-            Step(
-                name=step,
-                outcome="ok" if certificate else "failed",
-                seconds=seconds,
-                detail=error.message if error else "",
-            ),
-        ),
-        holders=tuple(holder.name for holder in office.plan.holders),
-        advice=(error.hint,) if error and error.hint else (),
-    )
-
-
-def audit_report(office: Office, findings: dict[str, tuple[Finding, ...]], started: datetime) -> RunReport:
-    """The facts of an audit: each target's findings, the failed ones in the headline."""
-    everything = tuple(finding for found in findings.values() for finding in found)
-    failed = [finding for finding in everything if not finding.passed]
-    if failed:
-        headline = f"{len(failed)} of {len(everything)} checks failed: " + "; ".join(f.detail for f in failed)
-    else:
-        headline = f"All targets of {office.plan.name} are present, whole and fresh: {_names(findings)}"
-    return RunReport(
-        flow="audit",
-        run=runtime.flow_run.name or "",
-        source=office.plan.name,
-        started=started,
-        finished=now(),
-        succeeded=not failed,
-        headline=headline,
-        findings=everything,
-        holders=tuple(holder.name for holder in office.plan.holders),
-    )
+    seconds = line.workspace.seconds(name) if outcome != "not run" else 0.0
+    shown = f"{name}, {line.part}" if line.part else name
+    return Step(name=shown, outcome=outcome, seconds=seconds, detail=error.message if error else "")

@@ -27,14 +27,18 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
     try:
         office = Office(plan)
         names = office.chosen(targets)
-        futures = {name: prune_now.submit(office.path, name) for name in names}
-        wait(list(futures.values()))
+        futures = [
+            (f"{name} ({part})" if part else name, prune_now.submit(office.path, name, part))
+            for name in names
+            for part in office.parts
+        ]
+        wait([future for _, future in futures])
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
-    errors = [f"{name}: {raised}" for name, future in futures.items() if (raised := error_of(future))]
-    pruned = [done for future in futures.values() if (done := result_of(future))]
-    notes = [f"{done.target}: {done.note}" for done in pruned if done.note]
+    errors = [f"{name}: {raised}" for name, future in futures if (raised := error_of(future))]
+    pruned = [(name, done) for name, future in futures if (done := result_of(future))]
+    notes = [f"{name}: {done.note}" for name, done in pruned if done.note]
     if errors or notes:
         return Failed(message="; ".join([*errors, *notes]))
-    told = ", ".join(f"{done.target}: {len(done.removed)} removed, {done.kept} kept" for done in pruned)
+    told = ", ".join(f"{name}: {len(done.removed)} removed, {done.kept} kept" for name, done in pruned)
     return Completed(message=told)

@@ -15,7 +15,14 @@ from tasks.steps.office import Office
 
 
 @flow(name="restore")
-def restore(plan: Path, target: str, destination: Path, identity: Path, backup: str = "latest") -> State[Any]:
+def restore(
+    plan: Path,
+    target: str,
+    destination: Path,
+    identity: Path,
+    backup: str = "latest",
+    source: str | None = None,
+) -> State[Any]:
     """Fetch, open, prove and put a backup into an empty folder. Nothing that exists is overwritten.
 
     Args:
@@ -24,10 +31,12 @@ def restore(plan: Path, target: str, destination: Path, identity: Path, backup: 
         destination: A new or empty folder on this machine.
         identity: A holder's identity file on this machine.
         backup: Which backup: "latest", a number, a date, or a name from `datasave list`.
+        source: Which of the plan's sources; empty means the main one.
     """
     try:
         office = Office(plan)
-        path = restore_from(office.path, office.entry(target).name, backup, identity, destination)
+        part = office.part(source)
+        path = restore_from(office.path, office.entry(target).name, backup, identity, destination, part)
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
-    return Completed(message=f"{office.plan.name} was restored from {target}: open {path}")
+    return Completed(message=f"{office.full_name(part)} was restored from {target}: open {path}")

@@ -38,13 +38,14 @@ class Engine(Record):
 class Run(Record):
     """One backup run: what the first step settles and every later step is handed.
 
-    ``id`` is the flow run's id, and the name of its folder in staging. ``sequence`` grows by one a
-    run and orders backups, whatever the clock does.
+    ``id`` is the name of its folder in staging: the flow run's id, for a further source with ``.part``
+    behind it. ``sequence`` grows by one a run and orders backups, whatever the clock does.
     """
 
     plan: Path
     id: str
     source: str
+    part: str = ""
     sequence: int
     started: datetime
     engine: Engine
@@ -264,12 +265,13 @@ class Verdict(Record):
 
 
 class Delivery(Record):
-    """What happened at one target in one run.
+    """What happened at one target in one run, with one source: ``part`` as in SourceReport.
 
     ``outcome``: delivered, failed, missed (the medium was not there), skipped (not asked for).
     """
 
     target: str
+    part: str = ""
     outcome: Literal["delivered", "failed", "missed", "skipped"]
     name: str = ""
     bytes: int = 0
@@ -289,16 +291,11 @@ class Step(Record):
     detail: str = ""
 
 
-class RunReport(Record):
-    """All the facts of one run, ready for the HTML page and for the artifact in the UI."""
+class SourceReport(Record):
+    """What a run did with one source. ``part`` is its name in the plan, "" for the main source."""
 
-    flow: str
-    run: str
     source: str
-    started: datetime
-    finished: datetime
-    succeeded: bool
-    headline: str
+    part: str = ""
     engine: Engine | None = None
     sequence: int = 0
     copy_bytes: int = 0
@@ -306,10 +303,27 @@ class RunReport(Record):
     sealed_bytes: int = 0
     profile: Profile | None = None
     findings: tuple[Finding, ...] = ()
+
+
+class RunReport(SourceReport):
+    """All the facts of one run, ready for its reports; those of further sources in ``also``."""
+
+    flow: str
+    run: str
+    started: datetime
+    finished: datetime
+    succeeded: bool
+    headline: str
+    also: tuple[SourceReport, ...] = ()
     steps: tuple[Step, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     holders: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[SourceReport, ...]:
+        """All sources, the main one first."""
+        return self, *self.also
 
 
 class Certificate(Record):

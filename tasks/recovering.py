@@ -16,27 +16,26 @@ from tasks.steps.workspace import scratch_room, sweep
 
 
 @task(name="drill", task_run_name="drill ← {target}", cache_policy=NO_CACHE)
-def drill(plan: Path, target: str, backup: str, identity: Path | None) -> Certificate:
+def drill(plan: Path, target: str, backup: str, identity: Path | None, part: str = "") -> Certificate:
     """Restore a backup from a target in scratch with a holder's key, and certify it."""
     office = Office(plan)
     sweep(office.staging)
-    progress = progress_of(f"drill ← {target}")
+    progress = progress_of(f"drill ← {target}" + (f", {part}" if part else ""))
     identities = read_identities([identity]) if identity else office.drill_identities(prefect_secret)
-    return recovering.drill(office, target, backup, identities, progress)
+    return recovering.drill(office, target, backup, identities, progress, part)
 
 
 @task(name="restore", task_run_name="restore ← {target}", cache_policy=NO_CACHE)
-def restore(plan: Path, target: str, backup: str, identity: Path, destination: Path) -> Path:
-    """Bring a backup from a target to a new, empty place."""
+def restore(plan: Path, target: str, backup: str, identity: Path, destination: Path, part: str = "") -> Path:
+    """Bring a source's backup from a target to a new, empty place."""
     office = Office(plan)
     sweep(office.staging)
     recovering.refuse_occupied(destination)
     with office.target(target) as place, scratch_room(office.staging, "restore") as room:
         shelved, manifest = recovering.choose(
-            place, backup, office.trusted(), office.plan.name, office.timezone
+            place, backup, office.trusted(), office.full_name(part), office.timezone
         )
         progress = progress_of(f"restore ← {target}")
-        recovered = recovering.recover(
-            place, shelved, manifest, read_identities([identity]), room, office.plan.checks, progress
-        )
+        keys, checks, source = read_identities([identity]), office.checks(part), office.source(part)
+        recovered = recovering.recover(place, shelved, manifest, keys, room, checks, progress, source)
         return recovering.restore(recovered, destination)

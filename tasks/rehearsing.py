@@ -6,7 +6,7 @@ from prefect import task
 
 from tasks.progress import progress_of
 from tasks.records import Archived, LiveCopy, Rehearsed, Run, Sealed, Validated
-from tasks.running import KEPT, room_of
+from tasks.running import KEPT, room_of, step_of
 from tasks.steps import rehearsing, sealing
 
 
@@ -18,7 +18,7 @@ def rehearse(run: Run, copy: LiveCopy, archived: Archived, sealed: Sealed, valid
     workspace.unmark("sealed")
     with workspace.timed("rehearse"):
         findings, seconds = rehearsing.rehearse(
-            office, run, copy, archived, sealed, validated, progress_of("rehearse")
+            office, run, copy, archived, sealed, validated, progress_of(step_of(run, "rehearse"))
         )
         manifest = sealing.describe(office, run, copy, archived, sealed, validated, findings)
     workspace.mark("sealed")

@@ -18,13 +18,13 @@ def prune_after(run: Run, placed: Placed, target: str) -> Pruned:
     """Apply retention to a target that has just received and proven a backup."""
     office, workspace = room_of(run)
     with workspace.timed(f"prune {target}"):
-        pruned = retaining.prune(office, target, proven=placed.name)
+        pruned = retaining.prune(office, target, run.part, placed.name)
     if not pruned.note:
         workspace.mark(f"pruned-{target}")
     return pruned
 
 
 @task(name="prune", task_run_name="prune {target}", cache_policy=NO_CACHE)
-def prune_now(plan: Path, target: str) -> Pruned:
-    """Apply retention to a target on the user's word."""
-    return retaining.prune(Office(plan), target)
+def prune_now(plan: Path, target: str, part: str = "") -> Pruned:
+    """Apply retention to a source's backups on a target, on the user's word."""
+    return retaining.prune(Office(plan), target, part)

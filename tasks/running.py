@@ -71,6 +71,11 @@ def room_of(run: Run) -> tuple[Office, Workspace]:
     return office, Workspace(office.staging / run.id)
 
 
+def step_of(run: Run, step: str) -> str:
+    """A step's name for people: that of a further source says which."""
+    return f"{step}, {run.part}" if run.part else step
+
+
 def prefect_secret(name: str) -> str:
     """The value of a Prefect secret block. Raises SecretError where there is none of that name."""
     try:

@@ -6,7 +6,7 @@ from prefect import task
 
 from tasks.progress import progress_of
 from tasks.records import Archived, LiveCopy, Run, Sealed
-from tasks.running import KEPT, room_of
+from tasks.running import KEPT, room_of, step_of
 from tasks.steps import sealing
 
 
@@ -15,7 +15,7 @@ def archive(run: Run, copy: LiveCopy) -> Archived:
     """Pack the copy as tar + zstandard."""
     office, workspace = room_of(run)
     with workspace.timed("archive"):
-        return sealing.archive_copy(office, workspace, copy, progress_of("archive"))
+        return sealing.archive_copy(office, workspace, copy, progress_of(step_of(run, "archive")))
 
 
 @task(name="encrypt", task_run_name="encrypt", **KEPT)
@@ -23,4 +23,4 @@ def encrypt(run: Run, archived: Archived) -> Sealed:
     """Encrypt the archive to every holder and to this run's own key."""
     office, workspace = room_of(run)
     with workspace.timed("encrypt"):
-        return sealing.encrypt_archive(office, workspace, run, archived, progress_of("encrypt"))
+        return sealing.encrypt_archive(office, workspace, run, archived, progress_of(step_of(run, "encrypt")))

@@ -7,7 +7,7 @@ from prefect import task
 from tasks.errors import ReadBackError
 from tasks.progress import progress_of
 from tasks.records import Placed, Rehearsed, Run, Sealed
-from tasks.running import KEPT, RETRIED, room_of
+from tasks.running import KEPT, RETRIED, room_of, step_of
 from tasks.steps import sending
 
 
@@ -16,7 +16,9 @@ def deliver(run: Run, sealed: Sealed, rehearsed: Rehearsed, target: str) -> Plac
     """Put the sealed archive on one target."""
     office, workspace = room_of(run)
     with workspace.timed(f"deliver {target}"):
-        placed = sending.deliver(office, run, sealed, rehearsed, target, progress_of(f"deliver → {target}"))
+        placed = sending.deliver(
+            office, run, sealed, rehearsed, target, progress_of(step_of(run, f"deliver → {target}"))
+        )
     workspace.mark(f"delivered-{target}")
     return placed
 
@@ -27,7 +29,9 @@ def read_back(run: Run, sealed: Sealed, rehearsed: Rehearsed, placed: Placed, ta
     office, workspace = room_of(run)
     try:
         with workspace.timed(f"read back {target}"):
-            return sending.read_back(office, sealed, rehearsed, placed, progress_of(f"read back ← {target}"))
+            return sending.read_back(
+                office, sealed, rehearsed, placed, progress_of(step_of(run, f"read back ← {target}"))
+            )
     except ReadBackError:
         # What lies there is wrong: a re-run must send it again and not trust the finished delivery.
         workspace.unmark(f"delivered-{target}")

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
+from prefect import runtime, task
 
 from tasks.progress import progress_of
 from tasks.records import LiveCopy, Run, Validated
-from tasks.running import KEPT, rename_run, room_of, worth_another_try
+from tasks.running import KEPT, rename_run, room_of, step_of, worth_another_try
 from tasks.steps import taking
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace
 
 
 @task(name="preflight", task_run_name="preflight", **KEPT)
-def preflight(plan: Path, run_id: str) -> Run:
+def preflight(plan: Path, folder: str, part: str = "") -> Run:
     """Check source, keys and room; number the run."""
     office = Office(plan)
-    with Workspace(office.staging / run_id).timed("preflight"):
-        run = taking.preflight(office, run_id)
-    rename_run(f"backup {run.source} {run.started.astimezone(office.timezone):%Y-%m-%d} #{run.sequence}")
+    attempt = int(runtime.flow_run.run_count or 1)
+    with Workspace(office.staging / folder).timed("preflight"):
+        run = taking.preflight(office, folder, part, attempt)
+    day = run.started.astimezone(office.timezone).date()
+    rename_run(f"backup {office.plan.name} {day} #{run.sequence}")
     return run
 
 
@@ -36,7 +38,7 @@ def live_copy(run: Run) -> LiveCopy:
     """Copy the running database with its engine's own means."""
     office, workspace = room_of(run)
     with workspace.timed("live copy"):
-        return taking.live_copy(office, workspace, progress_of("live copy"))
+        return taking.live_copy(office, run, progress_of(step_of(run, "live copy")))
 
 
 @task(name="validate copy", task_run_name="validate copy", **KEPT)
@@ -44,4 +46,4 @@ def validate_copy(run: Run, copy: LiveCopy) -> Validated:
     """Run the engine's check on the copy and take its profile."""
     office, workspace = room_of(run)
     with workspace.timed("validate copy"):
-        return taking.validate_copy(office, workspace, copy, progress_of("validate copy"))
+        return taking.validate_copy(office, run, copy, progress_of(step_of(run, "validate copy")))

@@ -10,6 +10,7 @@ import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 from tasks.checks.measure import statement_problem
@@ -31,6 +32,11 @@ FOR_ONE_VALUE = (
 """Those that say something about a single value. Others (unique, increasing, exists) hold for any."""
 
 
+# Its registry of expectations fills while it is imported, and its newest context counts for the whole
+# process: two threads at once met a half-filled registry.
+_ALONE = RLock()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one expectation: passed, the labels of the rows that failed, or that it broke."""
@@ -46,16 +52,10 @@ def run(frame: Any, expectations: Sequence[Any]) -> dict[str, Outcome]:
 
     Raises ValidationError where Great Expectations fails or leaves an expectation out.
     """
-    import great_expectations as gx
-
     names = {wanted.meta["name"] for wanted in expectations}
     try:
-        context = _quiet_context()
-        asset = context.data_sources.add_pandas("checks").add_dataframe_asset("frame")
-        batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
-        suite = gx.ExpectationSuite(name="checks", expectations=list(expectations))
-        result_format = {"result_format": "COMPLETE", "unexpected_index_column_names": [LABEL]}
-        results = batch.validate(suite, result_format=result_format).results
+        with _ALONE:
+            results = _validate(frame, expectations)
     except Exception as error:  # noqa: BLE001 - whatever it is, nothing was judged
         # `from None`: the text may repeat a value of the frame.
         raise ValidationError(
@@ -67,11 +67,22 @@ def run(frame: Any, expectations: Sequence[Any]) -> dict[str, Outcome]:
     return outcomes
 
 
+def _validate(frame: Any, expectations: Sequence[Any]) -> Any:
+    import great_expectations as gx
+
+    asset = _quiet_context().data_sources.add_pandas("checks").add_dataframe_asset("frame")
+    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": frame})
+    suite = gx.ExpectationSuite(name="checks", expectations=list(expectations))
+    result_format = {"result_format": "COMPLETE", "unexpected_index_column_names": [LABEL]}
+    return batch.validate(suite, result_format=result_format).results
+
+
 def expectation(kind: str, name: str, /, **kwargs: object) -> Any:
     """An expectation by its name in Great Expectations, ``name`` for its outcome. Raises its errors."""
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+    with _ALONE:
+        from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-    return ExpectationConfiguration(type=kind, kwargs=kwargs, meta={"name": name}).to_domain_obj()
+        return ExpectationConfiguration(type=kind, kwargs=kwargs, meta={"name": name}).to_domain_obj()
 
 
 def verify(check: UserCheck) -> None:
@@ -96,7 +107,8 @@ def verify(check: UserCheck) -> None:
 
 def expectation_of(check: UserCheck, column: str, name: str) -> Any:
     """A user's expectation about ``column``. Raises PlanError, naming the check."""
-    from great_expectations.expectations.expectation import ColumnMapExpectation
+    with _ALONE:
+        from great_expectations.expectations.expectation import ColumnMapExpectation
 
     kind, limits = check.expect.type, check.expect.kwargs
     if kind not in FOR_ONE_VALUE:

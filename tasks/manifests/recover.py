@@ -9,35 +9,50 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
-from types import MappingProxyType
+from typing import NamedTuple
 
 from tasks.manifests.manifest import stem
 
 EXAMPLE_TAKEN = datetime(2026, 11, 23, 2, tzinfo=UTC)
 EXAMPLE_SEQUENCE = 417
-NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+SEVERAL = (
+    "\nBackups of several sources lie here; their names begin alike, and those of one night bear the same\n"
+    "number. Do steps 2 to 6 once for each source, each time in a folder of its own.\n"
+)
 ANY_ENGINE = (
     "The folder holds the files as the program that uses them knows them. Put a copy of them where that\n"
     "program expects its data, and start it. Whoever looks after that program knows the place."
 )
 
 
-def recover_text(
-    source: str, kind: str, holders: Sequence[str], afterwards: Mapping[str, str] = NO_TEXTS
-) -> str:
-    """The page for a target that holds backups of ``source`` of engine ``kind``.
+class Kept(NamedTuple):
+    """What is backed up of one source: its engine's kind, and as Markdown what to do with restored files."""
 
-    ``holders`` are the names of those who have a key. ``afterwards`` says for each kind of engine, as
-    Markdown, what to do with the restored files; a kind that isn't in it gets a general text. Raises
-    ValueError without a holder: a page that names nobody to ask is of no use.
+    kind: str
+    afterwards: str = ANY_ENGINE
+
+
+def recover_text(sources: Mapping[str, Kept], holders: Sequence[str]) -> str:
+    """The page for a target that holds backups of these sources, by name, the main one first.
+
+    ``holders`` are the names of those who have a key. Raises ValueError without a holder: a page that
+    names nobody to ask is of no use.
     """
     if not holders:
         raise ValueError("RECOVER.md needs the names of those who hold a key")
     template = files("tasks.manifests").joinpath("recover.md").read_text(encoding="utf-8")
     return template.format(
-        source=source,
-        kind=kind,
+        source="** and **".join(sources),
+        title='" and "'.join(sources),
+        kind=", ".join(dict.fromkeys(kept.kind for kept in sources.values())),
+        several=SEVERAL if len(sources) > 1 else "",
         holders="\n".join(f"- **{' '.join(name.split())}**" for name in holders),
-        example=stem(source, EXAMPLE_TAKEN, EXAMPLE_SEQUENCE),
-        afterwards=afterwards.get(kind, ANY_ENGINE).strip(),
+        example=stem(next(iter(sources)), EXAMPLE_TAKEN, EXAMPLE_SEQUENCE),
+        afterwards=_afterwards(sources),
     )
+
+
+def _afterwards(sources: Mapping[str, Kept]) -> str:
+    if len(sources) == 1:
+        return next(iter(sources.values())).afterwards.strip()
+    return "\n\n".join(f"### {name}\n\n{kept.afterwards.strip()}" for name, kept in sources.items())

@@ -22,7 +22,7 @@ from tasks.notices.wording import (
     stamp_text,
     when_text,
 )
-from tasks.records import Delivery, Finding, RunReport, Step
+from tasks.records import Delivery, Finding, RunReport, SourceReport, Step
 
 Tone = Literal["good", "bad", "warn", "quiet"]
 
@@ -80,71 +80,94 @@ class StepLine(Line):
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Everything the report says. ``failed_tables`` and ``other_tables`` together are all tables."""
+class SourceFacts:
+    """What the report says of one source. ``failed_tables`` and ``other_tables`` together are all tables."""
 
-    good: bool
-    title: str
-    verdict: str
-    headline: str
-    advice: tuple[str, ...]
+    source: str
     copied_title: str
     copied: tuple[tuple[str, str], ...]
     tables_summary: str
     failed_tables: tuple[TableLine, ...]
     other_tables: tuple[TableLine, ...]
     checks: tuple[Line, ...]
+    proof: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything the report says; ``sources`` are the plan's, the main one first."""
+
+    good: bool
+    title: str
+    verdict: str
+    headline: str
+    advice: tuple[str, ...]
+    sources: tuple[SourceFacts, ...]
     targets: tuple[TargetLine, ...]
     steps: tuple[StepLine, ...]
     holders: tuple[str, ...]
-    proof: tuple[str, ...]
     technical: tuple[tuple[str, str], ...]
 
 
 def facts_of(report: RunReport, timezone: tzinfo | None = None) -> Facts:
     """The facts of ``report`` in words; times in ``timezone`` with UTC beside it, or in UTC alone."""
     good = is_good(report)
-    tables = _tables(report)
-    failed = tuple(line for line in tables if line.tone == "bad")
     return Facts(
         good=good,
         title=f"{'Good' if good else 'Not good'}: {plain_text(report.flow)} of {plain_text(report.source)}",
         verdict=verdict(report, when_text(report.started, timezone)),
         headline=plain_text(report.headline, MESSAGE_LIMIT),
         advice=next_steps(report),
-        copied_title="What was copied" if report.copy_bytes or report.profile else "The run",
-        copied=_copied(report, timezone),
-        tables_summary=_tables_summary(tables, len(failed)),
-        failed_tables=failed,
-        other_tables=tuple(line for line in tables if line.tone != "bad"),
-        checks=_checks([finding for finding in report.findings if finding.table is None]),
+        sources=tuple(_source_facts(report, source, timezone) for source in report.sources),
         targets=tuple(_target(delivery) for delivery in report.deliveries),
         steps=_steps(report.steps),
         holders=tuple(plain_text(holder) for holder in report.holders),
-        proof=proof_sentences(report),
         technical=_technical(report),
     )
 
 
-def _copied(report: RunReport, timezone: tzinfo | None) -> tuple[tuple[str, str], ...]:
-    engine, profile = report.engine, report.profile
+def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | None) -> SourceFacts:
+    tables = _tables(source)
+    failed = tuple(line for line in tables if line.tone == "bad")
+    title = "What was copied" if source.copy_bytes or source.profile else "The run"
+    if source.part:
+        title = f"Besides: {plain_text(source.part)}"
+    return SourceFacts(
+        source=plain_text(source.source),
+        copied_title=title,
+        copied=(*_copied(source), *(_times(report, timezone) if source is report else ())),
+        tables_summary=_tables_summary(tables, len(failed)),
+        failed_tables=failed,
+        other_tables=tuple(line for line in tables if line.tone != "bad"),
+        checks=_checks([finding for finding in source.findings if finding.table is None]),
+        proof=proof_sentences(report, source),
+    )
+
+
+def _copied(source: SourceReport) -> tuple[tuple[str, str], ...]:
+    engine, profile = source.engine, source.profile
     pairs = [
-        ("Source", plain_text(report.source)),
+        ("Source", plain_text(source.source)),
         ("Engine", plain_text(f"{engine.kind} {engine.version}") if engine else ""),
-        ("Backup number", count_text(report.sequence) if report.sequence else ""),
+        ("Backup number", count_text(source.sequence) if source.sequence else ""),
         ("Tables", count_text(len(profile.tables)) if profile else ""),
         ("Rows", count_text(profile.rows) if profile else ""),
-        ("Size of the copy", size_text(report.copy_bytes) if report.copy_bytes else ""),
-        ("Compressed", size_text(report.archive_bytes) if report.archive_bytes else ""),
-        ("Encrypted, as delivered", size_text(report.sealed_bytes) if report.sealed_bytes else ""),
-        ("Started", when_text(report.started, timezone)),
-        ("Finished", when_text(report.finished, timezone)),
-        ("Took", duration_text((report.finished - report.started).total_seconds())),
+        ("Size of the copy", size_text(source.copy_bytes) if source.copy_bytes else ""),
+        ("Compressed", size_text(source.archive_bytes) if source.archive_bytes else ""),
+        ("Encrypted, as delivered", size_text(source.sealed_bytes) if source.sealed_bytes else ""),
     ]
     return tuple(pair for pair in pairs if pair[1])
 
 
-def _tables(report: RunReport) -> list[TableLine]:
+def _times(report: RunReport, timezone: tzinfo | None) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Started", when_text(report.started, timezone)),
+        ("Finished", when_text(report.finished, timezone)),
+        ("Took", duration_text((report.finished - report.started).total_seconds())),
+    )
+
+
+def _tables(report: SourceReport) -> list[TableLine]:
     findings: dict[str, list[Finding]] = {}
     for finding in report.findings:
         if finding.table is not None:
@@ -212,7 +235,7 @@ def _target(delivery: Delivery) -> TargetLine:
     outcome, tone = _DELIVERY[delivery.outcome]
     arrived = delivery.outcome == "delivered"
     return TargetLine(
-        name=plain_text(delivery.target),
+        name=_place(delivery),
         outcome=outcome,
         tone=tone,
         detail=_sentence(plain_text(delivery.problem, MESSAGE_LIMIT)),
@@ -222,6 +245,11 @@ def _target(delivery: Delivery) -> TargetLine:
         kept=count_text(delivery.kept) if arrived or delivery.kept else "–",
         removed=count_text(len(delivery.removed)) if arrived or delivery.removed else "–",
     )
+
+
+def _place(delivery: Delivery) -> str:
+    target = plain_text(delivery.target)
+    return f"{target} ({plain_text(delivery.part)})" if delivery.part else target
 
 
 def _sentence(text: str) -> str:
@@ -248,16 +276,24 @@ def _step(step: Step, longest: float) -> StepLine:
 
 
 def _technical(report: RunReport) -> tuple[tuple[str, str], ...]:
-    sizes = (("Copy", report.copy_bytes), ("Archive", report.archive_bytes), ("Sealed", report.sealed_bytes))
+    sizes = [
+        (f"{what} of {source.part}" if source.part else what, size)
+        for source in report.sources
+        for what, size in (
+            ("Copy", source.copy_bytes),
+            ("Archive", source.archive_bytes),
+            ("Sealed", source.sealed_bytes),
+        )
+    ]
     pairs = [
         ("Flow", plain_text(report.flow)),
         ("Run", plain_text(report.run)),
         ("Started", stamp_text(report.started)),
         ("Finished", stamp_text(report.finished)),
-        *((what, count_text(size, "byte")) for what, size in sizes if size),
+        *((plain_text(what), count_text(size, "byte")) for what, size in sizes if size),
     ]
     for delivery in report.deliveries:
-        target = plain_text(delivery.target)
+        target = _place(delivery)
         if delivery.name:
             pairs.append((f"Name on {target}", plain_text(delivery.name, MESSAGE_LIMIT)))
         pairs += [(f"Removed from {target}", plain_text(name, MESSAGE_LIMIT)) for name in delivery.removed]

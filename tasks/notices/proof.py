@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from tasks.notices.wording import count_text
-from tasks.records import RunReport
+from tasks.records import RunReport, SourceReport
 
 
-def proof_sentences(report: RunReport) -> tuple[str, ...]:
-    """How far this run's proof goes, in order; what was not reached is not claimed."""
+def proof_sentences(report: RunReport, source: SourceReport) -> tuple[str, ...]:
+    """How far the run's proof of one source goes, in order; what was not reached is not claimed."""
+    about = {name: getattr(source, name) for name in SourceReport.model_fields}
+    mine = tuple(delivery for delivery in report.deliveries if delivery.part == source.part)
+    of_source = report.model_copy(update={**about, "deliveries": mine})
     parts = (_recorded, _sealed, _rehearsed, _delivered) if report.flow == "backup" else (_restored,)
-    return tuple(sentence for part in parts if (sentence := part(report)))
+    return tuple(sentence for part in parts if (sentence := part(of_source)))
 
 
 def _recorded(report: RunReport) -> str:

@@ -15,7 +15,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from tasks.notices.facts import Facts, TableLine, facts_of
+from tasks.notices.facts import Facts, SourceFacts, TableLine, facts_of
 from tasks.notices.wording import count_text
 from tasks.records import RunReport
 
@@ -39,10 +39,7 @@ _WORD_JOINER = "\u2060"
 def report_html(report: RunReport, timezone: tzinfo | None = None) -> str:
     """The report as one self-contained page; times in ``timezone`` beside UTC, or in UTC alone."""
     facts = facts_of(report, timezone)
-    total = len(facts.other_tables) + len(facts.failed_tables)
-    return _template().render(
-        facts=facts, fold_tables=total > SHOWN_TABLES, other_tables_title=_other_tables_title(facts)
-    )
+    return _template().render(facts=facts, folded=_folded, other_tables_title=_other_tables_title)
 
 
 def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
@@ -53,11 +50,12 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
     if len(facts.advice) > 1:
         parts += ["## What to do next", _items(facts.advice, ordered=True)]
     parts += _targets(facts)
-    parts += [f"## {facts.copied_title}", _pairs(facts.copied), _md(facts.tables_summary)]
-    parts += _tables("Tables that failed", facts.failed_tables)
-    parts += _checks(facts)
-    if facts.proof:
-        parts += ["## How far it is proved", _md(" ".join(facts.proof))]
+    for source in facts.sources:
+        parts += [f"## {_md(source.copied_title)}", _pairs(source.copied), _md(source.tables_summary)]
+        parts += _tables("Tables that failed", source.failed_tables)
+        parts += _checks(source)
+        if source.proof:
+            parts += ["## How far it is proved", _md(" ".join(source.proof))]
     if facts.holders:
         parts += [
             "## Who can open it",
@@ -65,7 +63,8 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
             _items(facts.holders),
         ]
     parts += _steps(facts)
-    parts += _tables(_other_tables_title(facts), facts.other_tables)
+    for source in facts.sources:
+        parts += _tables(_other_tables_title(source), source.other_tables)
     parts += ["## Technical details", _pairs(facts.technical)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -78,10 +77,16 @@ def _template() -> Template:
     return environment.from_string(files(__package__).joinpath("report.html").read_text("utf-8"))
 
 
-def _other_tables_title(facts: Facts) -> str:
-    count = len(facts.other_tables)
-    noun = count_text(count, "other table" if facts.failed_tables else "table")
-    compared = sum(line.tone == "good" for line in facts.other_tables)
+def _folded(source: SourceFacts) -> bool:
+    return len(source.other_tables) + len(source.failed_tables) > SHOWN_TABLES
+
+
+def _other_tables_title(source: SourceFacts) -> str:
+    count = len(source.other_tables)
+    noun = count_text(count, "other table" if source.failed_tables else "table")
+    if source.copied_title.startswith("Besides"):
+        noun = f"{noun} of {source.source}"
+    compared = sum(line.tone == "good" for line in source.other_tables)
     if compared == count:
         return f"{noun}: all OK"
     return f"{noun}: none compared" if not compared else f"{noun}: {count_text(compared)} OK"
@@ -112,10 +117,10 @@ def _tables(title: str, lines: Sequence[TableLine]) -> list[str]:
     return [f"## {title}", _grid(("Table", "Rows recorded>", "After restoring", "Result"), rows)]
 
 
-def _checks(facts: Facts) -> list[str]:
-    if not facts.checks:
+def _checks(source: SourceFacts) -> list[str]:
+    if not source.checks:
         return []
-    rows = [(line.name, line.detail, line.outcome) for line in facts.checks]
+    rows = [(line.name, line.detail, line.outcome) for line in source.checks]
     return ["## Other checks", _grid(("Check", "Detail", "Result"), rows)]
 
 

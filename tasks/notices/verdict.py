@@ -16,7 +16,9 @@ def is_good(report: RunReport) -> bool:
 
     A backup run that left no copy anywhere isn't good, however smoothly it went.
     """
-    if not report.succeeded or any(not finding.passed for finding in report.findings):
+    if not report.succeeded or any(
+        not finding.passed for source in report.sources for finding in source.findings
+    ):
         return False
     outcomes = [delivery.outcome for delivery in report.deliveries]
     if "failed" in outcomes or "missed" in outcomes:
@@ -45,12 +47,17 @@ def next_steps(report: RunReport) -> tuple[str, ...]:
 
 
 def _backup(report: RunReport, source: str) -> str:
-    due = [delivery for delivery in report.deliveries if delivery.outcome != "skipped"]
-    arrived = sum(delivery.outcome == "delivered" for delivery in due)
+    outcomes: dict[str, list[str]] = {}
+    for delivery in report.deliveries:
+        if delivery.outcome != "skipped":
+            outcomes.setdefault(delivery.target, []).append(delivery.outcome)
+    due = len(outcomes)
+    # A target counts where all sources reached it.
+    arrived = sum(set(found) == {"delivered"} for found in outcomes.values())
     if is_good(report):
         return f"{source} was backed up to {count_text(arrived, 'target')}"
-    if 0 < arrived < len(due):
-        return f"the backup of {source} reached only {arrived} of {count_text(len(due), 'target')}"
+    if 0 < arrived < due:
+        return f"the backup of {source} reached only {arrived} of {count_text(due, 'target')}"
     if arrived:
         return f"the backup of {source} reached {count_text(arrived, 'target')}, but the run failed"
     if report.succeeded and not due:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Discriminator, ValidationError, create_mod
 from tasks.errors import PlanError
 from tasks.options import Json, Options, problem
 from tasks.plan.document import parse, read_text
-from tasks.plan.model import Plan, TargetEntry
+from tasks.plan.model import Plan, SourceEntry, TargetEntry
 from tasks.plan.problems import GROUP, TEXT, Problem, did_you_mean, problems_of, shown
 from tasks.records import Record
 from tasks.secrets import anchored
@@ -34,27 +34,34 @@ class Kinds:
 def plan_model(kinds: Kinds) -> type[Plan]:
     """The model of a plan for these adapters.
 
-    Each target entry is both a TargetEntry and its adapter's own Options. Raises ValueError where an
-    adapter's option has the name of a common one: it would silently take its place.
+    Each target entry is both a TargetEntry and its adapter's own Options, each further source a
+    SourceEntry in the same way. Raises ValueError where an adapter's option has the name of a common one:
+    it would silently take its place.
     """
-    entry: Any = _one_of({kind: _entry_model(options) for kind, options in kinds.targets.items()})
-    entries: Any = tuple[entry, ...]
+    entry: Any = _entries(kinds.targets, TargetEntry)
+    part: Any = _entries(kinds.sources, SourceEntry)
     return create_model(
         "Plan",
         __base__=Plan,
         __doc__=Plan.__doc__,
         source=(_one_of(kinds.sources), Plan.model_fields["source"]),
-        targets=(entries, Plan.model_fields["targets"]),
+        also=(tuple[part, ...], Plan.model_fields["also"]),
+        targets=(tuple[entry, ...], Plan.model_fields["targets"]),
     )
 
 
-def _entry_model(options: type[Options]) -> type[Options]:
-    taken = (TargetEntry.model_fields.keys() & options.model_fields.keys()) - Options.model_fields.keys()
+def _entries(models: Mapping[str, type[Options]], common: type[Options]) -> Any:
+    return _one_of({kind: _entry_model(options, common) for kind, options in models.items()})
+
+
+def _entry_model(options: type[Options], common: type[Options]) -> type[Options]:
+    taken = (common.model_fields.keys() & options.model_fields.keys()) - Options.model_fields.keys()
     if taken:
-        raise ValueError(f"{options.__name__} declares options that every target has: {sorted(taken)}")
+        noun = common.__name__.removesuffix("Entry").lower()
+        raise ValueError(f"{options.__name__} declares options that every {noun} has: {sorted(taken)}")
     return create_model(
-        options.__name__.removesuffix("Options") + "Target",
-        __base__=(options, TargetEntry),
+        options.__name__.removesuffix("Options") + common.__name__.removesuffix("Entry"),
+        __base__=(options, common),
         __doc__=options.__doc__,
     )
 

@@ -76,6 +76,19 @@ class HolderEntry(Holder):
     )
 
 
+class SourceEntry(Options):
+    """What every further source has, whatever its kind; the adapter's own options stand beside these."""
+
+    name: PlanName = Field(
+        description="What this part is called in reports and commands; its backups are named after the "
+        "plan and it, as in front-office.programs.",
+        examples=["programs"],
+    )
+    checks: tuple[UserCheck, ...] = Field(
+        default=(), description="Your own questions to every restored copy of this part, as under `checks`."
+    )
+
+
 class TargetEntry(Options):
     """What every target has, whatever its kind; the adapter's own options stand beside these."""
 
@@ -169,6 +182,12 @@ class Plan(Record):
         examples=["front-office"],
     )
     source: Options = Field(description="What to back up.")
+    also: tuple[SourceEntry, ...] = Field(
+        default=(),
+        description="What else to back up in the same run, such as the folder of the program that uses the "
+        "database. Each becomes an archive of its own; one that fails doesn't keep the others from theirs.",
+        examples=[[{"name": "letters", "kind": "sqlite", "path": "/srv/office/letters.db"}]],
+    )
     holders: tuple[HolderEntry, ...] = Field(
         min_length=1,
         description="Who can open the backups. Each of them can alone, so name two at least, and keep one "
@@ -221,6 +240,12 @@ class Plan(Record):
                 hint="A file is only as safe as its weakest lock: give all holders keys of one sort.",
             )
         return holders
+
+    @field_validator("also")
+    @classmethod
+    def _sources_go_together(cls, also: tuple[SourceEntry, ...]) -> tuple[SourceEntry, ...]:
+        _refuse_same_names(entry.name for entry in also)
+        return also
 
     @field_validator("targets")
     @classmethod

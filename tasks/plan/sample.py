@@ -175,8 +175,11 @@ def plan_schema(kinds: Kinds) -> Json:
     schema = plan_model(kinds).model_json_schema(by_alias=True)
     properties = schema["properties"]
     properties["source"] = _with_branches(properties["source"])
-    properties["targets"]["items"] = _with_branches(properties["targets"]["items"])
-    for branch in (*properties["source"]["oneOf"], *properties["targets"]["items"]["oneOf"]):
+    branches = [*properties["source"]["oneOf"]]
+    for entries in (properties["also"], properties["targets"]):
+        entries["items"] = _with_branches(entries["items"])
+        branches += entries["items"]["oneOf"]
+    for branch in branches:
         model = schema["$defs"][branch["$ref"].rpartition("/")[2]]
         # An adapter may give its kind as a default; in a plan it must be written.
         model["required"] = sorted({"kind", *model.get("required", ())})

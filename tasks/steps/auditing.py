@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from tasks.errors import DatasaveError
 from tasks.files import HashingReader
 from tasks.notices.wording import duration_text, size_text
+from tasks.plan.model import TargetEntry
 from tasks.records import Finding, Progress, Shelved, no_progress
 from tasks.steps.office import Office
 from tasks.steps.retaining import shelf_of
@@ -23,14 +24,12 @@ def audit_target(
     """
     try:
         with office.target(name) as target:
-            shelf = shelf_of(office, target)
-            findings = [
-                Finding(check="target present", passed=True, detail=f"{name} answers"),
-                *_shelf_findings(name, shelf),
-                _freshness(office, name, shelf),
-            ]
-            for backup in _to_read(shelf, read_all):
-                findings.append(_whole(target, backup, progress))
+            findings = [Finding(check="target present", passed=True, detail=f"{name} answers")]
+            for part in office.parts:
+                shelf = shelf_of(office, target, part)
+                place = f"{name} ({part})" if part else name
+                findings += [*_shelf_findings(place, shelf), _freshness(office.entry(name), place, shelf)]
+                findings += [_whole(target, backup, progress) for backup in _to_read(shelf, read_all)]
             return tuple(findings)
     except DatasaveError as error:
         return (Finding(check="target present", passed=False, detail=str(error)),)
@@ -49,8 +48,8 @@ def _shelf_findings(name: str, shelf: Sequence[Shelved]) -> list[Finding]:
     return findings
 
 
-def _freshness(office: Office, name: str, shelf: Sequence[Shelved]) -> Finding:
-    limit = timedelta(hours=office.entry(name).fresh_hours)
+def _freshness(entry: TargetEntry, name: str, shelf: Sequence[Shelved]) -> Finding:
+    limit = timedelta(hours=entry.fresh_hours)
     newest = max((b.manifest.taken for b in shelf if b.verified and b.manifest), default=None)
     if newest is None:
         return Finding(check="newest is fresh", passed=False, detail=f"{name} holds no verified backup")

@@ -24,7 +24,7 @@ STOCK_TOOLS = ("age", "zstd", "tar")
 def checkup(office: Office) -> list[Finding]:
     """All findings about one plan. Writes nothing but a small probe object on each target."""
     findings = [
-        _look("source", lambda: _source(office)),
+        *(_look(_of("source", part), partial(_source, office, part)) for part in office.parts),
         _look("staging", lambda: _staging(office)),
         _look("holders", lambda: _holders(office)),
         _look("machine key", lambda: public_text(office.machine_key().public_key())),
@@ -37,10 +37,14 @@ def checkup(office: Office) -> list[Finding]:
     return [*findings, _tools()]
 
 
-def tried_out(office: Office) -> list[Finding]:
-    """What the source's conformance script finds. Raises SourceError where it has none, or cannot begin."""
+def tried_out(office: Office, part: str) -> list[Finding]:
+    """What a source's conformance script finds. Raises SourceError where it has none, or cannot begin."""
     with scratch_room(office.staging, "doctor") as room:
-        return office.source().conformance(room)
+        return office.source(part).conformance(room)
+
+
+def _of(check: str, part: str) -> str:
+    return f"{check} {part}" if part else check
 
 
 def _look(check: str, look: Callable[[], str]) -> Finding:
@@ -50,8 +54,8 @@ def _look(check: str, look: Callable[[], str]) -> Finding:
         return Finding(check=check, passed=False, detail=str(error))
 
 
-def _source(office: Office) -> str:
-    engine = office.source().check()
+def _source(office: Office, part: str) -> str:
+    engine = office.source(part).check()
     return f"{engine.kind} {engine.version}, {size_text(engine.bytes)}"
 
 
@@ -70,9 +74,9 @@ def _staging(office: Office) -> str:
 
 
 def _source_size(office: Office) -> int | None:
-    """Bytes of the source, None where it does not answer: that is a finding of its own, and one is enough."""
+    """Bytes of all sources, None where one doesn't answer: that has a finding of its own."""
     try:
-        return office.source().check().bytes
+        return sum(office.source(part).check().bytes for part in office.parts)
     except SourceError:
         return None
 
@@ -89,8 +93,9 @@ def _holders(office: Office) -> str:
 
 
 def _expectations(office: Office) -> str:
-    verify_expectations(office.plan.checks)
-    return f"{len(office.plan.checks)} checks of your own"
+    checks = [check for part in office.parts for check in office.checks(part)]
+    verify_expectations(checks)
+    return f"{len(checks)} checks of your own"
 
 
 def _drill_key(office: Office) -> str:

@@ -9,21 +9,23 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from filelock import FileLock
 
 from tasks.age.keys import Identity, parse_identity_file, parse_recipient
 from tasks.age.recipients import Recipient
 from tasks.errors import KeyFormatError, PlanError, StateError
 from tasks.files import private_folder, write_atomic
 from tasks.manifests.signing import load_or_create_key, public_text
+from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
-from tasks.plan.model import Plan, TargetEntry
+from tasks.plan.model import Plan, SourceEntry, TargetEntry
 from tasks.secrets import resolve
 from tasks.sources import registry as sources
 from tasks.sources.base import Source
 from tasks.targets import registry as targets
 from tasks.targets.base import Target
 
-OWN_STATE = frozenset({"machine.key", "sequence", "staging", "reports", "prefect"})
+OWN_STATE = frozenset({"machine.key", "sequence", "sequence.lock", "staging", "reports", "prefect"})
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
 
 
@@ -43,9 +45,41 @@ class Office:
         """The plan's zone: it decides what day a backup belongs to."""
         return ZoneInfo(self.plan.schedule.timezone)
 
-    def source(self) -> Source:
-        """The adapter of the plan's source."""
-        return sources.make_source(self.plan.source)
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The plan's sources by their short names, the main one, "", first."""
+        return "", *(entry.name for entry in self.plan.also)
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The names under which the plan's sources are backed up, in the order of ``parts``."""
+        return tuple(self.full_name(part) for part in self.parts)
+
+    def full_name(self, part: str) -> str:
+        """The name under which a source is backed up. No plan's name has a dot, so none clashes."""
+        return f"{self.plan.name}.{part}" if part else self.plan.name
+
+    def part(self, name: str | None) -> str:
+        """The short name of the source a user names, in short or in full; the main one for None.
+
+        Raises PlanError, naming those there are.
+        """
+        for part, full in zip(self.parts, self.source_names, strict=True):
+            if name is None or name in {part, full}:
+                return part
+        known = ", ".join(self.source_names)
+        raise PlanError(f"the plan has no source {name!r}", hint=f"Its sources are: {known}.")
+
+    def source(self, part: str = "") -> Source:
+        """The adapter of the plan's source, or of that further source."""
+        return sources.make_source(self._source_entry(part) if part else self.plan.source)
+
+    def checks(self, part: str = "") -> tuple[UserCheck, ...]:
+        """The user's own checks of a source."""
+        return self._source_entry(part).checks if part else self.plan.checks
+
+    def _source_entry(self, part: str) -> SourceEntry:
+        return next(entry for entry in self.plan.also if entry.name == part)
 
     def entry(self, name: str) -> TargetEntry:
         """The plan's entry of target ``name``. Raises PlanError, naming those there are."""
@@ -106,24 +140,29 @@ class Office:
         """Every holder's recipient."""
         return [parse_recipient(holder.recipient) for holder in self.plan.holders]
 
-    def next_sequence(self) -> int:
+    def next_sequence(self, run: str) -> int:
         """Take the next backup number of this plan; numbers only grow, whatever the clock does.
 
-        Where the machine has no count yet (a new or replaced machine) it goes on after the highest
-        number that any reachable target shows.
+        ``run`` names the run and its attempt: the sources of one share a number. Where the machine has no
+        count yet (a new or replaced machine) it goes on after the highest number that any reachable target
+        shows.
         """
         counter = private_folder(self.state) / "sequence"
-        try:
-            last = int(counter.read_text("ascii"))
-        except FileNotFoundError:
-            last = self._highest_on_targets()
-        except ValueError as error:
-            raise StateError(
-                f"the backup counter {counter} is damaged",
-                hint="Delete it: the next run goes on after the highest number on the targets.",
-            ) from error
-        write_atomic(counter, str(last + 1).encode("ascii"))
-        return last + 1
+        with FileLock(f"{counter}.lock", mode=0o600):
+            try:
+                number, _, taken_by = counter.read_text("utf-8").partition(" ")
+                last = int(number)
+            except FileNotFoundError:
+                last, taken_by = self._highest_on_targets(), ""
+            except ValueError as error:
+                raise StateError(
+                    f"the backup counter {counter} is damaged",
+                    hint="Delete it: the next run goes on after the highest number on the targets.",
+                ) from error
+            if taken_by == run:
+                return last
+            write_atomic(counter, f"{last + 1} {run}".encode())
+            return last + 1
 
     def _highest_on_targets(self) -> int:
         from tasks.steps.retaining import highest_sequence

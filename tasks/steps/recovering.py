@@ -185,18 +185,19 @@ def drill(
     wanted: str,
     identities: Sequence[Identity],
     progress: Progress = no_progress,
+    part: str = "",
 ) -> Certificate:
-    """Restore a backup from a target in scratch, judge it, and leave a signed certificate there.
+    """Restore a source's backup from a target in scratch, judge it, and leave a signed certificate there.
 
     A failed drill leaves a certificate that says so. Raises MismatchError, AgeError or ArchiveError
     after it was written.
     """
     with office.target(target_name) as target, scratch_room(office.staging, "drill") as room:
-        backup, manifest = choose(target, wanted, office.trusted(), office.plan.name, office.timezone)
+        backup, manifest = choose(target, wanted, office.trusted(), office.full_name(part), office.timezone)
         began = time.monotonic()
         try:
             recovered = recover(
-                target, backup, manifest, identities, room, office.plan.checks, progress, office.source()
+                target, backup, manifest, identities, room, office.checks(part), progress, office.source(part)
             )
         except (AgeError, ArchiveError, MismatchError) as error:
             if not isinstance(error, NoMatchingIdentity):  # a wrong key says nothing of the backup

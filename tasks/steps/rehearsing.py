@@ -60,8 +60,8 @@ def rehearse(
         digest = unpack(reader.stream, read_identities([workspace.run_key]), restored, copy.bytes)
     same_digest(reader.hexdigest(), sealed.sha256, "sealed archive")
     same_digest(digest, archived.sha256, "archive inside the seal")
-    proof = Proof(copy.files, validated.profile, office.plan.checks, run.started)
-    findings = proof.of(office.source(), restored, private_folder(room / "engine"))
+    proof = Proof(copy.files, validated.profile, office.checks(run.part), run.started)
+    findings = proof.of(office.source(run.part), restored, private_folder(room / "engine"))
     require(findings, "the rehearsal failed: the restored copy is not what was recorded", MismatchError)
     return findings, time.monotonic() - began
 

@@ -14,9 +14,10 @@ from tasks.steps.office import Office
 from tasks.targets.base import Target
 
 
-def shelf_of(office: Office, target: Target) -> list[Shelved]:
-    """The plan's backups on one target, oldest first."""
-    return read_shelf(target, trusted=office.trusted(), now=datetime.now(UTC), source=office.plan.name)
+def shelf_of(office: Office, target: Target, part: str = "") -> list[Shelved]:
+    """The backups of one of the plan's sources on one target, oldest first."""
+    source = office.full_name(part)
+    return read_shelf(target, trusted=office.trusted(), now=datetime.now(UTC), source=source)
 
 
 def highest_sequence(office: Office, target_name: str) -> int:
@@ -26,27 +27,27 @@ def highest_sequence(office: Office, target_name: str) -> int:
     """
     with suppress(TargetError), office.target(target_name) as target:
         parsed = [parse_name(stat.name.rpartition("/")[2]) for stat in target.list()]
-        return max((p.sequence for p in parsed if p and p.source == office.plan.name), default=0)
+        return max((p.sequence for p in parsed if p and p.source in office.source_names), default=0)
     return 0
 
 
-def verdicts(office: Office, target_name: str) -> tuple[tuple[Verdict, ...], str]:
-    """Retention's word on every backup of a target, and why pruning is suspended ("" if it isn't)."""
+def verdicts(office: Office, target_name: str, part: str = "") -> tuple[tuple[Verdict, ...], str]:
+    """Retention's word on a source's backups on a target, and why pruning is suspended ("": it isn't)."""
     entry = office.entry(target_name)
     now = datetime.now(UTC)
     with office.target(target_name) as target:
-        shelf = shelf_of(office, target)
+        shelf = shelf_of(office, target, part)
     judged = judge_retention(shelf, entry.keep, entry.floor, office.timezone, now)
     return judged, suspended(shelf, now)
 
 
-def prune(office: Office, target_name: str, proven: str = "") -> Pruned:
-    """Apply retention to one target; returns what went and what stays.
+def prune(office: Office, target_name: str, part: str = "", proven: str = "") -> Pruned:
+    """Apply retention to one source's backups on one target; returns what went and what stays.
 
     ``proven`` is the full name of a backup that was just read back there: where the shelf doesn't
     show it as verified, something is wrong with the target and nothing is removed.
     """
-    judged, note = verdicts(office, target_name)
+    judged, note = verdicts(office, target_name, part)
     if proven and not any(v.backup.full_name == proven and v.backup.verified for v in judged):
         note = f"pruning suspended: {proven} is not on the shelf as a verified backup"
         judged = ()
@@ -62,7 +63,8 @@ def prune(office: Office, target_name: str, proven: str = "") -> Pruned:
 def unfinished(office: Office, target_name: str) -> tuple[Shelved, ...]:
     """What cut-off deliveries left on a target: archives without a manifest."""
     with office.target(target_name) as target:
-        return tuple(backup for backup in shelf_of(office, target) if backup.unfinished)
+        found = [backup for part in office.parts for backup in shelf_of(office, target, part)]
+    return tuple(backup for backup in found if backup.unfinished)
 
 
 def clear_unfinished(office: Office, target_name: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetFull
 from tasks.files import HashingReader
-from tasks.manifests.recover import recover_text
+from tasks.manifests.recover import Kept, recover_text
 from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
 from tasks.records import Placed, Progress, Rehearsed, Run, Sealed, no_progress
@@ -121,8 +121,9 @@ def _refresh_recover(office: Office, target: Target) -> None:
     """Keep RECOVER.md true: whoever finds this medium in five years starts from it."""
     plan = office.plan
     holders = [holder.name for holder in plan.holders]
-    afterwards = {plan.source.kind: office.source().after_restore}
-    text = recover_text(plan.name, plan.source.kind, holders, afterwards).encode("utf-8")
+    sources = {office.full_name(part): office.source(part) for part in office.parts}
+    kept = {name: Kept(source.kind, source.after_restore) for name, source in sources.items()}
+    text = recover_text(kept, holders).encode("utf-8")
     try:
         with target.open("RECOVER.md") as stream:
             if stream.read() == text:

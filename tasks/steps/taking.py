@@ -12,48 +12,50 @@ from tasks.files import private_folder, sha256_of
 from tasks.notices.wording import size_text
 from tasks.records import Engine, Finding, LiveCopy, Progress, Run, Validated, no_progress
 from tasks.steps.office import Office
-from tasks.steps.workspace import Workspace
+from tasks.steps.workspace import Workspace, run_of
 
 # The copy, the restored copy and what the compressed and sealed archives come to at worst in practice.
 ROOM_FACTOR = 2.5
 
 
-def preflight(office: Office, run_id: str) -> Run:
+def preflight(office: Office, folder: str, part: str = "", attempt: int = 1) -> Run:
     """Check source, keys and room before anything is copied, and number the run.
 
+    ``folder`` is the name of the source's folder in staging, ``attempt`` how often its run was started.
     Raises SourceError, KeyFormatError or StateError. Targets are not asked: one that is missing
     must not keep the others from their backup.
     """
-    engine = office.source().check()
+    engine = office.source(part).check()
     office.recipients()
     office.machine_key()
     _check_room(office, engine)
     return Run(
         plan=office.path,
-        id=run_id,
-        source=office.plan.name,
-        sequence=office.next_sequence(),
+        id=folder,
+        source=office.full_name(part),
+        part=part,
+        sequence=office.next_sequence(f"{run_of(folder)} {attempt}"),
         started=datetime.now(UTC).replace(microsecond=0),
         engine=engine,
     )
 
 
-def live_copy(office: Office, workspace: Workspace, progress: Progress = no_progress) -> LiveCopy:
-    """Copy the running source into the workspace."""
-    return office.source().copy_live(workspace.fresh(workspace.copy), progress)
+def live_copy(office: Office, run: Run, progress: Progress = no_progress) -> LiveCopy:
+    """Copy the running source into its workspace."""
+    workspace = Workspace(office.staging / run.id)
+    return office.source(run.part).copy_live(workspace.fresh(workspace.copy), progress)
 
 
-def validate_copy(
-    office: Office, workspace: Workspace, copy: LiveCopy, progress: Progress = no_progress
-) -> Validated:
+def validate_copy(office: Office, run: Run, copy: LiveCopy, progress: Progress = no_progress) -> Validated:
     """Run the engine's check and take the profile; prove that neither altered the copy.
 
     Raises ValidationError with every finding that did not pass, MismatchError if the copy changed.
     """
-    source = office.source()
+    source = office.source(run.part)
+    workspace = Workspace(office.staging / run.id)
     scratch = workspace.fresh(workspace.scratch_validate)
     findings = source.validate(copy.folder, scratch)
-    require(findings, f"the live copy of {office.plan.name} did not pass its check", ValidationError)
+    require(findings, f"the live copy of {run.source} did not pass its check", ValidationError)
     with source.open(copy.folder, scratch) as connection:
         measured = profile(connection, source.tables(connection), progress)
     for file in copy.files:

@@ -10,6 +10,7 @@
         scratch/        what the rehearsal unpacks       plaintext
         sealed/         sealed archive and manifest
         ledger/         a mark for each product that still stands, and the seconds each step took
+    staging/<run id>.<part>/  the same for each of the plan's further sources
 
 Plaintext and the run's key go at the end of a run, however it ends, and at the next start where a
 run was killed. The sealed part of a failed run stays, so that a re-run sends only what is missing;
@@ -21,8 +22,8 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -33,13 +34,25 @@ from tasks.files import private_folder
 # All else in a run's folder is taken for plaintext: parts of files that a killed run left have other names.
 LASTING = frozenset({"sealed", "ledger"})
 # Named by a flow run's id or by scratch_room; a folder of any other name is not ours to remove.
-OURS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(drill|restore|doctor)-[0-9a-f]+")
+OURS = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.[a-z0-9-]+)?|(drill|restore|doctor)-[0-9a-f]+"
+)
 SPOOLS_KEPT = 3
 SPOOL_SECONDS = 7 * 24 * 3600
 
 
+def folder_of(run_id: str, part: str) -> str:
+    """The name in staging of a source's folder; ``part`` is "" for the main source."""
+    return f"{run_id}.{part}" if part else run_id
+
+
+def run_of(folder: str) -> str:
+    """The id of the run that a folder in staging belongs to."""
+    return folder.partition(".")[0]
+
+
 class Workspace:
-    """The folder of one run."""
+    """The folder of one run, or of one of several sources in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -119,22 +132,27 @@ class Workspace:
 
 
 @contextmanager
-def working(staging: Path, run_id: str) -> Iterator[Workspace]:
-    """The workspace of run ``run_id``, locked; plaintext is gone when the block ends.
+def working(staging: Path, run_id: str, parts: Sequence[str] = ("",)) -> Iterator[list[Workspace]]:
+    """The workspaces of run ``run_id``, one a source, locked; plaintext is gone when the block ends.
 
     What dead runs left is swept first. Raises BusyError where another run holds the plan.
     """
     private_folder(staging)
-    with _held(staging / "plan.lock", "another run of this plan is under way"):
+    with _held(staging / "plan.lock", "another run of this plan is under way"), ExitStack() as stack:
         sweep(staging, spare=run_id)
-        with _held(_lock_of(staging / run_id), f"run {run_id} is already being worked on"):
-            workspace = Workspace(private_folder(staging / run_id))
-            try:
-                yield workspace
-            finally:
-                workspace.wipe_plaintext()
-                if not workspace.done("sealed"):
-                    remove_tree(workspace.folder)
+        yield [stack.enter_context(_workspace(staging / folder_of(run_id, part))) for part in parts]
+
+
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Workspace]:
+    with _held(_lock_of(folder), f"run {folder.name} is already being worked on"):
+        workspace = Workspace(private_folder(folder))
+        try:
+            yield workspace
+        finally:
+            workspace.wipe_plaintext()
+            if not workspace.done("sealed"):
+                remove_tree(workspace.folder)
 
 
 @contextmanager
@@ -155,12 +173,12 @@ def sweep(staging: Path, spare: str = "") -> list[Path]:
     ``spare`` is the run about to start: its own sealed part is what a re-run builds on.
     """
     swept = []
-    spools = 0
+    runs: dict[str, int] = {}
     for folder in _newest_first(staging):
         # FileNotFoundError: a drill or restore that has just ended took its own folder away.
         with suppress(BusyError, FileNotFoundError), _held(_lock_of(folder), "alive"):
-            kept = _spool_stays(folder, spools) or folder.name == spare
-            spools += 1
+            newer = runs.setdefault(run_of(folder.name), len(runs))
+            kept = _spool_stays(folder, newer) or run_of(folder.name) == spare
             if _sweep_one(folder, kept):
                 swept.append(folder)
     return swept

@@ -1,0 +1,96 @@
+"""From the outcome of a drill or an audit to the facts of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from prefect import runtime
+from prefect.client.schemas.objects import State
+
+from flows.outcome import state_error
+from tasks.errors import DatasaveError, ProofError
+from tasks.records import Certificate, Finding, RunReport, SourceReport, Step
+from tasks.reporting import now
+from tasks.steps.office import Office
+
+
+def drill_report(
+    office: Office, target: str, done: Mapping[str, State[Certificate]], started: datetime
+) -> RunReport:
+    """The facts of a drill from ``target``; ``done`` are the outcomes by source, the plan's order."""
+    errors = {part: error for part, state in done.items() if (error := state_error(state))}
+    certificates = {part: state.result() for part, state in done.items() if part not in errors}
+    about = [_about_source(office, part, certificates.get(part), errors.get(part)) for part in done]
+    sentences = [
+        f"The drill failed: {errors[part]}" if part in errors else _restored(certificates[part])
+        for part in done
+    ]
+    return RunReport(
+        flow="drill",
+        run=runtime.flow_run.name or "",
+        started=started,
+        finished=now(),
+        succeeded=not errors,
+        headline="; ".join(sentences),
+        **about[0],
+        also=tuple(SourceReport(**facts) for facts in about[1:]),
+        steps=tuple(
+            _step(f"drill ← {target}", part, certificates.get(part), errors.get(part), started)
+            for part in done
+        ),
+        holders=tuple(holder.name for holder in office.plan.holders),
+        advice=tuple(dict.fromkeys(error.hint for error in errors.values() if error.hint)),
+    )
+
+
+def _restored(certificate: Certificate) -> str:
+    return (
+        f"{certificate.sealed_name} was restored from {certificate.target} with the key of "
+        f"{certificate.holder} and is identical to what was recorded"
+    )
+
+
+def _about_source(
+    office: Office, part: str, certificate: Certificate | None, error: DatasaveError | None
+) -> dict[str, Any]:
+    found = certificate.checks if certificate else ()
+    return {
+        "source": office.full_name(part),
+        "part": part,
+        "sequence": certificate.sequence if certificate else 0,
+        "findings": error.findings if isinstance(error, ProofError) else found,
+    }
+
+
+def _step(
+    name: str, part: str, certificate: Certificate | None, error: DatasaveError | None, started: datetime
+) -> Step:
+    return Step(
+        name=f"{name}, {part}" if part else name,
+        outcome="ok" if certificate else "failed",
+        seconds=certificate.seconds if certificate else (now() - started).total_seconds(),
+        detail=error.message if error else "",
+    )
+
+
+def audit_report(office: Office, findings: dict[str, tuple[Finding, ...]], started: datetime) -> RunReport:
+    """The facts of an audit: each target's findings, the failed ones in the headline."""
+    everything = tuple(finding for found in findings.values() for finding in found)
+    failed = [finding for finding in everything if not finding.passed]
+    if failed:
+        headline = f"{len(failed)} of {len(everything)} checks failed: " + "; ".join(f.detail for f in failed)
+    else:
+        headline = f"All targets of {office.plan.name} are present, whole and fresh: {', '.join(findings)}"
+    return RunReport(
+        flow="audit",
+        run=runtime.flow_run.name or "",
+        source=office.plan.name,
+        started=started,
+        finished=now(),
+        succeeded=not failed,
+        headline=headline,
+        findings=everything,
+        holders=tuple(holder.name for holder in office.plan.holders),
+    )
