@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from tasks.errors import DatasaveError
-from tasks.files import HashingReader
 from tasks.notices.wording import duration_text, size_text
 from tasks.plan.model import TargetEntry
 from tasks.records import Finding, Progress, Shelved, no_progress
@@ -67,8 +66,8 @@ def _to_read(shelf: Sequence[Shelved], read_all: bool) -> list[Shelved]:
 
 def _whole(target: Target, backup: Shelved, progress: Progress) -> Finding:
     name = backup.full_name
-    with target.open(name) as stream:
-        found = HashingReader(stream, progress, backup.bytes).drain()
-    same = backup.manifest is not None and found == backup.manifest.sealed_sha256
+    same = backup.manifest is not None and target.verify(
+        name, backup.manifest.sealed_bytes, backup.manifest.sealed_sha256, progress
+    )
     detail = f"{name} on {target.name} " + ("reads back whole" if same else "is damaged: sha256 differs")
     return Finding(check="archive reads back", passed=same, detail=detail)

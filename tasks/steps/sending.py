@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -72,14 +74,14 @@ def read_back(
     began = time.monotonic()
     with office.target(placed.target) as target:
         try:
-            found = _digest_on(target, placed.name, sealed.bytes, progress)
+            same = target.verify(placed.name, sealed.bytes, sealed.sha256, progress)
         except ObjectMissing as error:
             raise ReadBackError(
                 f"{placed.name} is no longer on {placed.target}, where it was put",
                 hint="Re-run the failed run: it is sent again then.",
                 permanent=True,
             ) from error
-        if found != sealed.sha256:
+        if not same:
             target.delete(placed.name)
             raise ReadBackError(
                 f"{placed.name} read back from {placed.target} is not what was written",
@@ -102,19 +104,13 @@ def _check_room(target: Target, size: int) -> None:
         )
 
 
-def _digest_on(target: Target, name: str, size: int, progress: Progress) -> str:
-    with target.open(name) as stream:
-        return HashingReader(stream, progress, size).drain()
-
-
 def _publish(target: Target, manifest: Path, sealed_name: str) -> None:
     data = manifest.read_bytes()
     name = sealed_name.removesuffix(".tar.zst.age") + ".manifest.json"
     target.put(name, BytesIO(data), len(data))
-    with target.open(name) as stream:
-        if stream.read() != data:
-            target.delete(name)
-            raise ReadBackError(f"the manifest {name} read back from {target.name} is not what was written")
+    if not target.verify(name, len(data), sha256(data).hexdigest()):
+        target.delete(name)
+        raise ReadBackError(f"the manifest {name} read back from {target.name} is not what was written")
 
 
 def _refresh_recover(office: Office, target: Target) -> None:
@@ -124,10 +120,7 @@ def _refresh_recover(office: Office, target: Target) -> None:
     sources = {office.full_name(part): office.source(part) for part in office.parts}
     kept = {name: Kept(source.kind, source.after_restore) for name, source in sources.items()}
     text = recover_text(kept, holders).encode("utf-8")
-    try:
-        with target.open("RECOVER.md") as stream:
-            if stream.read() == text:
-                return
-    except ObjectMissing:
-        pass
+    with suppress(ObjectMissing):
+        if target.verify("RECOVER.md", len(text), sha256(text).hexdigest()):
+            return
     target.put("RECOVER.md", BytesIO(text), len(text))

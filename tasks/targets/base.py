@@ -1,4 +1,5 @@
 """The seam every destination fits into: seven methods and a properties record, one contract suite.
+Two more have a default that is right for any place that is read like a folder.
 
 Names are relative, with forward slashes (``TUE/clinic-20261123T020000Z-000417.manifest.json``);
 a name with ``..``, a leading slash or a backslash is a programming error (ValueError).
@@ -10,6 +11,7 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import BinaryIO, ClassVar, Self
 
+from tasks.files import HashingReader
 from tasks.records import Progress, Properties, Stat, no_progress
 
 
@@ -73,6 +75,23 @@ class Target(ABC):
     @abstractmethod
     def is_permanent(self, error: BaseException) -> bool:
         """Whether trying the same call again, with nothing changed, is pointless."""
+
+    def verify(self, name: str, size: int, sha256: str, progress: Progress = no_progress) -> bool:
+        """Whether the object at rest on the medium is these bytes. Raises ObjectMissing.
+
+        Reads it whole; a service that proves it in another way, without a download, overrides this.
+        """
+        with self.open(name) as stream:
+            reader = HashingReader(stream, progress, size)
+            return reader.drain() == sha256 and reader.bytes == size
+
+    def thaw(self, name: str) -> float:
+        """Ask for an object to be made readable; seconds until it probably is, 0.0 if it is now.
+
+        Services that freeze what is rarely read take hours. Asking again is harmless. Raises ObjectMissing.
+        """
+        self.stat(name)
+        return 0.0
 
     def __enter__(self) -> Self:
         return self
