@@ -36,6 +36,7 @@ for command in (
     running.retry,
     running.drill,
     running.audit,
+    running.restart,
     running.prune,
     worstday.restore,
     asking.list_backups,

@@ -1,4 +1,4 @@
-"""Commands that run a flow: backup, retry, drill, audit, prune."""
+"""Commands that run a flow: backup, retry, drill, audit, restart, prune."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from cyclopts import Parameter
 
 from deployments.environment import prepare, reach_server
 from deployments.options import DEFAULT_PLAN, BackupOption, PlanOption, TargetsOption
-from deployments.screen import bad, good, path_line, say, steps, verdict_table
+from deployments.screen import bad, findings_table, good, path_line, say, steps, verdict_table
 from tasks.errors import DatasaveError
 from tasks.notices.wording import size_text
 from tasks.steps.office import Office
-from tasks.steps.retaining import clear_unfinished, verdicts
+from tasks.steps.retaining import clear_unfinished, evidence, verdicts
 from tasks.steps.retaining import unfinished as unfinished_on
+from tasks.steps.trending import accept
 
 
 def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> int:
@@ -114,6 +115,29 @@ def audit(
     return _run(office, flow, plan=office.path, targets=target, read_all=read_all)
 
 
+def restart(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    source: Annotated[
+        str | None, Parameter(help="Which of the plan's sources; without it, the main one.")
+    ] = None,
+) -> int:
+    """Restart the database engine as the plan says, and check that it answers again.
+
+    Interrupts everyone who works with the database. Refused while a backup runs.
+
+    **Examples:**
+
+        datasave restart
+    """
+    office = Office(plan)
+    office.part(source)
+    prepare(office.path)
+    from flows.restart import restart as flow
+
+    return _run(office, flow, plan=office.path, source=source)
+
+
 def prune(
     *,
     plan: PlanOption = DEFAULT_PLAN,
@@ -122,6 +146,10 @@ def prune(
         bool, Parameter(negative=(), help="Only what cut-off deliveries left behind.")
     ] = False,
     apply: Annotated[bool, Parameter(negative=(), help="Delete what the list marks.")] = False,
+    explain: Annotated[bool, Parameter(negative=(), help="Show what removal rests on.")] = False,
+    accept_change: Annotated[
+        bool, Parameter(negative=(), help="The change that suspended pruning was meant: trust it.")
+    ] = False,
 ) -> int:
     """Show what retention keeps and would remove, and why. Deletes only with --apply.
 
@@ -131,10 +159,18 @@ def prune(
 
         datasave prune --target nas --apply
 
+        datasave prune --explain
+
         datasave prune --unfinished --apply
+
+        datasave prune --accept-change
     """
     office = Office(plan)
     names = office.chosen(target)
+    if accept_change:
+        return _accept(office)
+    if explain:
+        return 0 if all([_explain(office, name, part) for name in names for part in office.parts]) else 1
     if unfinished:
         return _clear(office, names, apply)
     good_so_far = all([_show_verdicts(office, name, part) for name in names for part in office.parts])
@@ -145,6 +181,25 @@ def prune(
     from flows.prune import prune as flow
 
     return _run(office, flow, plan=office.path, targets=target)
+
+
+def _accept(office: Office) -> int:
+    for part in office.parts:
+        for trouble in accept(office, part):
+            good(f"{office.full_name(part)}: accepted that {trouble}")
+    say("Pruning goes on with the next run, or with `datasave prune --apply`.")
+    return 0
+
+
+def _explain(office: Office, name: str, part: str) -> bool:
+    shown = f"{name} ({part})" if part else name
+    try:
+        findings = evidence(office, name, part)
+    except DatasaveError as error:
+        bad(error)
+        return False
+    findings_table(f"{shown}: what removal rests on", findings)
+    return all(finding.passed for finding in findings) and _show_verdicts(office, name, part)
 
 
 def _show_verdicts(office: Office, name: str, part: str) -> bool:

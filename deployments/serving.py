@@ -36,7 +36,7 @@ def serve(
     plan: PlanOption = DEFAULT_PLAN,
     port: Annotated[int, Parameter(help="Port of the Prefect server, on this machine only.")] = 4200,
 ) -> int:
-    """Run the plan's schedules for backup, drill and audit until stopped; watch them in the browser.
+    """Run the plan's schedules for backup, drill, audit and restart until stopped; watch them in the browser.
 
     Starts a Prefect server on this machine unless PREFECT_API_URL names one. A run that was missed
     while the machine slept is caught up once. One run at a time.
@@ -79,6 +79,7 @@ def deployments_of(office: Office) -> list[RunnerDeployment]:
     from flows.backup import backup
     from flows.drill import drill
     from flows.prune import prune
+    from flows.restart import restart
     from flows.restore import restore
 
     plan, times = office.plan, office.plan.schedule
@@ -88,6 +89,7 @@ def deployments_of(office: Office) -> list[RunnerDeployment]:
         backup: times.backup,
         drill: times.drill,
         audit: times.audit,
+        restart: times.restart,
         prune: None,
         restore: None,
     }

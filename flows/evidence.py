@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from prefect import runtime
 from prefect.client.schemas.objects import State
@@ -72,6 +72,24 @@ def _step(
         outcome="ok" if certificate else "failed",
         seconds=certificate.seconds if certificate else (now() - started).total_seconds(),
         detail=error.message if error else "",
+    )
+
+
+def step_report(office: Office, flow: str, good: str, done: State[Any], started: datetime) -> RunReport:
+    """The facts of a flow that is a single step; ``good`` is its headline where it succeeded."""
+    error = state_error(done)
+    outcome: Literal["ok", "failed"] = "failed" if error else "ok"
+    seconds = (now() - started).total_seconds()
+    return RunReport(
+        flow=flow,
+        run=runtime.flow_run.name or "",
+        source=office.plan.name,
+        started=started,
+        finished=now(),
+        succeeded=error is None,
+        headline=str(error) if error else good,
+        steps=(Step(name=flow, outcome=outcome, seconds=seconds, detail=error.message if error else ""),),
+        advice=(error.hint,) if error and error.hint else (),
     )
 
 

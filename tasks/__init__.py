@@ -8,6 +8,7 @@ The files in this folder wrap steps as Prefect tasks, by stage:
 - ``sending.py``     delivery, read-back
 - ``retaining.py``   pruning
 - ``recovering.py``  drill, restore
+- ``restarting.py``  the engine's daily restart
 - ``reporting.py``   report page and artifact, audit
 - ``progress.py``    progress for the terminal and the run's page
 

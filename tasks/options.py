@@ -78,3 +78,22 @@ class UserCheck(Record):
         description="how to take the value: a number, a time's age in days when the copy was taken, a text",
     )
     expect: Expectation
+
+
+class Alarm(Record):
+    """How much a source may change from one backup to the next before somebody must look."""
+
+    rows_lost: int = Field(
+        25,
+        ge=1,
+        le=100,
+        description="Percent of its rows that a table may lose since the last good backup. Beyond that the "
+        "run alarms and nothing old is removed until someone says that the change was meant "
+        "(`datasave prune --accept-change`).",
+    )
+    packs_worse: int = Field(
+        50,
+        ge=1,
+        description="Percent by which the archive may grow compared with its contents. Data that was "
+        "encrypted by ransomware, or overwritten with noise, doesn't pack.",
+    )

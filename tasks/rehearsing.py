@@ -7,7 +7,7 @@ from prefect import task
 from tasks.progress import progress_of
 from tasks.records import Archived, LiveCopy, Rehearsed, Run, Sealed, Validated
 from tasks.running import KEPT, room_of, step_of
-from tasks.steps import rehearsing, sealing
+from tasks.steps import rehearsing, sealing, trending
 
 
 @task(name="rehearse", task_run_name="rehearse", **KEPT)
@@ -21,5 +21,6 @@ def rehearse(run: Run, copy: LiveCopy, archived: Archived, sealed: Sealed, valid
             office, run, copy, archived, sealed, validated, progress_of(step_of(run, "rehearse"))
         )
         manifest = sealing.describe(office, run, copy, archived, sealed, validated, findings)
+        trending.note(office, run, copy, archived, validated)
     workspace.mark("sealed")
     return Rehearsed(findings=findings, seconds=seconds, manifest=manifest)

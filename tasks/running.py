@@ -58,6 +58,12 @@ def worth_another_try(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -
 
 # JSON: a person can read what is on record. The folder that holds it is private.
 KEPT: Kept = {"persist_result": True, "result_serializer": "json"}
+# A run that is under way ends; an engine that is down should not stay so for want of another try.
+RESTARTED: Retried = {
+    "retries": 3,
+    "retry_delay_seconds": [60, 300, 900],
+    "retry_condition_fn": worth_another_try,
+}
 RETRIED: Retried = {
     "retries": 3,
     "retry_delay_seconds": [5, 30, 120],

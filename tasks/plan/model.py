@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tasks.options import Keep, Options, UserCheck, problem
+from tasks.options import Alarm, Keep, Options, UserCheck, problem
 from tasks.plan.cron import Cron
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName, Timezone
 from tasks.records import Holder, Record
@@ -138,6 +138,12 @@ class Schedule(Record):
         "Left out: only when asked to.",
         examples=["0 8 * * *"],
     )
+    restart: Cron | None = Field(
+        None,
+        description="When to restart the database engine, for engines whose makers advise it (SQL Anywhere: "
+        "once a day, at a time when nobody works). `source.restart` says how. Left out: never.",
+        examples=["30 1 * * *"],
+    )
     timezone: Timezone = Field(
         "UTC",
         description="The time zone of the office: these times are meant in it, and it decides which weekday "
@@ -209,6 +215,9 @@ class Plan(Record):
         "Each is one SQL query that gives one value (a number, or a date whose age in days counts) and what "
         "Great Expectations shall expect of it. The backup fails if the answer is not as expected.",
         examples=[[EXAMPLE_CHECK]],
+    )
+    alarm: Annotated[Alarm, BeforeValidator(_group, json_schema_input_type=Alarm | None)] = Field(
+        default=Alarm(), description="When a backup looks too different from the last one to be trusted."
     )
     archive: Annotated[Archive, BeforeValidator(_group, json_schema_input_type=Archive | None)] = Field(
         default=Archive(), description="How the copy is packed."

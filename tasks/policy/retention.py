@@ -32,17 +32,23 @@ PERIODS: dict[str, Callable[[datetime], str]] = {
 
 
 def judge_retention(
-    shelf: Sequence[Shelved], keep: Keep, floor: int, timezone: tzinfo, now: datetime | None = None
+    shelf: Sequence[Shelved],
+    keep: Keep,
+    floor: int,
+    timezone: tzinfo,
+    now: datetime | None = None,
+    suspicion: str = "",
 ) -> tuple[Verdict, ...]:
     """A verdict on each backup of one source on one target, in the order of ``shelf``.
 
     The rules of ``keep`` apply within each slot; days begin at midnight in ``timezone``. Over all slots
     at least ``floor`` verified backups stay, if there are as many. ``now`` lets a newest backup dated
-    after it suspend removal (see `suspended`). Raises ValueError: floor below 1, or several sources.
+    after it suspend removal (see `suspended`), as does a ``suspicion`` of the caller's. Raises ValueError:
+    floor below 1, or several sources.
     """
     if floor < 1:
         raise ValueError(f"a floor of {floor} would let the last backup go")
-    contradiction = suspended(shelf, now)
+    contradiction = suspended(shelf, now) or suspicion
     counting = _newest_first(shelf)
     reasons: dict[int, list[str]] = {}
     if contradiction:

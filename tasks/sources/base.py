@@ -109,7 +109,7 @@ class Source(ABC):
     def restart(self) -> None:
         """Restart the engine and see that it answers, for engines that want this daily.
 
-        Raises SourceError where the engine has no such need, or the plan does not say how.
+        Raises SourceError where the engine has no such need, the plan does not say how, or it failed.
         """
         raise SourceError(
             f"a source of kind {self.kind} needs no restart", hint="Remove `schedule.restart` from the plan."

@@ -10,6 +10,8 @@ directly, because on the worst day no server may be needed.
 - ``rehearsing.py``  open the sealed archive in scratch and compare it with what was recorded
 - ``sending.py``     put on a target, read back, publish the manifest
 - ``retaining.py``   what a target holds, what retention says, removal
+- ``trending.py``    what earlier runs saw, and whether the newest looks like them
+- ``restarting.py``  the engine's daily restart
 - ``recovering.py``  fetch, open, prove: shared by drill and restore
 - ``auditing.py``    every target: present, whole, fresh
 - ``checkup.py``     what ``datasave doctor`` looks at

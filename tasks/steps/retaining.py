@@ -9,8 +9,9 @@ from tasks.errors import ObjectMissing, TargetError
 from tasks.manifests.manifest import parse_name
 from tasks.manifests.shelf import read_shelf
 from tasks.policy.retention import judge_retention, suspended
-from tasks.records import Pruned, Shelved, Verdict
+from tasks.records import Finding, Pruned, Shelved, Verdict
 from tasks.steps.office import Office
+from tasks.steps.trending import suspicion
 from tasks.targets.base import Target
 
 
@@ -37,8 +38,9 @@ def verdicts(office: Office, target_name: str, part: str = "") -> tuple[tuple[Ve
     now = datetime.now(UTC)
     with office.target(target_name) as target:
         shelf = shelf_of(office, target, part)
-    judged = judge_retention(shelf, entry.keep, entry.floor, office.timezone, now)
-    return judged, suspended(shelf, now)
+    doubt = suspicion(office, part)
+    judged = judge_retention(shelf, entry.keep, entry.floor, office.timezone, now, doubt)
+    return judged, suspended(shelf, now) or doubt
 
 
 def prune(office: Office, target_name: str, part: str = "", proven: str = "") -> Pruned:
@@ -58,6 +60,29 @@ def prune(office: Office, target_name: str, part: str = "", proven: str = "") ->
     kept = sum(verdict.kept and verdict.backup.verified for verdict in judged)
     names = tuple(backup.name for backup in removed)
     return Pruned(target=target_name, removed=names, kept=kept, note=note)
+
+
+def evidence(office: Office, target_name: str, part: str = "") -> tuple[Finding, ...]:
+    """What removal rests on, one finding each: while one doesn't pass, nothing goes."""
+    entry = office.entry(target_name)
+    now = datetime.now(UTC)
+    with office.target(target_name) as target:
+        shelf = shelf_of(office, target, part)
+    good = [backup for backup in shelf if backup.verified]
+    aside = [backup for backup in shelf if not backup.verified]
+    clock, doubt = suspended(shelf, now), suspicion(office, part)
+    newest = f"{good[-1].full_name} was read back here" if good else "no verified backup here"
+    enough = f"{len(good)} verified, at least {entry.floor} always stay"
+    signed = (
+        f"{len(aside)} kept aside: {aside[-1].trouble or 'unfinished'}" if aside else "all by known machines"
+    )
+    return (
+        Finding(check="newest read back", passed=bool(good), detail=newest),
+        Finding(check="enough others", passed=len(good) >= entry.floor, detail=enough),
+        Finding(check="clock", passed=not clock, detail=clock or "dates and numbers agree"),
+        Finding(check="row counts", passed=not doubt, detail=doubt or "like those of the runs before"),
+        Finding(check="signed", passed=True, detail=signed),
+    )
 
 
 def unfinished(office: Office, target_name: str) -> tuple[Shelved, ...]:

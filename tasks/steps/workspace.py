@@ -132,13 +132,20 @@ class Workspace:
 
 
 @contextmanager
+def exclusively(staging: Path) -> Iterator[None]:
+    """Keep runs of the plan away for the length of the block. Raises BusyError where one is under way."""
+    private_folder(staging)
+    with _held(staging / "plan.lock", "another run of this plan is under way"):
+        yield
+
+
+@contextmanager
 def working(staging: Path, run_id: str, parts: Sequence[str] = ("",)) -> Iterator[list[Workspace]]:
     """The workspaces of run ``run_id``, one a source, locked; plaintext is gone when the block ends.
 
     What dead runs left is swept first. Raises BusyError where another run holds the plan.
     """
-    private_folder(staging)
-    with _held(staging / "plan.lock", "another run of this plan is under way"), ExitStack() as stack:
+    with exclusively(staging), ExitStack() as stack:
         sweep(staging, spare=run_id)
         yield [stack.enter_context(_workspace(staging / folder_of(run_id, part))) for part in parts]
 

@@ -13,6 +13,8 @@ from tasks.options import Options
 from tasks.plan.load import Kinds, check_plan
 from tasks.plan.model import Plan
 from tasks.sources.registry import option_models as source_models
+from tasks.sources.sqlite import SqliteOptions
+from tasks.targets.folder import FolderOptions
 from tasks.targets.registry import option_models as target_models
 
 CLASSIC = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
@@ -38,7 +40,8 @@ class CloudOptions(Options):
 
 REGISTERED = Kinds(sources=source_models(), targets=target_models())
 KINDS = Kinds(
-    sources={**source_models(), "server": ServerOptions}, targets={**target_models(), "cloud": CloudOptions}
+    sources={"sqlite": SqliteOptions, "server": ServerOptions},
+    targets={"folder": FolderOptions, "cloud": CloudOptions},
 )
 
 GOOD: dict[str, Any] = {
@@ -68,6 +71,7 @@ GOOD: dict[str, Any] = {
             },
         }
     ],
+    "alarm": {"rows_lost": 30},
     "archive": {"level": 9, "threads": 2},
     "state": "state",
     "signers": ["ed25519:" + "A" * 43 + "="],

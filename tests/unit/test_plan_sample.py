@@ -69,7 +69,7 @@ def test_every_option_is_in_the_sample() -> None:
     data = yaml.safe_load(switched_on(sample()))
     schema = plan_schema(REGISTERED)
     assert data.keys() == schema["properties"].keys()
-    for group, model in {"schedule": "Schedule", "drill": "Drill", "archive": "Archive"}.items():
+    for group, model in {"schedule": "Schedule", "drill": "Drill", "archive": "Archive", "alarm": "Alarm"}.items():
         assert data[group].keys() == schema["$defs"][model]["properties"].keys()
     entry = schema["properties"]["targets"]["items"]["oneOf"][0]["$ref"].rpartition("/")[2]
     assert data["targets"][0].keys() == schema["$defs"][entry]["properties"].keys()
@@ -114,7 +114,7 @@ def test_answers_that_make_no_plan(answers: dict[str, Any], line: str) -> None:
     assert caught.value.message.startswith(line)
 
 
-@pytest.fixture(params=[KINDS, REGISTERED], ids=["several kinds", "one kind each"])
+@pytest.fixture(params=[KINDS, REGISTERED], ids=["several kinds", "as registered"])
 def kinds(request: pytest.FixtureRequest) -> Any:
     return request.param
 
@@ -130,7 +130,7 @@ def test_the_schema_is_one_and_knows_every_kind(kinds: Any) -> None:
 
 def test_every_option_of_the_plan_is_described() -> None:
     schema = plan_schema(REGISTERED)
-    own = ("HolderEntry", "Schedule", "Drill", "Archive", "Keep")
+    own = ("HolderEntry", "Schedule", "Drill", "Archive", "Alarm", "Keep")
     options = [*schema["properties"].items()]
     options += [item for name in own for item in schema["$defs"][name]["properties"].items()]
     assert len(options) > 20
