@@ -34,6 +34,7 @@ for command in (
     planning.adopt,
     running.backup,
     running.retry,
+    running.deliver,
     running.drill,
     running.audit,
     running.restart,

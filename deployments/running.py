@@ -1,4 +1,4 @@
-"""Commands that run a flow: backup, retry, drill, audit, restart, prune."""
+"""Commands that run a flow: backup, retry, deliver, drill, audit, restart, prune."""
 
 from __future__ import annotations
 
@@ -61,6 +61,24 @@ def retry(
     with _progress():
         state = rerun(office.path, run)
     return _conclude(office, state, began)
+
+
+def deliver(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> int:
+    """Deliver the newest sealed archive that waits in staging, to targets that lack it.
+
+    For a target that could not be reached during the run: nothing is copied from the database again.
+
+    **Examples:**
+
+        datasave deliver
+
+        datasave deliver --target nas
+    """
+    office = Office(plan)
+    prepare(office.path)
+    from flows.deliver import deliver as flow
+
+    return _run(office, flow, plan=office.path, targets=target)
 
 
 def drill(

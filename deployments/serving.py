@@ -49,7 +49,7 @@ def serve(
     """
     office = Office(plan)
     prepare(office.path, quiet=False)
-    for swept in sweep(office.staging):
+    for swept in sweep(office.staging, office.plan.spool):
         say(f"cleared what a dead run left in {swept}")
     if "PREFECT_API_URL" in os.environ:
         return _serve_plan(office, os.environ["PREFECT_API_URL"])
@@ -77,6 +77,7 @@ def deployments_of(office: Office) -> list[RunnerDeployment]:
 
     from flows.audit import audit
     from flows.backup import backup
+    from flows.deliver import deliver
     from flows.drill import drill
     from flows.prune import prune
     from flows.restart import restart
@@ -90,6 +91,7 @@ def deployments_of(office: Office) -> list[RunnerDeployment]:
         drill: times.drill,
         audit: times.audit,
         restart: times.restart,
+        deliver: None,
         prune: None,
         restore: None,
     }

@@ -48,7 +48,7 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
         office = Office(plan)
         chosen = office.chosen(targets)
         names = [entry.name for entry in office.plan.targets if entry.name in chosen]
-        with working(office.staging, runtime.flow_run.id, office.parts) as workspaces:
+        with working(office.staging, runtime.flow_run.id, office.parts, office.plan.spool) as workspaces:
             lines: list[Line] = []
             with stopping_steps(lambda: wait([future for line in lines for future in line.futures])):
                 for part, workspace in zip(office.parts, workspaces, strict=True):

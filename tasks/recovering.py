@@ -19,7 +19,7 @@ from tasks.steps.workspace import scratch_room, sweep
 def drill(plan: Path, target: str, backup: str, identity: Path | None, part: str = "") -> Certificate:
     """Restore a backup from a target in scratch with a holder's key, and certify it."""
     office = Office(plan)
-    sweep(office.staging)
+    sweep(office.staging, office.plan.spool)
     progress = progress_of(f"drill ← {target}" + (f", {part}" if part else ""))
     identities = read_identities([identity]) if identity else office.drill_identities(prefect_secret)
     return recovering.drill(office, target, backup, identities, progress, part)
@@ -29,7 +29,7 @@ def drill(plan: Path, target: str, backup: str, identity: Path | None, part: str
 def restore(plan: Path, target: str, backup: str, identity: Path, destination: Path, part: str = "") -> Path:
     """Bring a source's backup from a target to a new, empty place."""
     office = Office(plan)
-    sweep(office.staging)
+    sweep(office.staging, office.plan.spool)
     recovering.refuse_occupied(destination)
     with office.target(target) as place, scratch_room(office.staging, "restore") as room:
         shelved, manifest = recovering.choose(

@@ -7,7 +7,7 @@ from prefect import task
 from tasks.progress import progress_of
 from tasks.records import Archived, LiveCopy, Rehearsed, Run, Sealed, Validated
 from tasks.running import KEPT, room_of, step_of
-from tasks.steps import rehearsing, sealing, trending
+from tasks.steps import rehearsing, sealing, spooling, trending
 
 
 @task(name="rehearse", task_run_name="rehearse", **KEPT)
@@ -22,5 +22,7 @@ def rehearse(run: Run, copy: LiveCopy, archived: Archived, sealed: Sealed, valid
         )
         manifest = sealing.describe(office, run, copy, archived, sealed, validated, findings)
         trending.note(office, run, copy, archived, validated)
+    rehearsed = Rehearsed(findings=findings, seconds=seconds, manifest=manifest)
+    spooling.remember(office, spooling.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
     workspace.mark("sealed")
-    return Rehearsed(findings=findings, seconds=seconds, manifest=manifest)
+    return rehearsed

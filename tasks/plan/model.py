@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tasks.options import Alarm, Keep, Options, UserCheck, problem
+from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
 from tasks.plan.cron import Cron
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName, Timezone
 from tasks.records import Holder, Record
@@ -218,6 +218,9 @@ class Plan(Record):
     )
     alarm: Annotated[Alarm, BeforeValidator(_group, json_schema_input_type=Alarm | None)] = Field(
         default=Alarm(), description="When a backup looks too different from the last one to be trusted."
+    )
+    spool: Annotated[Spool, BeforeValidator(_group, json_schema_input_type=Spool | None)] = Field(
+        default=Spool(), description="What waits in staging, encrypted, when a run could not reach a target."
     )
     archive: Annotated[Archive, BeforeValidator(_group, json_schema_input_type=Archive | None)] = Field(
         default=Archive(), description="How the copy is packed."

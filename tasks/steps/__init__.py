@@ -9,6 +9,7 @@ directly, because on the worst day no server may be needed.
 - ``sealing.py``     archive, encryption, the signed manifest
 - ``rehearsing.py``  open the sealed archive in scratch and compare it with what was recorded
 - ``sending.py``     put on a target, read back, publish the manifest
+- ``spooling.py``    sealed archives that wait for a target
 - ``retaining.py``   what a target holds, what retention says, removal
 - ``trending.py``    what earlier runs saw, and whether the newest looks like them
 - ``restarting.py``  the engine's daily restart

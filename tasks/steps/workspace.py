@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 
 from tasks.errors import BusyError, StateError
 from tasks.files import private_folder
+from tasks.options import Spool
 
 # All else in a run's folder is taken for plaintext: parts of files that a killed run left have other names.
 LASTING = frozenset({"sealed", "ledger"})
@@ -37,8 +38,8 @@ LASTING = frozenset({"sealed", "ledger"})
 OURS = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(\.[a-z0-9-]+)?|(drill|restore|doctor)-[0-9a-f]+"
 )
-SPOOLS_KEPT = 3
-SPOOL_SECONDS = 7 * 24 * 3600
+DAY_SECONDS = 24 * 3600
+USUAL = Spool()
 
 
 def folder_of(run_id: str, part: str) -> str:
@@ -140,14 +141,29 @@ def exclusively(staging: Path) -> Iterator[None]:
 
 
 @contextmanager
-def working(staging: Path, run_id: str, parts: Sequence[str] = ("",)) -> Iterator[list[Workspace]]:
+def working(
+    staging: Path, run_id: str, parts: Sequence[str] = ("",), spool: Spool = USUAL
+) -> Iterator[list[Workspace]]:
     """The workspaces of run ``run_id``, one a source, locked; plaintext is gone when the block ends.
 
     What dead runs left is swept first. Raises BusyError where another run holds the plan.
     """
     with exclusively(staging), ExitStack() as stack:
-        sweep(staging, spare=run_id)
+        sweep(staging, spool, spare=run_id)
         yield [stack.enter_context(_workspace(staging / folder_of(run_id, part))) for part in parts]
+
+
+@contextmanager
+def delivering(folder: Path) -> Iterator[Workspace]:
+    """The workspace of an ended run whose sealed archive waits there, locked against the next sweep.
+
+    Once no longer marked as "sealed" it goes when the block ends. Raises BusyError.
+    """
+    with _held(_lock_of(folder), f"run {folder.name} is already being worked on"):
+        workspace = Workspace(folder)
+        yield workspace
+        if not workspace.done("sealed"):
+            remove_tree(folder)
 
 
 @contextmanager
@@ -174,18 +190,27 @@ def scratch_room(staging: Path, purpose: str) -> Iterator[Path]:
             remove_tree(folder)
 
 
-def sweep(staging: Path, spare: str = "") -> list[Path]:
-    """Remove the plaintext of dead runs, and sealed parts too many or too old; returns what was swept.
+def spools(staging: Path) -> list[Path]:
+    """Folders of ended runs that hold a proven sealed archive, newest first."""
+    return [folder for folder in _newest_first(staging) if Workspace(folder).holds_sealed()]
+
+
+def sweep(staging: Path, spool: Spool = USUAL, spare: str = "") -> list[Path]:
+    """Remove the plaintext of dead runs, and sealed parts beyond the bounds; returns what was swept.
 
     ``spare`` is the run about to start: its own sealed part is what a re-run builds on.
     """
     swept = []
     runs: dict[str, int] = {}
+    room = int(spool.gigabytes * 1e9)
     for folder in _newest_first(staging):
         # FileNotFoundError: a drill or restore that has just ended took its own folder away.
         with suppress(BusyError, FileNotFoundError), _held(_lock_of(folder), "alive"):
             newer = runs.setdefault(run_of(folder.name), len(runs))
-            kept = _spool_stays(folder, newer) or run_of(folder.name) == spare
+            size = _sealed_bytes(folder)
+            fits = newer == 0 or size <= room
+            kept = (fits and _spool_stays(folder, newer, spool)) or run_of(folder.name) == spare
+            room -= size if kept else 0
             if _sweep_one(folder, kept):
                 swept.append(folder)
     return swept
@@ -219,9 +244,13 @@ def _newest_first(staging: Path) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def _spool_stays(folder: Path, newer: int) -> bool:
-    young = time.time() - folder.stat().st_mtime < SPOOL_SECONDS
-    return Workspace(folder).done("sealed") and young and newer < SPOOLS_KEPT
+def _sealed_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in Workspace(folder).sealed.glob("*"))
+
+
+def _spool_stays(folder: Path, newer: int, spool: Spool) -> bool:
+    young = time.time() - folder.stat().st_mtime < spool.days * DAY_SECONDS
+    return Workspace(folder).done("sealed") and young and newer < spool.runs
 
 
 def _sweep_one(folder: Path, kept: bool) -> bool:

@@ -69,7 +69,13 @@ def test_every_option_is_in_the_sample() -> None:
     data = yaml.safe_load(switched_on(sample()))
     schema = plan_schema(REGISTERED)
     assert data.keys() == schema["properties"].keys()
-    for group, model in {"schedule": "Schedule", "drill": "Drill", "archive": "Archive", "alarm": "Alarm"}.items():
+    for group, model in {
+        "schedule": "Schedule",
+        "drill": "Drill",
+        "archive": "Archive",
+        "alarm": "Alarm",
+        "spool": "Spool",
+    }.items():
         assert data[group].keys() == schema["$defs"][model]["properties"].keys()
     entry = schema["properties"]["targets"]["items"]["oneOf"][0]["$ref"].rpartition("/")[2]
     assert data["targets"][0].keys() == schema["$defs"][entry]["properties"].keys()
@@ -130,7 +136,7 @@ def test_the_schema_is_one_and_knows_every_kind(kinds: Any) -> None:
 
 def test_every_option_of_the_plan_is_described() -> None:
     schema = plan_schema(REGISTERED)
-    own = ("HolderEntry", "Schedule", "Drill", "Archive", "Alarm", "Keep")
+    own = ("HolderEntry", "Schedule", "Drill", "Archive", "Alarm", "Spool", "Keep")
     options = [*schema["properties"].items()]
     options += [item for name in own for item in schema["$defs"][name]["properties"].items()]
     assert len(options) > 20
