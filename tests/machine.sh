@@ -32,7 +32,7 @@ tests)
     # Tests start servers of their own, in scratch folders: the packages must not start theirs.
     RUNLEVEL=1
     export RUNLEVEL
-    install age zstd tar restic borgbackup chromium libodbc2 e2fsprogs exfatprogs exfat-fuse mount util-linux
+    install age zstd tar restic borgbackup chromium libodbc2 e2fsprogs exfatprogs exfat-fuse ntfs-3g mount util-linux
     install postgresql postgresql-contrib odbc-postgresql mariadb-server mariadb-backup odbc-mariadb
     install gcc libc6-dev libsqliteodbc tdsodbc
     ;;

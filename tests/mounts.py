@@ -1,7 +1,7 @@
-"""Real file systems for tests: tmpfs, ext4 and exFAT images, mounted for as long as a block runs.
+"""Real file systems for tests: tmpfs, ext4, exFAT and NTFS images, mounted for as long as a block runs.
 
-They need root on Linux with mount, losetup, e2fsprogs, exfatprogs and exfat-fuse. Where one is missing
-the test fails in CI and on a root account; elsewhere it is skipped with the reason in the summary.
+They need root on Linux with mount, losetup, e2fsprogs, exfatprogs, exfat-fuse and ntfs-3g. Where one is
+missing the test fails in CI and on a root account; elsewhere it is skipped with the reason in the summary.
 """
 
 from __future__ import annotations
@@ -123,17 +123,34 @@ def exfat(path: Path, megabytes: int = 32) -> Iterator[Mounted]:
     need("mount.exfat-fuse", "mkfs.exfat", "umount", "losetup")
     image = _image(path, megabytes)
     run("mkfs.exfat", image)
+    # -d keeps the driver in the foreground, at the price of a line for every call.
+    with _served(path, image, "mount.exfat-fuse", "-d") as mounted:
+        yield mounted
+
+
+@contextmanager
+def ntfs(path: Path, megabytes: int = 32) -> Iterator[Mounted]:
+    """A new NTFS in an image file beside ``path``, mounted there by its user-space driver."""
+    need("ntfs-3g", "mkntfs", "umount", "losetup")
+    image = _image(path, megabytes)
+    run("mkntfs", "--quick", "--force", "--quiet", image)
+    with _served(path, image, "ntfs-3g", "-o", "no_detach") as mounted:
+        yield mounted
+
+
+@contextmanager
+def _served(path: Path, image: Path, *driver: str) -> Iterator[Mounted]:
+    """An image, mounted at ``path`` by a driver that stays in the foreground."""
     path.mkdir(exist_ok=True)
     device = Path(run("losetup", "--find", "--show", image).strip())
-    # -d keeps the driver in the foreground, at the price of a line for every call.
-    command = ["mount.exfat-fuse", "-d", str(device), str(path)]
-    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [*driver, str(device), str(path)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_until_mounted(path, driver)
-        yield Mounted(path, device, driver)
+        _wait_until_mounted(path, server)
+        yield Mounted(path, device, server)
     finally:
         _unmount(path)
-        driver.wait(timeout=30)
+        server.wait(timeout=30)
         run("losetup", "--detach", device)
 
 

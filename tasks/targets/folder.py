@@ -61,6 +61,10 @@ class FolderTarget(Target):
         """Write the marker, once. Raises TargetError on a place marked for another target."""
         return prepare_folder(self._root, self.name)
 
+    def find(self, doing: str) -> Medium:
+        """The medium on which the folder lies right now. Raises TargetMissing, begun with ``doing``."""
+        return find_medium(self._root, self.name, doing)
+
     def put(self, name: str, reader: BinaryIO, size: int, progress: Progress = no_progress) -> Stat:
         """Part file beside the object, fsync, rename, fsync the folder; the medium is checked throughout.
 
@@ -69,7 +73,7 @@ class FolderTarget(Target):
         """
         final = self._path(name)
         doing = f"cannot store {name} on {self.name}"
-        medium = find_medium(self._root, self.name, doing)
+        medium = self.find(doing)
         part = part_path(final)
         made: list[Path] = []
         try:
@@ -120,7 +124,7 @@ class FolderTarget(Target):
         the listing: a list cut short must not look like backups lost.
         """
         doing = f"cannot list {self.name}"
-        medium = find_medium(self._root, self.name, doing)
+        medium = self.find(doing)
         with self._translated(doing):
             found = [item for item in walk(self._root) if item.name.startswith(prefix)]
         self._same_medium(medium, doing)
@@ -137,7 +141,7 @@ class FolderTarget(Target):
     def free_space(self) -> int | None:
         """Bytes free for this user; None where the share answers 0/0/0, which means unknown."""
         doing = f"cannot ask {self.name} for its free space"
-        find_medium(self._root, self.name, doing)
+        self.find(doing)
         with self._translated(doing):
             usage = shutil.disk_usage(self._root)
         return usage.free if any(usage) else None
@@ -159,7 +163,7 @@ class FolderTarget(Target):
     def _object(self, name: str, doing: str) -> Path:
         """The path of an object that is there: never a folder, a link or a pipe."""
         path = self._path(name)
-        find_medium(self._root, self.name, doing)
+        self.find(doing)
         with self._translated(doing):
             mode = path.lstat().st_mode
         if not stat.S_ISREG(mode):
@@ -183,7 +187,7 @@ class FolderTarget(Target):
             stream.close()
 
     def _same_medium(self, medium: Medium, doing: str) -> None:
-        if find_medium(self._root, self.name, doing) != medium:
+        if self.find(doing) != medium:
             raise TargetMissing(
                 f"{doing}: another medium than at the start is at {self._root}",
                 hint="Leave the drive in and mounted until the run has ended, then run it again.",
@@ -196,5 +200,5 @@ class FolderTarget(Target):
         except OSError as error:
             if error.errno == errno.ENOENT:
                 # On a drive that was just unmounted no object is missing: the drive is.
-                find_medium(self._root, self.name, doing)
+                self.find(doing)
             raise translate(error, doing, writing=writing) from error

@@ -10,7 +10,7 @@ import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pydantic
 
@@ -21,6 +21,8 @@ from tasks.targets.faults import translate
 
 MARKER = ".datasave-target.json"
 _LARGEST = 1 << 16
+
+M = TypeVar("M", bound=Record)
 
 
 class Marker(Record):
@@ -45,7 +47,7 @@ class Medium(Record):
 
 def find_medium(root: Path, target: str, doing: str) -> Medium:
     """The medium of ``target`` at ``root``. Raises TargetMissing, begun with ``doing``; writes nothing."""
-    device = _device(root, target, doing)
+    device = device_of(root, doing, _mount_or_adopt(target))
     marker = read_marker(root, target, doing)
     if marker is None:
         raise TargetMissing(
@@ -62,20 +64,41 @@ def find_medium(root: Path, target: str, doing: str) -> Medium:
 
 def read_marker(root: Path, target: str, doing: str) -> Marker | None:
     """The marker in ``root``, None if there is none. Raises TargetMissing if it cannot be understood."""
+    repair = f"Look at the drive. If it is sound, remove that file and run `datasave adopt {target}`."
+    return read_marker_file(root / MARKER, Marker, doing, repair)
+
+
+def read_marker_file(path: Path, model: type[M], doing: str, repair: str) -> M | None:
+    """What a marker file holds, None if there is none. Raises TargetMissing, begun with ``doing``.
+
+    ``repair`` is the hint for one that cannot be understood.
+    """
     try:
-        with (root / MARKER).open("rb") as stream:
+        with path.open("rb") as stream:
             data = stream.read(_LARGEST)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unreachable(root / MARKER, error, doing) from error
+        raise _unreachable(path, error, doing) from error
     try:
-        return Marker.model_validate_json(data)
+        return model.model_validate_json(data)
     except pydantic.ValidationError as error:
         raise TargetMissing(
-            f"{doing}: the marker {root / MARKER} is damaged or of an unknown version",
-            hint=f"Look at the drive. If it is sound, remove that file and run `datasave adopt {target}`.",
+            f"{doing}: the marker {path} is damaged or of an unknown version", hint=repair
         ) from error
+
+
+def device_of(folder: Path, doing: str, hint: str) -> int:
+    """Device number of what ``folder`` lies on. Raises TargetMissing, begun with ``doing``.
+
+    ``hint`` is for one that is not there.
+    """
+    try:
+        return folder.stat().st_dev
+    except FileNotFoundError as error:
+        raise TargetMissing(f"{doing}: the folder {folder} is not there", hint=hint) from error
+    except OSError as error:
+        raise _unreachable(folder, error, doing) from error
 
 
 def prepare_folder(root: Path, target: str) -> str:
@@ -115,17 +138,6 @@ def _make_root(root: Path, target: str, doing: str) -> bool:
             f"{doing}: its parent folder {root.parent} is not there", hint=_mount_or_adopt(target)
         ) from error
     return True
-
-
-def _device(root: Path, target: str, doing: str) -> int:
-    try:
-        return root.stat().st_dev
-    except FileNotFoundError as error:
-        raise TargetMissing(
-            f"{doing}: the folder {root} is not there", hint=_mount_or_adopt(target)
-        ) from error
-    except OSError as error:
-        raise _unreachable(root, error, doing) from error
 
 
 def _unreachable(path: Path, error: OSError, doing: str) -> TargetMissing:

@@ -1,0 +1,91 @@
+"""When a target is due: a pure function of its rhythm, the run's date and the last delivery.
+
+A rhythm divides the calendar into periods that begin on its due days. A target is due in the first run of
+each period: on the due day itself, or, where nothing was delivered then, in the next run after it. So
+one missed Friday costs a day and not a week. Dates are those of the plan's zone; there are no hours here.
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from datetime import date, timedelta
+
+from tasks.calendars import WEEKDAYS, When
+from tasks.records import Record
+
+_DAY = timedelta(days=1)
+
+
+class Due(Record):
+    """Whether a target is due, why, and the first due day after the run's date."""
+
+    due: bool
+    reason: str
+    next: date
+
+
+def due(when: When, run_date: date, last_delivered: date | None) -> Due:
+    """Whether a run of that date delivers to a target of that rhythm.
+
+    ``last_delivered`` is the date on which the target's newest backup, by sequence number, was taken; None
+    where it has none. One dated after the run comes from a clock that was wrong: it counts for nothing,
+    since a backup too many harms less than years without one.
+    """
+    coming = next_due(when, run_date)
+    if not (when.daily or when.weekly or when.monthly):
+        return Due(due=True, reason="due in every run", next=coming)
+    period = last_due(when, run_date)
+    if last_delivered is None:
+        return Due(due=True, reason="due: nothing has been delivered here yet", next=coming)
+    if last_delivered > run_date:
+        cause = f"due: the last delivery is dated {day_text(last_delivered)}, which is still to come"
+        return Due(due=True, reason=cause, next=coming)
+    if last_delivered >= period:
+        cause = f"not due: delivered on {day_text(last_delivered)}, due again on {day_text(coming)}"
+        return Due(due=False, reason=cause, next=coming)
+    if period == run_date:
+        return Due(due=True, reason=f"due on {day_text(run_date)}", next=coming)
+    return Due(due=True, reason=f"catching up: missed on {day_text(period)}", next=coming)
+
+
+def last_due(when: When, day: date) -> date:
+    """The newest due day that is not after ``day``."""
+    if when.weekly:
+        return day - _DAY * ((day.weekday() - WEEKDAYS.index(when.weekly)) % 7)
+    if when.monthly:
+        this = _in_month(when.monthly, day.replace(day=1))
+        return this if this <= day else _in_month(when.monthly, (day.replace(day=1) - _DAY).replace(day=1))
+    return day
+
+
+def next_due(when: When, day: date) -> date:
+    """The first due day after ``day``."""
+    if when.weekly:
+        return last_due(when, day) + 7 * _DAY
+    if when.monthly:
+        first = day.replace(day=1)
+        this = _in_month(when.monthly, first)
+        return this if this > day else _in_month(when.monthly, _month_after(first))
+    return day + _DAY
+
+
+def day_text(day: date) -> str:
+    """A date with its weekday, the same in every locale: ``fri 2026-11-27``."""
+    return f"{WEEKDAYS[day.weekday()]} {day.isoformat()}"
+
+
+def _in_month(rule: int | str, first: date) -> date:
+    """The due day of the month that begins at ``first``."""
+    length = monthrange(first.year, first.month)[1]
+    if isinstance(rule, int):
+        return first.replace(day=min(rule, length))
+    which, weekday = rule.split()
+    wanted = WEEKDAYS.index(weekday)
+    if which == "first":
+        return first + _DAY * ((wanted - first.weekday()) % 7)
+    last = first.replace(day=length)
+    return last - _DAY * ((last.weekday() - wanted) % 7)
+
+
+def _month_after(first: date) -> date:
+    return (first + 31 * _DAY).replace(day=1)
