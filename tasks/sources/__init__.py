@@ -2,8 +2,13 @@
 
 base.py               Source, the seam; the contract is tests/contract/source_contract.py
 registry.py           which ``kind:`` of the plan is which engine
-sqlite.py             SQLite behind the seam; its three parts:
-sqlite_connection.py  opening live databases and finished copies, and what SQLite's errors mean
-sqlite_copy.py        the online backup, kind to the programs that write meanwhile
-sqlite_validation.py  the engine's own checks of a finished copy
+
+One file an engine, named after its kind; its docstring lists its parts, whose names begin alike:
+
+sqlite.py             the embedded database, by its online backup
+sqlanywhere.py        SAP SQL Anywhere, by dbbackup; proved by a private engine over a clone
+postgresql.py         PostgreSQL, by pg_basebackup or pg_dump; proved by a private server
+mariadb.py            MariaDB by mariadb-backup or a dump, MySQL by a dump; proved by a private server
+sqlserver.py          Microsoft SQL Server, by BACKUP DATABASE; proved by a scratch restore
+files.py              a plain folder, such as that of the program that uses the database
 """

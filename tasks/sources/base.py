@@ -106,6 +106,28 @@ class Source(ABC):
             hint="Datasave's tests run against the real engine; `datasave doctor` checks this installation.",
         )
 
+    def back_up_log(self) -> Path:
+        """Add what changed since the last log backup to the chain of logs; the file that was added.
+
+        To be called only once a verified full copy has left the machine. Raises SourceError where the engine
+        has no such thing or the plan does not say where to, CopyError where it cannot be done.
+        """
+        raise SourceError(
+            f"a source of kind {self.kind} has no log backups here",
+            hint="Remove `schedule.log` from the plan; back up more often instead.",
+        )
+
+    def roll_forward(self, copy: Path, logs: Path, destination: Path) -> Path:
+        """As ``restore``, then apply the log backups in ``logs`` that follow the copy, without a gap.
+
+        Raises SourceError, also where there is a gap.
+        """
+        del copy, destination
+        raise SourceError(
+            f"a source of kind {self.kind} has no log backups: {logs} cannot be applied",
+            hint="Restore without --logs.",
+        )
+
     def restart(self) -> None:
         """Restart the engine and see that it answers, for engines that want this daily.
 

@@ -8,10 +8,20 @@ from typing import Any
 from tasks.errors import SourceError
 from tasks.options import Options
 from tasks.sources.base import Source
+from tasks.sources.files import FilesOptions, FilesSource
+from tasks.sources.mariadb import MariadbOptions, MariadbSource
+from tasks.sources.postgresql import PostgresqlOptions, PostgresqlSource
+from tasks.sources.sqlanywhere import SqlanywhereOptions, SqlanywhereSource
 from tasks.sources.sqlite import SqliteOptions, SqliteSource
+from tasks.sources.sqlserver import SqlserverOptions, SqlserverSource
 
 _ENGINES: dict[str, tuple[type[Options], Callable[[Any], Source]]] = {
+    "files": (FilesOptions, FilesSource),
+    "mariadb": (MariadbOptions, MariadbSource),
+    "postgresql": (PostgresqlOptions, PostgresqlSource),
+    "sqlanywhere": (SqlanywhereOptions, SqlanywhereSource),
     "sqlite": (SqliteOptions, SqliteSource),
+    "sqlserver": (SqlserverOptions, SqlserverSource),
 }
 
 

@@ -1,0 +1,231 @@
+"""A live copy by dbbackup, and the note that lies beside it.
+
+A copy's folder holds ``database/`` (just what dbbackup wrote: the ``.db``, every dbspace, the ``.log``),
+``dbbackup.txt`` (its messages), ``sqlanywhere-copy.json`` (the note below), and ``logs/`` where log backups
+are kept (sqlanywhere_logs.py).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError as RecordError
+
+from tasks.errors import CopyError, SourceError, ValidationError
+from tasks.files import PRIVATE_FILE, private_folder, sha256_of, write_atomic
+from tasks.processes import Argument, run
+from tasks.records import CopiedFile, Progress, Record
+from tasks.sources.sqlanywhere_codes import DONE, failure
+from tasks.sources.sqlanywhere_connection import Address, Login, tool_environment
+from tasks.sources.sqlanywhere_install import Install
+from tasks.sources.sqlanywhere_server import Facts, base_name
+
+DATABASE = "database"
+LOGS = "logs"
+MESSAGES = "dbbackup.txt"
+NOTE = "sqlanywhere-copy.json"
+LONGEST_HOURS = 24.0
+
+
+class Note(Record):
+    """What a copy says of itself: all that is needed to open it where nothing else is known.
+
+    ``files`` are those of ``database/``, their paths relative to it; ``database`` and ``log`` name two of
+    them. ``version`` is the engine's own word, ``major`` the installation's.
+    """
+
+    format: Literal[1] = 1
+    method: Literal["dbbackup"] = "dbbackup"
+    major: int
+    version: str
+    taken: datetime
+    database: str
+    log: str
+    files: tuple[CopiedFile, ...]
+
+
+def read_note(copy: Path) -> Note:
+    """The note of the copy in folder ``copy``. Raises ValidationError where it has none that makes sense."""
+    try:
+        note = Note.model_validate_json((copy / NOTE).read_bytes())
+    except OSError as error:
+        raise ValidationError(
+            f"{copy} is no SQL Anywhere copy: {NOTE} cannot be read ({error.strerror})",
+            hint="Restore it again from the archive, or take an older backup.",
+        ) from error
+    except RecordError as error:
+        raise ValidationError(
+            f"{copy} is no SQL Anywhere copy that this version understands: {NOTE} is malformed",
+            hint="Use the version of Datasave that made it, or the steps in RECOVER.md.",
+        ) from error
+    # Names from a file that came from elsewhere: they must stay inside the folder.
+    names = [note.database, note.log, *(file.path for file in note.files)]
+    if any(name != base_name(name) or name in ("", ".", "..") for name in names):
+        raise ValidationError(f"{NOTE} in {copy} names files outside the copy", hint="Take another backup.")
+    return note
+
+
+def back_up(
+    install: Install,
+    address: Address,
+    login: Login,
+    folder: Path,
+    watch: Callable[[], object],
+    *,
+    options: tuple[str, ...] = (),
+) -> None:
+    """Run dbbackup into ``folder``, which must be fresh: older files in it would look like success.
+
+    ``options`` are further ones of dbbackup. Raises CopyError or SourceError by its exit code.
+    """
+    private_folder(folder)
+    messages = folder.with_name(MESSAGES)
+    # -y: without it dbbackup may wait for an answer for ever.
+    command: list[Argument] = [install.program("dbbackup"), "-y", "-o", messages, *options, folder]
+    environment = tool_environment(install, address, login)
+    ended = run(command, environment=environment, seconds=LONGEST_HOURS * 3600, watch=watch)
+    if ended.code != DONE:
+        raise failure(f"cannot copy the database ({address})", "dbbackup", ended.code, CopyError)
+
+
+def copy_database(
+    install: Install, address: Address, login: Login, facts: Facts, destination: Path, progress: Progress
+) -> tuple[CopiedFile, ...]:
+    """Copy the running database into ``destination``; its files, which the note lists as well.
+
+    The live log is left as it is. Nothing stays in ``destination`` where it fails.
+    """
+    started = datetime.now(UTC)
+    growth = Growth(destination / DATABASE, facts.bytes, progress)
+    try:
+        back_up(install, address, login, destination / DATABASE, growth.look)
+        files = _settled(destination)
+        _write_note(destination, facts, install.version, started, files)
+    except OSError as error:
+        empty(destination)
+        raise CopyError(
+            f"cannot finish the copy of the database ({address}): {error.strerror}",
+            hint="Check the free space and the rights of the staging folder.",
+        ) from error
+    except BaseException:
+        empty(destination)
+        raise
+    growth.end()
+    return tuple(listed(destination, destination))
+
+
+def listed(folder: Path, root: Path) -> list[CopiedFile]:
+    """Every file below ``folder``, its path relative to ``root``, with size and sha256."""
+    return [
+        CopiedFile(path=path.relative_to(root).as_posix(), bytes=path.stat().st_size, sha256=sha256_of(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+
+
+def empty(folder: Path) -> None:
+    """Remove what lies in ``folder``."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+class Growth:
+    """Shows a folder's growth as progress in bytes. ``total`` is an estimate; the end corrects it."""
+
+    def __init__(self, folder: Path, total: int, progress: Progress) -> None:
+        self._folder = folder
+        self._total = total
+        self._progress = progress
+        self._shown = 0
+        progress(0, total)
+
+    def look(self) -> None:
+        """Tell how much there is now; never less than before."""
+        self._shown = max(self._shown, _bytes_in(self._folder))
+        self._progress(self._shown, max(self._total, self._shown))
+
+    def end(self) -> None:
+        """Tell that all is there."""
+        self.look()
+        self._progress(self._shown, self._shown)
+
+
+def _settled(destination: Path) -> list[CopiedFile]:
+    """The database's files, private and on disk. Raises CopyError where there are none."""
+    for path in destination.rglob("*"):
+        if path.is_file():
+            path.chmod(PRIVATE_FILE)
+            with path.open("r+b") as stream:
+                os.fsync(stream.fileno())
+    files = listed(destination / DATABASE, destination / DATABASE)
+    hollow = [file.path for file in files if not file.bytes]
+    if hollow or not files:
+        raise CopyError(
+            f"dbbackup reported success, but {', '.join(hollow) or 'every file'} is empty or missing",
+            hint="Look whether the staging disk is full or a virus scanner takes the files away.",
+        )
+    return files
+
+
+def _write_note(
+    destination: Path, facts: Facts, major: int, started: datetime, files: list[CopiedFile]
+) -> None:
+    names = [file.path for file in files]
+    note = Note(
+        major=major,
+        version=facts.version,
+        taken=started,
+        database=_the_one(names, facts.file, ".db", "database file"),
+        log=_the_one(names, facts.log, ".log", "transaction log"),
+        files=tuple(files),
+    )
+    write_atomic(destination / NOTE, note.model_dump_json(indent=1).encode("utf-8"))
+
+
+def _the_one(names: list[str], live: str | None, ending: str, what: str) -> str:
+    """The copied file of the live file's name; where that is not known, the only one with the ending."""
+    if live and base_name(live) in names:
+        return base_name(live)
+    fitting = [name for name in names if name.lower().endswith(ending)]
+    if len(fitting) == 1 and not live:
+        return fitting[0]
+    count = "no" if not fitting or live else f"{len(fitting)} possible"
+    raise CopyError(
+        f"dbbackup reported success, but there is {count} {what} in the copy",
+        hint="A database without a transaction log cannot be backed up while it runs: set one up with dblog. "
+        "Otherwise look whether something takes files out of the staging folder.",
+    )
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.glob("*"):
+        try:
+            total += path.stat().st_size
+        except OSError:
+            continue  # gone between listing and looking
+    return total
+
+
+def require_room_for_restore(destination: Path) -> None:
+    """Make ``destination``, or raise SourceError where it holds anything."""
+    try:
+        destination.mkdir(mode=0o700, parents=True, exist_ok=True)
+        occupied = any(destination.iterdir())
+    except OSError as error:
+        raise SourceError(
+            f"cannot restore into {destination}: {error.strerror}", hint="Give a folder that you may use."
+        ) from error
+    if occupied:
+        raise SourceError(
+            f"cannot restore into {destination}: the folder is not empty",
+            hint="Name a new folder: a restore never overwrites anything.",
+        )
