@@ -38,6 +38,7 @@ for command in (
     running.drill,
     running.audit,
     running.restart,
+    running.log,
     running.prune,
     worstday.restore,
     asking.list_backups,

@@ -156,6 +156,29 @@ def restart(
     return _run(office, flow, plan=office.path, source=source)
 
 
+def log(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    source: Annotated[
+        str | None, Parameter(help="Which of the plan's sources; without it, the main one.")
+    ] = None,
+) -> int:
+    """Back up the database's log, for engines that keep one: what changed since the last time.
+
+    Between full backups; `datasave restore --logs FOLDER` applies the chain.
+
+    **Examples:**
+
+        datasave log
+    """
+    office = Office(plan)
+    office.part(source)
+    prepare(office.path)
+    from flows.log import log as flow
+
+    return _run(office, flow, plan=office.path, source=source)
+
+
 def prune(
     *,
     plan: PlanOption = DEFAULT_PLAN,

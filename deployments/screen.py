@@ -71,7 +71,8 @@ def findings_table(title: str, findings: Sequence[Finding]) -> None:
         table.add_column(column, overflow="fold")
     for finding in findings:
         mark = "[green]ok[/green]" if finding.passed else "[red]FAILED[/red]"
-        table.add_row(mark, escape(finding.check), escape(finding.detail))
+        check = f"{finding.check}: {finding.table}" if finding.table else finding.check
+        table.add_row(mark, escape(check), escape(finding.detail))
     out.print(table)
 
 

@@ -79,6 +79,7 @@ def deployments_of(office: Office) -> list[RunnerDeployment]:
     from flows.backup import backup
     from flows.deliver import deliver
     from flows.drill import drill
+    from flows.log import log
     from flows.prune import prune
     from flows.restart import restart
     from flows.restore import restore
@@ -91,6 +92,7 @@ def deployments_of(office: Office) -> list[RunnerDeployment]:
         drill: times.drill,
         audit: times.audit,
         restart: times.restart,
+        log: times.log,
         deliver: None,
         prune: None,
         restore: None,

@@ -40,6 +40,9 @@ def restore(  # noqa: PLR0913 - what a person can say about it
         str | None,
         Parameter(help="Which source, where a plan has several; with --folder its full name."),
     ] = None,
+    logs: Annotated[
+        Path | None, Parameter(help="A folder of log backups: what followed the backup is applied too.")
+    ] = None,
     accept_damage: Annotated[
         bool, Parameter(negative=(), help="Keep the restored data although checks failed; exit status 1.")
     ] = False,
@@ -59,7 +62,9 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     identities = read_identities(identity)
     with _place(folder, plan, target, source) as found, _room(destination) as room:
         recovered = _recover(found, backup, identities, room)
-        path = recovering.restore(recovered, destination, accept_damage=accept_damage)
+        path = recovering.restore(
+            recovered, destination, accept_damage=accept_damage, logs=logs, source=found.adapter
+        )
     return _tell(recovered, found, path)
 
 

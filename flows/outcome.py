@@ -16,7 +16,6 @@ from tasks.records import (
     Archived,
     Delivery,
     Finding,
-    LiveCopy,
     Placed,
     Pruned,
     Rehearsed,
@@ -28,6 +27,7 @@ from tasks.records import (
     Validated,
 )
 from tasks.reporting import now
+from tasks.steps.listing import Copied
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace
 
@@ -39,7 +39,7 @@ class Chain:
     """The futures of everything before delivery."""
 
     run: PrefectFuture[Run]
-    copy: PrefectFuture[LiveCopy]
+    copy: PrefectFuture[Copied]
     validated: PrefectFuture[Validated]
     archived: PrefectFuture[Archived]
     sealed: PrefectFuture[Sealed]

@@ -27,6 +27,7 @@
     │   ├── TargetMissing        not there: unmounted, unplugged, a foreign medium
     │   ├── TargetFull           no room for the object
     │   ├── TargetReadOnly       writes are refused
+    │   ├── TargetUnlocked       an object is there without the lock that the plan asks for
     │   ├── ObjectMissing        no object of that name
     │   └── ReadBackError        what came back is not what was sent
     └── ManifestError            a manifest cannot be read or trusted
@@ -178,6 +179,12 @@ class TargetFull(TargetError):
 
 class TargetReadOnly(TargetError):
     """The target refuses writes."""
+
+    permanent = True
+
+
+class TargetUnlocked(TargetError):
+    """An object is there, but without the lock that the plan asks for."""
 
     permanent = True
 

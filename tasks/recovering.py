@@ -38,4 +38,4 @@ def restore(plan: Path, target: str, backup: str, identity: Path, destination: P
         progress = progress_of(f"restore ← {target}")
         keys, checks, source = read_identities([identity]), office.checks(part), office.source(part)
         recovered = recovering.recover(place, shelved, manifest, keys, room, checks, progress, source)
-        return recovering.restore(recovered, destination)
+        return recovering.restore(recovered, destination, source=source)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.progress import progress_of
-from tasks.records import Archived, LiveCopy, Rehearsed, Run, Sealed, Validated
+from tasks.records import Archived, Rehearsed, Run, Sealed, Validated
 from tasks.running import KEPT, room_of, step_of
 from tasks.steps import rehearsing, sealing, spooling, trending
+from tasks.steps.listing import Copied
 
 
 @task(name="rehearse", task_run_name="rehearse", **KEPT)
-def rehearse(run: Run, copy: LiveCopy, archived: Archived, sealed: Sealed, validated: Validated) -> Rehearsed:
+def rehearse(run: Run, copy: Copied, archived: Archived, sealed: Sealed, validated: Validated) -> Rehearsed:
     """Restore the sealed archive in scratch, compare it with the copy, sign the manifest."""
     office, workspace = room_of(run)
     # Without its result a finished rehearsal counts for nothing: should this try fail, all is taken afresh.

@@ -1,4 +1,4 @@
-"""Prefect task: the engine's restart."""
+"""Prefect tasks: the engine's restart, a backup of its log."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ from tasks.steps.office import Office
 def restart_engine(plan: Path, part: str) -> None:
     """Stop the database engine, start it, see that it answers."""
     restarting.restart(Office(plan), part)
+
+
+@task(name="log", task_run_name="log backup", cache_policy=NO_CACHE, **RESTARTED)
+def back_up_log(plan: Path, part: str) -> Path:
+    """Add what changed since the last log backup to the chain of logs."""
+    return restarting.back_up_log(Office(plan), part)

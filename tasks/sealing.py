@@ -5,13 +5,14 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.progress import progress_of
-from tasks.records import Archived, LiveCopy, Run, Sealed
+from tasks.records import Archived, Run, Sealed
 from tasks.running import KEPT, room_of, step_of
 from tasks.steps import sealing
+from tasks.steps.listing import Copied
 
 
 @task(name="archive", task_run_name="archive", **KEPT)
-def archive(run: Run, copy: LiveCopy) -> Archived:
+def archive(run: Run, copy: Copied) -> Archived:
     """Pack the copy as tar + zstandard."""
     office, workspace = room_of(run)
     with workspace.timed("archive"):

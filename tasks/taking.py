@@ -7,9 +7,10 @@ from pathlib import Path
 from prefect import runtime, task
 
 from tasks.progress import progress_of
-from tasks.records import LiveCopy, Run, Validated
+from tasks.records import Run, Validated
 from tasks.running import KEPT, rename_run, room_of, step_of, worth_another_try
 from tasks.steps import taking
+from tasks.steps.listing import Copied
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace
 
@@ -34,7 +35,7 @@ def preflight(plan: Path, folder: str, part: str = "") -> Run:
     retry_condition_fn=worth_another_try,
     **KEPT,
 )
-def live_copy(run: Run) -> LiveCopy:
+def live_copy(run: Run) -> Copied:
     """Copy the running database with its engine's own means."""
     office, workspace = room_of(run)
     with workspace.timed("live copy"):
@@ -42,7 +43,7 @@ def live_copy(run: Run) -> LiveCopy:
 
 
 @task(name="validate copy", task_run_name="validate copy", **KEPT)
-def validate_copy(run: Run, copy: LiveCopy) -> Validated:
+def validate_copy(run: Run, copy: Copied) -> Validated:
     """Run the engine's check on the copy and take its profile."""
     office, workspace = room_of(run)
     with workspace.timed("validate copy"):

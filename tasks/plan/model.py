@@ -144,6 +144,12 @@ class Schedule(Record):
         "once a day, at a time when nobody works). `source.restart` says how. Left out: never.",
         examples=["30 1 * * *"],
     )
+    log: Cron | None = Field(
+        None,
+        description="When to back up the log between full backups, for engines that keep one (SQL Anywhere: "
+        "`source.log_folder` says where to). Left out: never.",
+        examples=["0 8-18 * * mon-fri"],
+    )
     timezone: Timezone = Field(
         "UTC",
         description="The time zone of the office: these times are meant in it, and it decides which weekday "
@@ -192,7 +198,7 @@ class Plan(Record):
         default=(),
         description="What else to back up in the same run, such as the folder of the program that uses the "
         "database. Each becomes an archive of its own; one that fails doesn't keep the others from theirs.",
-        examples=[[{"name": "letters", "kind": "sqlite", "path": "/srv/office/letters.db"}]],
+        examples=[[{"name": "programs", "kind": "files", "path": "/srv/office/programs"}]],
     )
     holders: tuple[HolderEntry, ...] = Field(
         min_length=1,

@@ -6,13 +6,14 @@ directly, because on the worst day no server may be needed.
 - ``office.py``      a plan with its adapters, its state folder and its keys
 - ``workspace.py``   private staging of one run: lock, ledger, sweeping of what dead runs left
 - ``taking.py``      preflight, live copy, validation with profile
+- ``listing.py``     the files of a copy, whose names stay in staging
 - ``sealing.py``     archive, encryption, the signed manifest
 - ``rehearsing.py``  open the sealed archive in scratch and compare it with what was recorded
 - ``sending.py``     put on a target, read back, publish the manifest
 - ``spooling.py``    sealed archives that wait for a target
 - ``retaining.py``   what a target holds, what retention says, removal
 - ``trending.py``    what earlier runs saw, and whether the newest looks like them
-- ``restarting.py``  the engine's daily restart
+- ``restarting.py``  the engine's daily restart, backups of its log
 - ``recovering.py``  fetch, open, prove: shared by drill and restore
 - ``auditing.py``    every target: present, whole, fresh
 - ``checkup.py``     what ``datasave doctor`` looks at

@@ -137,7 +137,7 @@ def recover(  # noqa: PLR0913, PLR0917 - what to bring back, with what, how to j
         digest = unpack(reader.stream, identities, folder, manifest.copy_bytes)
     same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {backup.name}")
     same_digest(digest, manifest.archive_sha256, "archive inside the seal")
-    adapter = source if source and source.kind == manifest.kind else source_for_copies(manifest.kind)
+    adapter = _adapter(manifest, source)
     proof = Proof(contents.files, contents.profile, checks, manifest.taken)
     findings = proof.of(adapter, folder, private_folder(room / "engine"))
     return Recovered(
@@ -214,10 +214,18 @@ def drill(
     return certificate
 
 
-def restore(recovered: Recovered, destination: Path, *, accept_damage: bool = False) -> Path:
+def restore(
+    recovered: Recovered,
+    destination: Path,
+    *,
+    accept_damage: bool = False,
+    logs: Path | None = None,
+    source: Source | None = None,
+) -> Path:
     """Put a recovered copy into ``destination`` (new or empty); the path a user opens.
 
-    Raises MismatchError where the copy did not pass and ``accept_damage`` is False: then the
+    With ``logs``, a folder of log backups, those that follow the copy are applied. ``source`` as in
+    ``recover``. Raises MismatchError where the copy did not pass and ``accept_damage`` is False: then the
     destination was not touched.
     """
     if not accept_damage:
@@ -228,7 +236,14 @@ def restore(recovered: Recovered, destination: Path, *, accept_damage: bool = Fa
             "Nothing was restored. Take another backup or another target, or keep this one as it is "
             "with --accept-damage.",
         )
-    return source_for_copies(recovered.manifest.kind).restore(recovered.folder, destination)
+    adapter = _adapter(recovered.manifest, source)
+    if logs is not None:
+        return adapter.roll_forward(recovered.folder, logs, destination)
+    return adapter.restore(recovered.folder, destination)
+
+
+def _adapter(manifest: Manifest, source: Source | None) -> Source:
+    return source if source and source.kind == manifest.kind else source_for_copies(manifest.kind)
 
 
 def refuse_occupied(destination: Path) -> None:

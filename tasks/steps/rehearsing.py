@@ -18,13 +18,12 @@ from tasks.archive.reader import extract_archive
 from tasks.checks.judge import judge_checks, judge_tables
 from tasks.checks.measure import measure_checks, profile
 from tasks.errors import MismatchError, ValidationError
-from tasks.files import BLOCK, HashingReader, private_folder, sha256_of
+from tasks.files import BLOCK, HashingReader, private_folder
 from tasks.options import UserCheck
 from tasks.records import (
     Archived,
     CopiedFile,
     Finding,
-    LiveCopy,
     Profile,
     Progress,
     Run,
@@ -33,6 +32,7 @@ from tasks.records import (
     no_progress,
 )
 from tasks.sources.base import Source
+from tasks.steps.listing import Copied, identical
 from tasks.steps.office import Office, read_identities
 from tasks.steps.taking import require, same_digest
 from tasks.steps.workspace import Workspace
@@ -41,7 +41,7 @@ from tasks.steps.workspace import Workspace
 def rehearse(
     office: Office,
     run: Run,
-    copy: LiveCopy,
+    copy: Copied,
     archived: Archived,
     sealed: Sealed,
     validated: Validated,
@@ -94,7 +94,7 @@ class Proof:
 
     def of(self, source: Source, restored: Path, scratch: Path) -> tuple[Finding, ...]:
         """All findings about the copy in ``restored``. Never raises for a copy that is merely wrong."""
-        findings = [*self._file_findings(restored), *source.validate(restored, scratch)]
+        findings = [identical(restored, self._files), *source.validate(restored, scratch)]
         try:
             with source.open(restored, scratch) as connection:
                 found = profile(connection, source.tables(connection))
@@ -106,14 +106,3 @@ class Proof:
         else:
             findings.append(Finding(check="restored copy opens", passed=True, detail="opened and read"))
         return tuple(findings)
-
-    def _file_findings(self, restored: Path) -> list[Finding]:
-        return [self._file_finding(restored, file) for file in self._files]
-
-    def _file_finding(self, restored: Path, file: CopiedFile) -> Finding:
-        path = restored / file.path
-        if not path.is_file():
-            return Finding(check="files identical", passed=False, detail=f"{file.path} is missing")
-        same = sha256_of(path) == file.sha256
-        detail = f"{file.path} has the recorded sha256" if same else f"{file.path} differs from the copy"
-        return Finding(check="files identical", passed=same, detail=detail)

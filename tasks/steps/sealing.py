@@ -21,7 +21,6 @@ from tasks.records import (
     Contents,
     Finding,
     Holder,
-    LiveCopy,
     Manifest,
     Progress,
     Run,
@@ -29,13 +28,14 @@ from tasks.records import (
     Validated,
     no_progress,
 )
+from tasks.steps.listing import Copied, summed_up
 from tasks.steps.office import Office, write_new_secret
 from tasks.steps.taking import same_digest
 from tasks.steps.workspace import Workspace, remove_tree
 
 
 def archive_copy(
-    office: Office, workspace: Workspace, copy: LiveCopy, progress: Progress = no_progress
+    office: Office, workspace: Workspace, copy: Copied, progress: Progress = no_progress
 ) -> Archived:
     """Pack the copy as tar + zstandard."""
     options = office.plan.archive
@@ -75,7 +75,7 @@ def encrypt_archive(
 def describe(
     office: Office,
     run: Run,
-    copy: LiveCopy,
+    copy: Copied,
     archived: Archived,
     sealed: Sealed,
     validated: Validated,
@@ -83,7 +83,7 @@ def describe(
 ) -> Path:
     """Write the signed manifest beside the sealed archive in staging; returns its path."""
     findings = (*validated.findings, *rehearsal)
-    contents = Contents(files=copy.files, profile=validated.profile, findings=findings)
+    contents = Contents(files=summed_up(copy.files), profile=validated.profile, findings=findings)
     manifest = Manifest(
         source=run.source,
         kind=copy.engine.kind,

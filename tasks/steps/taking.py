@@ -10,7 +10,8 @@ from tasks.checks.measure import profile
 from tasks.errors import MismatchError, StateError, ValidationError
 from tasks.files import private_folder, sha256_of
 from tasks.notices.wording import size_text
-from tasks.records import Engine, Finding, LiveCopy, Progress, Run, Validated, no_progress
+from tasks.records import Engine, Finding, Progress, Run, Validated, no_progress
+from tasks.steps.listing import Copied, listed
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace, run_of
 
@@ -40,13 +41,14 @@ def preflight(office: Office, folder: str, part: str = "", attempt: int = 1) -> 
     )
 
 
-def live_copy(office: Office, run: Run, progress: Progress = no_progress) -> LiveCopy:
+def live_copy(office: Office, run: Run, progress: Progress = no_progress) -> Copied:
     """Copy the running source into its workspace."""
     workspace = Workspace(office.staging / run.id)
-    return office.source(run.part).copy_live(workspace.fresh(workspace.copy), progress)
+    copy = office.source(run.part).copy_live(workspace.fresh(workspace.copy), progress)
+    return listed(copy, workspace.listing)
 
 
-def validate_copy(office: Office, run: Run, copy: LiveCopy, progress: Progress = no_progress) -> Validated:
+def validate_copy(office: Office, run: Run, copy: Copied, progress: Progress = no_progress) -> Validated:
     """Run the engine's check and take the profile; prove that neither altered the copy.
 
     Raises ValidationError with every finding that did not pass, MismatchError if the copy changed.

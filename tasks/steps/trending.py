@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from tasks.errors import StateError
 from tasks.files import private_folder, write_atomic
 from tasks.policy.trend import Snapshot, suspicions
-from tasks.records import Archived, LiveCopy, Run, Validated
+from tasks.records import Archived, Run, Validated
+from tasks.steps.listing import Copied
 from tasks.steps.office import Office
 
 KEPT = 400
@@ -35,7 +36,7 @@ def history(office: Office, part: str) -> tuple[Snapshot, ...]:
         ) from error
 
 
-def note(office: Office, run: Run, copy: LiveCopy, archived: Archived, validated: Validated) -> Snapshot:
+def note(office: Office, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
     """Add what a run saw, judged by the last run that was trusted."""
     seen = history(office, run.part)
     snapshot = Snapshot(

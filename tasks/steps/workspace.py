@@ -6,6 +6,7 @@
     staging/<run id>/
         run.key         private half of the key made for this run alone
         copy/           the live copy                    plaintext
+        listing.jsonl   its files' names and digests     plaintext
         archive.tar.zst                                  plaintext
         scratch/        what the rehearsal unpacks       plaintext
         sealed/         sealed archive and manifest
@@ -58,6 +59,7 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.copy = folder / "copy"
+        self.listing = folder / "listing.jsonl"
         self.archive = folder / "archive.tar.zst"
         self.scratch = folder / "scratch"
         self.scratch_validate = folder / "scratch-validate"

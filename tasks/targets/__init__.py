@@ -4,6 +4,11 @@ base.py      the seam: seven methods, a properties record, prepare
 registry.py  plan kind -> options and adapter; adding one is one line there
 folder.py    a folder on a network drive or another disk
 disk.py      its part files, slot folders and reads past the cache
+drive.py     removable media that take turns: the folder target on the medium that is due
+  drive_places.py  what is plugged in, and where to look for it
+  drive_choice.py  which of these is meant, or why none is, in words for the staff
+  drive_marker.py  the file that says which medium it is; making a drive a medium
+  drive_media.py   what a machine remembers of its media
 memory.py    the reference implementation, in memory
 marker.py    the file that tells a medium from the empty folder it is mounted on
 faults.py    what the operating system says -> the TargetError branch

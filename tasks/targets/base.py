@@ -76,10 +76,18 @@ class Target(ABC):
     def is_permanent(self, error: BaseException) -> bool:
         """Whether trying the same call again, with nothing changed, is pointless."""
 
-    def verify(self, name: str, size: int, sha256: str, progress: Progress = no_progress) -> bool:
+    def verify(
+        self,
+        name: str,
+        size: int,
+        sha256: str,
+        progress: Progress = no_progress,
+        local: BinaryIO | None = None,  # noqa: ARG002 - for services that prove it without a download
+    ) -> bool:
         """Whether the object at rest on the medium is these bytes. Raises ObjectMissing.
 
-        Reads it whole; a service that proves it in another way, without a download, overrides this.
+        Reads it whole. A service that makes digests of its own compares them with those of ``local``, a
+        stream of the same bytes on this machine, where the caller has one.
         """
         with self.open(name) as stream:
             reader = HashingReader(stream, progress, size)

@@ -7,11 +7,16 @@ from typing import Any
 
 from tasks.options import Options
 from tasks.targets.base import Target
+from tasks.targets.drive import DriveOptions, DriveTarget
 from tasks.targets.folder import FolderOptions, FolderTarget
+from tasks.targets.s3 import S3Target
+from tasks.targets.s3_options import S3Options
 
 # kind -> its options model, and what makes the target from a name and those options.
 _ADAPTERS: dict[str, tuple[type[Options], Callable[[str, Any], Target]]] = {
     "folder": (FolderOptions, FolderTarget),
+    "drive": (DriveOptions, DriveTarget),
+    "s3": (S3Options, S3Target),
 }
 
 

@@ -1,0 +1,72 @@
+"""Whole runs on every engine: backup under load, drill, restore into a fresh server; no secret anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import HOME
+from tests.flows.engines import ENGINES, LARGE, REAL_SERVERS, SMALL, Engine, engine
+from tests.flows.site import Site
+from tests.watching import ArgumentsWatcher, files_with
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+LONGEST_WAIT = 1.0
+
+
+def run_all(site: Site, made: Engine, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[float]]:
+    """Backup beside a writer, drill, restore into a fresh server.
+
+    The commits in what came back, and how long each of the writer's took during the backup.
+    """
+    with made.writer() as writer:
+        before = writer.commits
+        assert site.run("backup") == 0
+        after = writer.commits
+        assert writer.wait_for_commit(30)
+    assert after > before + 5, "the writer stood still during the run"
+    assert site.run("drill", "--identity", str(site.keys[1])) == 0
+    assert len([name for name in site.objects("nas") if ".drill-" in name]) == 1
+    back = site.root / "back"
+    capsys.readouterr()
+    assert site.run("restore", "--identity", str(site.keys[0]), "--to", str(back)) == 0
+    [opened] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Open:")]
+    with made.opened(Path(opened.removeprefix("Open:").strip())) as connection:
+        commits = made.commits(connection)
+    assert before <= commits <= after + 1
+    assert site.plaintext() == []
+    return commits, writer.waits[before:after]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_backup_drill_restore_and_no_secret_anywhere(
+    name: str, tmp_path: Path, prefect_server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prefect_server
+    with engine(name, tmp_path, SMALL) as made:
+        site = Site.make(tmp_path, ["nas", "cellar"], source=made.options)
+        with ArgumentsWatcher(*made.secrets) as watcher:
+            assert site.run("doctor") == 0
+            run_all(site, made, capsys)
+    assert made.programs <= watcher.programs, "the watcher saw the programs run"
+    assert watcher.leaks == set()
+    # Reports, staging, the targets; Prefect's database, results and logs.
+    kept = [site.office.state, *(site.root / target for target in ("nas", "cellar")), HOME]
+    for secret in made.secrets:
+        assert files_with(secret, *kept) == []
+    assert files_with("clinic", HOME), "what Prefect keeps was looked at"
+
+
+@pytest.mark.parametrize("name", REAL_SERVERS)
+def test_two_hundred_megabytes_under_load(
+    name: str, tmp_path: Path, prefect_server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prefect_server
+    with engine(name, tmp_path, LARGE) as made:
+        site = Site.make(tmp_path, ["nas"], source=made.options)
+        commits, waits = run_all(site, made, capsys)
+    with capsys.disabled():
+        print(f"\n{name}: {commits} commits came back, a writer's worst wait {max(waits):.3f} s")
+    assert max(waits) < LONGEST_WAIT
