@@ -31,7 +31,8 @@ check: setup
 	$(BIN)/mypy
 
 test: machine check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 test-fast: check
 	$(BIN)/python -m pytest -m "not slow" tests/unit tests/golden tests/conformance tests/contract

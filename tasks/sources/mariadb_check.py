@@ -108,6 +108,11 @@ def _ready_for_files(connection: Any, login: Login, server: Server, database: st
             f"cannot {doing}: its system files lie outside the data folder (innodb_data_file_path)",
             hint=mariadb_physical.OUTSIDE_HINT,
         )
+    if _encrypted(connection):
+        raise SourceError(
+            f"cannot {doing}: the server encrypts its files, and a copy of them opens only with its keys",
+            hint="Set `method: dump` in the plan: backups are encrypted to your holders anyway.",
+        )
     try:
         if not server.data.is_dir() or not os.access(server.data, os.R_OK | os.X_OK):
             raise PermissionError
@@ -124,6 +129,16 @@ def _ready_for_files(connection: Any, login: Login, server: Server, database: st
             f"cannot {doing}: the data folder {server.data} cannot be read from here",
             hint=f"Run Datasave as the system's account of the server (mysql), or as root. {_ELSEWHERE}",
         ) from error
+
+
+def _encrypted(connection: Any) -> bool:
+    """Whether tables or the log are encrypted by the server: its keys are not in the data folder."""
+    counts = fetch(
+        connection,
+        "SELECT COUNT(*) + @@innodb_encrypt_log + @@aria_encrypt_tables "
+        "FROM information_schema.INNODB_TABLESPACES_ENCRYPTION WHERE CURRENT_KEY_VERSION <> 0",
+    )
+    return bool(counts[0][0])
 
 
 def _require_database(connection: Any, server: Server, database: str, doing: str) -> None:

@@ -139,27 +139,29 @@ def fetch(connection: Any, sql: str, *values: object) -> list[Any]:
 
 @contextmanager
 def opened(socket: str, database: str) -> Iterator[Any]:
-    """A reading connection to a private server (mariadb_scratch.py). Raises ValidationError."""
+    """A reading connection to a private server (mariadb_scratch.py).
+
+    Raises ValidationError, also for statements of the block that fail.
+    """
     try:
         odbc = driver()
-        words = f"{socket}Database={braced(database)};UID=root;CHARSET=utf8mb4;"
-        connection = odbc.connect(
-            f"Driver=MariaDB Unicode;{words}INITSTMT={{SET SESSION TRANSACTION READ ONLY}};", autocommit=True
-        )
     except SourceError as error:
         raise ValidationError(error.message, hint=error.hint) from error
+    words = f"Driver=MariaDB Unicode;{socket}Database={braced(database)};UID=root;CHARSET=utf8mb4;"
+    try:
+        connection = odbc.connect(f"{words}INITSTMT={{SET SESSION TRANSACTION READ ONLY}};", autocommit=True)
+        try:
+            # Times are told as they were stored, wherever this machine stands.
+            fetch(connection, "SET time_zone = '+00:00'")
+            yield connection
+        finally:
+            connection.close()
     except odbc.Error as error:
         cause = cause_of(odbc_code(error), state_of(error))
         raise ValidationError(
-            f"cannot open the copy of database {database}: {cause.text}",
-            hint="If the program that reads copies is installed, the copy is damaged: take an older backup.",
+            f"cannot read the copy of database {database}: {cause.text}",
+            hint="If the ODBC driver is installed, the copy is damaged: take an older backup.",
         ) from None
-    try:
-        # Times are told as they were stored, wherever this machine stands.
-        fetch(connection, "SET time_zone = '+00:00'")
-        yield connection
-    finally:
-        connection.close()
 
 
 @contextmanager

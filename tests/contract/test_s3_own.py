@@ -339,7 +339,9 @@ def test_only_archives_go_to_another_class(s3: Radosgw) -> None:
     target = on(s3, bucket, storage_class="GLACIER")
     for name in (SEALED, f"TUE/{SEALED}", MANIFEST, CERTIFICATE, "RECOVER.md"):
         put(target, name, THREE_PARTS if name == SEALED else b"x")
-    found = {item["Key"]: item["StorageClass"] for item in s3.client().list_objects(Bucket=bucket)["Contents"]}
+    found = {
+        item["Key"]: item["StorageClass"] for item in s3.client().list_objects(Bucket=bucket)["Contents"]
+    }
     assert found.pop(SEALED) == found.pop(f"TUE/{SEALED}") == "GLACIER"
     assert set(found.values()) == {"STANDARD"}
     assert target.properties.thaw_seconds == 5 * 3600

