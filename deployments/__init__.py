@@ -2,7 +2,8 @@
 
 - ``cli.py``          the program ``datasave``: commands, exit status, the one clear line of a failure
 - ``planning.py``     init, doctor, adopt, keys
-- ``running.py``      backup, retry, drill, audit, prune
+- ``running.py``      backup, retry, deliver, drill, audit, restart, log, prune
+- ``media.py``        media init, list, which
 - ``worstday.py``     restore, with no Prefect at all
 - ``asking.py``       list
 - ``serving.py``      serve: a Prefect server where none is set, and the plan's schedules

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError
 
-from deployments import asking, planning, running, serving, worstday
+from deployments import asking, media, planning, running, serving, worstday
 from deployments.demo import demo
 from deployments.screen import bad
 from tasks.errors import DatasaveError
@@ -27,6 +27,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 keys = App(name="keys", help="Keys of holders: the people and safes that can open backups.")
+drives = App(name="media", help="Removable media that take turns.")
 
 for command in (
     planning.init,
@@ -47,7 +48,11 @@ for command in (
 ):
     app.command(command, name=command.__name__.split("_")[0])
 keys.command(planning.new_key, name="new")
+drives.command(media.init, name="init")
+drives.command(media.list_media, name="list")
+drives.command(media.which, name="which")
 app.command(keys)
+app.command(drives)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -104,6 +104,9 @@ def doctor(
     grants: Annotated[
         bool, Parameter(negative=(), help="Only print what makes an account with just the rights needed.")
     ] = False,
+    policies: Annotated[
+        bool, Parameter(negative=(), help="Only print the least rights for the keys of each target.")
+    ] = False,
     conformance: Annotated[
         bool, Parameter(negative=(), help="Try on the real engine each behaviour that is relied on.")
     ] = False,
@@ -123,9 +126,13 @@ def doctor(
 
         datasave doctor --grants
 
+        datasave doctor --policies
+
         datasave doctor --conformance
     """
     office = Office(plan)
+    if policies:
+        return _policies(office)
     if grants:
         print("\n".join(office.source(part).grants() for part in office.parts), end="")
         return 0
@@ -141,6 +148,19 @@ def doctor(
         return 1
     done = f"all {len(findings)} hold" if conformance else "ready: a backup would find everything it needs"
     good(done)
+    return 0
+
+
+def _policies(office: Office) -> int:
+    found = False
+    for entry in office.plan.targets:
+        with office.target(entry.name) as target:
+            for role, text in target.policies().items():
+                found = True
+                say(f"{entry.name}, policy of the {role}:")
+                print(text)
+    if not found:
+        say("No target of this plan is a service with policies.")
     return 0
 
 

@@ -13,7 +13,9 @@ from rich.table import Table
 
 from tasks.errors import DatasaveError
 from tasks.notices.wording import count_text, size_text, when_text
+from tasks.policy.due import day_text
 from tasks.records import Finding, Shelved, Verdict
+from tasks.steps.media import MediumLine
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -101,6 +103,24 @@ def _backup_table(target: str, shelf: Sequence[Shelved]) -> None:
             size_text(backup.bytes),
             str(len(backup.certificates)),
             "[green]verified[/green]" if backup.verified else f"[red]{escape(backup.trouble)}[/red]",
+        )
+    out.print(table)
+
+
+def media_table(lines: Sequence[MediumLine]) -> None:
+    """All media of the calendar, and where each should be."""
+    table = Table(title="media", title_justify="left", show_edge=False)
+    for column in ("target", "label", "where", "last used", "backups", "next turn"):
+        table.add_column(column, justify="right" if column == "backups" else "left")
+    for line in lines:
+        where = line.at or ("off premises" if line.away else "not plugged in")
+        table.add_row(
+            escape(line.target),
+            escape(line.label),
+            escape(where) if line.known else "[yellow]not made yet[/yellow]",
+            day_text(line.used) if line.used else "never",
+            str(line.held),
+            day_text(line.due) if line.due else "–",
         )
     out.print(table)
 

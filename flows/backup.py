@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.outcome import Branch, Chain, Line, backup_report
+from flows.outcome import Branch, Chain, Line, backup_report, result_of
 from tasks.errors import DatasaveError, StateError
 from tasks.progress import stopping_steps
 from tasks.rehearsing import rehearse
@@ -41,7 +41,7 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
 
     Args:
         plan: The plan file (YAML).
-        targets: Names of the targets to deliver to; empty means all of them.
+        targets: Names of the targets to deliver to; empty means all that are due.
     """
     started = now()
     try:
@@ -54,7 +54,10 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
                 for part, workspace in zip(office.parts, workspaces, strict=True):
                     lines.append(Line(part, workspace, take(office, workspace, part)))
                 for line in lines:
-                    line.branches.extend(send(name, line) for name in names)
+                    # What is due is decided once, when the run begins: a retry on another day must not.
+                    left_out = {} if targets else due_reasons(line)
+                    line.not_due.update({name: left_out[name] for name in names if name in left_out})
+                    line.branches.extend(send(name, line) for name in names if name not in left_out)
                 wait([future for line in lines for future in line.futures])
             # Before the report is written: on a full disk this makes the room for it.
             for workspace in workspaces:
@@ -67,6 +70,13 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
     return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)
+
+
+def due_reasons(line: Line) -> dict[str, str]:
+    """The targets that a source's run leaves out, with the reasons; waits for its preflight."""
+    wait([line.chain.run])
+    run = result_of(line.chain.run)
+    return run.not_due if run else {}
 
 
 def take(office: Office, workspace: Workspace, part: str) -> Chain:

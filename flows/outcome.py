@@ -95,6 +95,7 @@ class Line:
     workspace: Workspace
     chain: Chain
     branches: list[Branch] = field(default_factory=list)
+    not_due: dict[str, str] = field(default_factory=dict)
 
     @property
     def named(self) -> dict[str, PrefectFuture[Any]]:
@@ -115,7 +116,12 @@ class Line:
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """What happened at each target."""
-        return tuple(_delivery(self.part, branch, self.chain) for branch in self.branches)
+        sent = tuple(_delivery(self.part, branch, self.chain) for branch in self.branches)
+        left_out = tuple(
+            Delivery(target=target, part=self.part, outcome="not due", problem=reason)
+            for target, reason in self.not_due.items()
+        )
+        return (*sent, *left_out)
 
     @property
     def alarms(self) -> list[str]:
@@ -125,7 +131,7 @@ class Line:
     @property
     def succeeded(self) -> bool:
         """Whether every step ran and every target has the backup."""
-        arrived = all(delivery.outcome == "delivered" for delivery in self.deliveries)
+        arrived = all(delivery.outcome in ("delivered", "not due") for delivery in self.deliveries)
         return arrived and not self.errors and not self.alarms
 
 
@@ -199,7 +205,8 @@ def state_error(state: State[Any]) -> DatasaveError | None:
 def _headline(office: Office, lines: list[Line]) -> str:
     """What happened, in one sentence a source; in one for all where everything went well."""
     if all(line.succeeded for line in lines):
-        targets = _names(dict.fromkeys(d.target for line in lines for d in line.deliveries))
+        places = [d.target for line in lines for d in line.deliveries if d.outcome == "delivered"]
+        targets = _names(dict.fromkeys(places)) or "no target: none is due"
         also = f" with {_names(line.part for line in lines[1:])}" if lines[1:] else ""
         return f"{_numbered(office, lines[0])}{also} is backed up and proven at {targets}"
     return "; ".join(_sentence(office, line) for line in lines)
@@ -217,13 +224,14 @@ def _sentence(office: Office, line: Line) -> str:
     if not result_of(line.chain.rehearsed):
         cause = problems[0] if problems else "a step did not run"
         return f"No backup of {what}: {cause}"
-    missing = [d for d in line.deliveries if d.outcome != "delivered"]
+    wanted = [d for d in line.deliveries if d.outcome != "not due"]
+    missing = [d for d in wanted if d.outcome != "delivered"]
     if not missing and not problems:
-        return f"{what} is backed up and proven at {_names(d.target for d in line.deliveries)}"
+        return f"{what} is backed up and proven at {_names(d.target for d in wanted)}"
     if not missing:
         return f"{what} is backed up, but old backups were not cleared out: {problems[0]}"
     causes = "; ".join(f"{d.target}: {d.problem}" + (f". {d.hint}" if d.hint else "") for d in missing)
-    return f"{len(missing)} of {len(line.deliveries)} targets failed for {what}: {causes}"
+    return f"{len(missing)} of {len(wanted)} targets failed for {what}: {causes}"
 
 
 def _names(names: Iterable[str]) -> str:

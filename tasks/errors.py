@@ -27,6 +27,7 @@
     │   ├── TargetMissing        not there: unmounted, unplugged, a foreign medium
     │   ├── TargetFull           no room for the object
     │   ├── TargetReadOnly       writes are refused
+    │   ├── TargetLocked         an object may not be removed yet
     │   ├── TargetUnlocked       an object is there without the lock that the plan asks for
     │   ├── ObjectMissing        no object of that name
     │   └── ReadBackError        what came back is not what was sent
@@ -179,6 +180,12 @@ class TargetFull(TargetError):
 
 class TargetReadOnly(TargetError):
     """The target refuses writes."""
+
+    permanent = True
+
+
+class TargetLocked(TargetError):
+    """An object is locked: nobody can remove it before its time is up."""
 
     permanent = True
 

@@ -1,8 +1,9 @@
-"""Runs a program that must not outlive the one who asked for it: ``python leash.py SIGNAL PROGRAM …``.
+"""Runs a program that must not outlive the one who asked for it: ``python leash.py HOW SIGNAL PROGRAM …``.
 
 Its standard input is a pipe that the asking process holds open. However that process ends, kill -9
 included, the system closes the pipe, and the program is ended: first by SIGNAL, after ten seconds by
 force. Without this a killed run would leave a database engine behind that holds patients' data open.
+HOW is ``all``, and whatever the program started ends with it, or ``leave``, for one that starts a service.
 Runs by itself, with nothing but the standard library, so that it starts in a few hundredths of a second.
 """
 
@@ -21,17 +22,20 @@ NOT_STARTED = 127
 
 def main(arguments: list[str]) -> int:
     """Run the program until it ends or the pipe closes; returns its exit status."""
-    stop = getattr(signal, arguments[0], signal.SIGTERM)
+    how, name, *command = arguments
+    stop = getattr(signal, name, signal.SIGTERM)
     # Ctrl-C in a terminal reaches us too; who asked for the program decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     posix = os.name == "posix"
     try:
-        child = subprocess.Popen(arguments[1:], stdin=subprocess.DEVNULL, start_new_session=posix)
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=posix)
     except OSError as error:
         print(error.strerror, file=sys.stderr)
         return NOT_STARTED
     threading.Thread(target=_end_with_pipe, args=(child, stop), daemon=True).start()
     code = child.wait()
+    if how == "all":
+        _signal(child, getattr(signal, "SIGKILL", signal.SIGTERM))
     return code if code >= 0 else 128 - code
 
 

@@ -72,16 +72,20 @@ def run(
     folder: Path | None = None,
     seconds: float = 24 * 3600.0,
     watch: Callable[[], object] | None = None,
+    leave: bool = False,
 ) -> Ended:
     """Run a program to its end; what its exit status means is the caller's to say.
 
     ``environment`` is added to the little that is passed on. ``watch`` is called ten times a second
-    while it runs, on this thread: to show progress, or to raise, which ends the program. Raises
+    while it runs, on this thread: to show progress, or to raise, which ends the program. What it started
+    ends with it, unless ``leave`` says that it starts a service. Raises
     ProgramError where it cannot be started, or takes longer than ``seconds``.
     """
     name = _name(command)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with _leashed(command, environment, folder, out, err, "SIGTERM") as process:
+        with _leashed(
+            command, environment, folder, (out, err), ("leave" if leave else "all", "SIGTERM")
+        ) as process:
             code = _wait(process, name, seconds, watch)
         ended = Ended(code, _end_of(out), _end_of(err))
     if code == NOT_STARTED:
@@ -110,7 +114,7 @@ def serving(
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with (
         os.fdopen(descriptor, "wb") as output,
-        _leashed(command, environment, folder, output, output, stop) as process,
+        _leashed(command, environment, folder, (output, output), ("all", stop)) as process,
     ):
         _until_ready(process, name, ready, seconds)
         yield
@@ -151,21 +155,20 @@ def _leashed(
     command: Sequence[Argument],
     environment: Mapping[str, str] | None,
     folder: Path | None,
-    out: IO[Any],
-    err: IO[Any],
-    stop: str,
+    outputs: tuple[IO[Any], IO[Any]],
+    how: tuple[str, str],
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The program at the end of its leash, for the length of the block."""
     program = find_program(command[0])
     leash = Path(__file__).with_name("leash.py")
     # -I -S: no one's site-packages, start-up files or PYTHON… variables.
-    line = [sys.executable, "-I", "-S", leash, stop, program, *command[1:]]
+    line = [sys.executable, "-I", "-S", leash, *how, program, *command[1:]]
     try:
         process = subprocess.Popen(
             [str(word) for word in line],
             stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=err,
+            stdout=outputs[0],
+            stderr=outputs[1],
             cwd=folder,
             env=environment_of(environment),
         )

@@ -39,7 +39,7 @@ class Run(Record):
     """One backup run: what the first step settles and every later step is handed.
 
     ``id`` is the name of its folder in staging: the flow run's id, for a further source with ``.part``
-    behind it. ``sequence`` grows by one a run and orders backups, whatever the clock does.
+    behind it. ``sequence`` grows by one a run and orders backups. ``not_due``: targets left out, and why.
     """
 
     plan: Path
@@ -49,6 +49,7 @@ class Run(Record):
     sequence: int
     started: datetime
     engine: Engine
+    not_due: dict[str, str] = {}
 
 
 class CopiedFile(Record):
@@ -135,10 +136,7 @@ class Sealed(Record):
 
 
 class Rehearsed(Record):
-    """Evidence that the sealed archive was opened and counted before delivery.
-
-    ``manifest`` is the signed manifest in staging, made only now because it states this outcome.
-    """
+    """Evidence that the sealed archive was opened and counted; ``manifest`` in staging states it, signed."""
 
     findings: tuple[Finding, ...]
     seconds: float
@@ -267,12 +265,12 @@ class Verdict(Record):
 class Delivery(Record):
     """What happened at one target in one run, with one source: ``part`` as in SourceReport.
 
-    ``outcome``: delivered, failed, missed (the medium was not there), skipped (not asked for).
+    ``outcome``: delivered, failed, missed (the medium was not there), not due, skipped.
     """
 
     target: str
     part: str = ""
-    outcome: Literal["delivered", "failed", "missed", "skipped"]
+    outcome: Literal["delivered", "failed", "missed", "not due", "skipped"]
     name: str = ""
     bytes: int = 0
     seconds: float = 0.0

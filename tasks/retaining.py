@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.records import Placed, Pruned, Run
 from tasks.running import KEPT, room_of
 from tasks.steps import retaining
+from tasks.steps.appointments import day_of
 from tasks.steps.office import Office
 
 
@@ -18,7 +19,7 @@ def prune_after(run: Run, placed: Placed, target: str) -> Pruned:
     """Apply retention to a target that has just received and proven a backup."""
     office, workspace = room_of(run)
     with workspace.timed(f"prune {target}"):
-        pruned = retaining.prune(office, target, run.part, placed.name)
+        pruned = retaining.prune(office, target, run.part, placed.name, day_of(office, run.started))
     if not pruned.note:
         workspace.mark(f"pruned-{target}")
     return pruned

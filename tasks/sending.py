@@ -30,7 +30,7 @@ def read_back(run: Run, sealed: Sealed, rehearsed: Rehearsed, placed: Placed, ta
     try:
         with workspace.timed(f"read back {target}"):
             return sending.read_back(
-                office, sealed, rehearsed, placed, progress_of(step_of(run, f"read back ← {target}"))
+                office, run, sealed, rehearsed, placed, progress_of(step_of(run, f"read back ← {target}"))
             )
     except ReadBackError:
         # What lies there is wrong: a re-run must send it again and not trust the finished delivery.

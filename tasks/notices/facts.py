@@ -33,6 +33,7 @@ _DELIVERY: dict[str, tuple[str, Tone]] = {
     "delivered": ("Delivered", "good"),
     "failed": ("FAILED", "bad"),
     "missed": ("MISSED", "warn"),
+    "not due": ("Not due", "quiet"),
     "skipped": ("Skipped", "quiet"),
 }
 _STEP: dict[str, tuple[str, Tone]] = {

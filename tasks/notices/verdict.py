@@ -49,7 +49,7 @@ def next_steps(report: RunReport) -> tuple[str, ...]:
 def _backup(report: RunReport, source: str) -> str:
     outcomes: dict[str, list[str]] = {}
     for delivery in report.deliveries:
-        if delivery.outcome != "skipped":
+        if delivery.outcome not in ("skipped", "not due"):
             outcomes.setdefault(delivery.target, []).append(delivery.outcome)
     due = len(outcomes)
     # A target counts where all sources reached it.

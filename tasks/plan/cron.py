@@ -8,6 +8,7 @@ when the plan is read, a date that never comes (30 February) included.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
@@ -57,10 +58,17 @@ def check_cron(text: str) -> str:
     values = [_values(part, field) for part, field in zip(parts, FIELDS, strict=True)]
     days, months = values[2], values[3]
     longest = max(MONTH_LENGTHS[month - 1] for month in months)
-    # With both a day of the month and a day of the week cron runs on either.
-    if parts[4] == "*" and min(days) > longest:
+    # With a day of the week as well cron would run on that, but Prefect's scheduler finds no date.
+    if min(days) > longest:
         raise problem("never comes due: no such day in that month")
     return text
+
+
+def next_time(text: str, now: datetime) -> datetime:
+    """When a cron expression is due next after ``now``, in the zone of that time."""
+    from cronsim import CronSim
+
+    return next(CronSim(text, now))
 
 
 def _values(part: str, field: _Field) -> set[int]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from tasks.calendars import When, WhenRule
 from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
 from tasks.plan.cron import Cron
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName, Timezone
@@ -94,6 +95,12 @@ class TargetEntry(Options):
 
     name: TargetName = Field(
         description="What this place is called in reports and commands.", examples=["nas", "office-drive"]
+    )
+    when: WhenRule = Field(
+        default_factory=When,
+        description="When this target is due: `every run`, `daily`, {weekly: fri}, {monthly: last fri} or "
+        "{monthly: 15}. One that was missed is due again in the next run. Left out: every run.",
+        examples=[{"weekly": "fri"}],
     )
     slots: Literal["weekday"] | None = Field(
         None,

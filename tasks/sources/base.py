@@ -40,6 +40,9 @@ class Source(ABC):
 
     kind: ClassVar[str]
 
+    clones: ClassVar[bool] = True
+    """Whether a copy is checked on a clone of it, which takes room in staging."""
+
     after_restore: ClassVar[str]
     """Markdown for RECOVER.md: what to do with the unpacked files, without Datasave."""
 

@@ -86,6 +86,7 @@ class FilesSource(Source):
     """A folder of files, copied file by file while it is in use."""
 
     kind = "files"
+    clones = False
     after_restore = (
         "The folder `files` is the backed-up folder: its files under their own names, in their own\n"
         "sub-folders. Close the program that uses the folder, rename the damaged one (to `DATASAVE`, say;\n"

@@ -156,7 +156,7 @@ class PostgresqlSource(Source):
             postgresql_physical.link_absolute(destination)
         except OSError as error:
             raise SourceError(
-                f"cannot restore into {destination}: {_cause(error)}",
+                f"cannot restore into {destination}: {postgresql_physical.cause_of(error)}",
                 hint="Check the free space and the rights of that folder, or name another one.",
             ) from error
         return destination / "data"
@@ -197,13 +197,6 @@ class PostgresqlSource(Source):
                 needed, lambda own: own >= major, f"{major} or later", self._programs_folder
             )
         return engine, programs
-
-
-def _cause(error: OSError) -> str:
-    """Why copying failed; copytree collects the faults of all files in one error without a cause."""
-    return error.strerror or (
-        "the disk is full" if "No space left" in str(error) else "not all could be copied"
-    )
 
 
 def _copied_files(folder: Path) -> Iterator[CopiedFile]:

@@ -34,8 +34,6 @@ JOBS = 2
 _SESSION = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
-    # Rows that a policy hides are then an error; else they would be missing without a word.
-    "SET row_security = off",
 )
 
 

@@ -215,6 +215,12 @@ def _make_harmless(data: Path) -> tuple[str, ...]:
     return tuple(added)
 
 
+def cause_of(error: OSError) -> str:
+    """Why copying failed; copytree collects the faults of all files in one error without a cause."""
+    full = "No space left" in str(error)
+    return error.strerror or ("the disk is full" if full else "not all could be copied")
+
+
 def close_to_others(folder: Path) -> None:
     """A server may let its group read its files, and then pg_basebackup does likewise."""
     for place, folders, names in os.walk(folder):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tasks.errors import ValidationError
 from tasks.files import private_folder, write_atomic
 from tasks.processes import run
 from tasks.sources.postgresql_connection import Server, driver
-from tasks.sources.postgresql_physical import clone
+from tasks.sources.postgresql_physical import cause_of, clone
 from tasks.sources.postgresql_programs import Programs, programs_for, unprivileged
 from tasks.sources.postgresql_record import CopyRecord
 from tasks.sources.postgresql_server import init_cluster, private_server
@@ -71,7 +71,7 @@ class Scratch:
             write_atomic(self._ready, b"")
         except OSError as error:
             raise ValidationError(
-                f"cannot make a second copy in {self._scratch}: {error.strerror}",
+                f"cannot make a second copy in {self._scratch}: {cause_of(error)}",
                 hint="Free some space there, then run it again.",
             ) from error
 
@@ -88,9 +88,10 @@ class Scratch:
     def connected(self, server: Server) -> Iterator[Any]:
         """A connection to what was copied. Raises ValidationError where it can't be had."""
         here = replace(server, database=self.record.database if self._physical else RESTORED)
-        with told_as_damage("cannot open the copy"), here.connected(streaming=True) as connection:
-            method = self.record.method
-            connection.cursor().execute(f"SET {METHOD_SETTING} = '{method}'")
+        with ExitStack() as stack:
+            with told_as_damage("cannot open the copy"):
+                connection = stack.enter_context(here.connected(streaming=True))
+                connection.cursor().execute(f"SET {METHOD_SETTING} = '{self.record.method}'")
             yield connection
 
     def _restore(self, server: Server) -> None:

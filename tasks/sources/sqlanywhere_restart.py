@@ -90,7 +90,7 @@ def _asked(install: Install, address: Address, login: Login | None) -> int:
 def _command(words: Sequence[str], seconds: float) -> str:
     """How a command of the plan ended. Whether the engine is up or gone is seen by asking it."""
     try:
-        return f"{words[0]} ended with code {run(list(words), seconds=seconds).code}"
+        return f"{words[0]} ended with code {run(list(words), seconds=seconds, leave=True).code}"
     except DatasaveError as error:
         return error.message
 

@@ -50,6 +50,7 @@ class SqliteSource(Source):
     """An SQLite database file, whichever journal mode it uses."""
 
     kind = "sqlite"
+    clones = False
     after_restore = (
         "The folder holds one database file (its name ends in `.db` or similar). Close the program that\n"
         "uses the database, rename the damaged file (to `DATASAVE`, say; don't delete it yet), delete files\n"

@@ -93,6 +93,7 @@ class SqlserverSource(Source):
     """A database of a SQL Server from 2012 on, on any edition that has disks of its own."""
 
     kind = "sqlserver"
+    clones = False
     after_restore = AFTER_RESTORE
 
     def __init__(self, options: SqlserverOptions) -> None:

@@ -9,6 +9,8 @@ directly, because on the worst day no server may be needed.
 - ``listing.py``     the files of a copy, whose names stay in staging
 - ``sealing.py``     archive, encryption, the signed manifest
 - ``rehearsing.py``  open the sealed archive in scratch and compare it with what was recorded
+- ``appointments.py`` which targets are due, and what each got last
+- ``media.py``       removable media: made ready, whose turn it is, where they are
 - ``sending.py``     put on a target, read back, publish the manifest
 - ``spooling.py``    sealed archives that wait for a target
 - ``retaining.py``   what a target holds, what retention says, removal

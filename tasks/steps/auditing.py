@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from tasks.errors import DatasaveError
+from tasks.errors import DatasaveError, TargetError, TargetMissing
 from tasks.notices.wording import duration_text, size_text
 from tasks.plan.model import TargetEntry
 from tasks.records import Finding, Progress, Shelved, no_progress
+from tasks.steps.media import is_removable
 from tasks.steps.office import Office
 from tasks.steps.retaining import shelf_of
 from tasks.targets.base import Target
@@ -33,6 +34,10 @@ def audit_target(
                     for backup in _to_read(shelf, read_all)
                 ]
             return tuple(findings)
+    except TargetMissing as error:
+        away = is_removable(office.entry(name))
+        detail = f"{name}: no medium plugged in, nothing to look at" if away else str(error)
+        return (Finding(check="target present", passed=away, detail=detail),)
     except DatasaveError as error:
         return (Finding(check="target present", passed=False, detail=str(error)),)
 
@@ -73,8 +78,13 @@ def _whole(target: Target, backup: Shelved, progress: Progress, *, read_all: boo
         # Waking it would cost money each day; the shelf has compared its size with the manifest's.
         detail = f"{name} on {target.name} is there with its full size, in cold storage, and was not read"
         return Finding(check="archive at rest", passed=True, detail=detail)
-    same = backup.manifest is not None and target.verify(
-        name, backup.manifest.sealed_bytes, backup.manifest.sealed_sha256, progress
-    )
+    try:
+        same = backup.manifest is not None and target.verify(
+            name, backup.manifest.sealed_bytes, backup.manifest.sealed_sha256, progress
+        )
+    except TargetMissing:
+        raise  # the medium itself is gone: that is no finding about a single archive
+    except TargetError as error:
+        return Finding(check="archive reads back", passed=False, detail=str(error))
     detail = f"{name} on {target.name} " + ("reads back whole" if same else "is damaged: sha256 differs")
     return Finding(check="archive reads back", passed=same, detail=detail)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from functools import partial
-from io import BytesIO
 
 from tasks.checks.judge import verify_expectations
 from tasks.errors import DatasaveError, SourceError
@@ -14,10 +13,9 @@ from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
 from tasks.records import Finding
 from tasks.steps.office import Office, recipients_of
-from tasks.steps.taking import ROOM_FACTOR
+from tasks.steps.taking import room_needed
 from tasks.steps.workspace import scratch_room
 
-PROBE = "datasave-doctor.probe"
 STOCK_TOOLS = ("age", "zstd", "tar")
 
 
@@ -64,7 +62,7 @@ def _staging(office: Office) -> str:
     size = _source_size(office)
     if size is None:
         return f"{size_text(free)} free; what a run needs shows once the source answers"
-    needed = int(size * ROOM_FACTOR)
+    needed = sum(room_needed(office, part, office.source(part).check()) for part in office.parts)
     if free < needed:
         raise DatasaveError(
             f"{office.staging} has {size_text(free)} free, a run needs about {size_text(needed)}",
@@ -115,15 +113,14 @@ def _drill_key(office: Office) -> str:
 def _target(office: Office, name: str) -> str:
     with office.target(name) as target:
         free = target.free_space()
-        target.put(PROBE, BytesIO(b"probe"), 5)
-        target.delete(PROBE)
+        told = target.probe()
         needed = _source_size(office)
         if free is not None and needed is not None and free < needed:
             raise DatasaveError(
                 f"{name} has {size_text(free)} free, a backup may need up to {size_text(needed)}",
                 hint="Free space there or use a larger disk.",
             )
-        return "writable, " + (f"{size_text(free)} free" if free is not None else "room unknown")
+        return f"{told}, " + (f"{size_text(free)} free" if free is not None else "room unknown")
 
 
 def _tools() -> Finding:

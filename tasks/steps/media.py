@@ -96,6 +96,11 @@ def label_due(entry: TargetEntry, day: date) -> str | None:
     return medium_for(entry.calendar, day) if isinstance(entry, DriveOptions) else ""
 
 
+def is_removable(entry: TargetEntry) -> bool:
+    """Whether a target's media are away most of the time, as they should be."""
+    return isinstance(entry, DriveOptions)
+
+
 def take_turn(office: Office, target: Target, day: date) -> None:
     """Make a drive target use the medium whose turn it is on ``day``; other targets are left as they are.
 

@@ -25,7 +25,9 @@ from tasks.sources.base import Source
 from tasks.targets import registry as targets
 from tasks.targets.base import Target
 
-OWN_STATE = frozenset({"machine.key", "sequence", "sequence.lock", "trend", "staging", "reports", "prefect"})
+OWN_STATE = frozenset(
+    {"machine.key", "sequence", "sequence.lock", "trend", "staging", "reports", "prefect", "media.json"}
+)
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
 
 

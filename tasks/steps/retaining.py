@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime
 
-from tasks.errors import ObjectMissing, TargetError
+from tasks.errors import ObjectMissing, TargetError, TargetLocked
 from tasks.manifests.manifest import parse_name
 from tasks.manifests.shelf import read_shelf
 from tasks.policy.retention import judge_retention, suspended
-from tasks.records import Finding, Pruned, Shelved, Verdict
+from tasks.records import Finding, Pruned, Run, Shelved, Verdict
+from tasks.steps.media import label_due, may_replace_first, note_use, take_turn
 from tasks.steps.office import Office
 from tasks.steps.trending import suspicion
 from tasks.targets.base import Target
+
+
+@contextmanager
+def reached(office: Office, name: str, day: date | None = None) -> Iterator[Target]:
+    """A target; of removable media the one whose turn it is on ``day``, else whichever is plugged in."""
+    with office.target(name) as target:
+        if day is not None:
+            take_turn(office, target, day)
+        yield target
 
 
 def shelf_of(office: Office, target: Target, part: str = "") -> list[Shelved]:
@@ -32,34 +43,76 @@ def highest_sequence(office: Office, target_name: str) -> int:
     return 0
 
 
-def verdicts(office: Office, target_name: str, part: str = "") -> tuple[tuple[Verdict, ...], str]:
+def verdicts(
+    office: Office, target_name: str, part: str = "", day: date | None = None
+) -> tuple[tuple[Verdict, ...], str]:
     """Retention's word on a source's backups on a target, and why pruning is suspended ("": it isn't)."""
     entry = office.entry(target_name)
     now = datetime.now(UTC)
-    with office.target(target_name) as target:
+    with reached(office, target_name, day) as target:
         shelf = shelf_of(office, target, part)
     doubt = suspicion(office, part)
     judged = judge_retention(shelf, entry.keep, entry.floor, office.timezone, now, doubt)
     return judged, suspended(shelf, now) or doubt
 
 
-def prune(office: Office, target_name: str, part: str = "", proven: str = "") -> Pruned:
+def prune(
+    office: Office, target_name: str, part: str = "", proven: str = "", day: date | None = None
+) -> Pruned:
     """Apply retention to one source's backups on one target; returns what went and what stays.
 
     ``proven`` is the full name of a backup that was just read back there: where the shelf doesn't
     show it as verified, something is wrong with the target and nothing is removed.
     """
-    judged, note = verdicts(office, target_name, part)
+    try:
+        judged, note = verdicts(office, target_name, part, day)
+    except TargetError:
+        if not office.entry(target_name).keep.forever:
+            raise
+        # Nothing ever goes from here, and keys that can only write may not read the shelf.
+        return Pruned(target=target_name, removed=(), kept=0)
     if proven and not any(v.backup.full_name == proven and v.backup.verified for v in judged):
         note = f"pruning suspended: {proven} is not on the shelf as a verified backup"
         judged = ()
-    removed = [verdict.backup for verdict in judged if not verdict.kept]
-    with office.target(target_name) as target:
-        for backup in removed:
-            remove_backup(target, backup)
-    kept = sum(verdict.kept and verdict.backup.verified for verdict in judged)
+    with reached(office, target_name, day) as target:
+        removed = [v.backup for v in judged if not v.kept and _gone(target, v.backup)]
+        kept = sum(verdict.backup.verified for verdict in judged) - len(removed)
+        if day is not None and not part:
+            note_use(office, target, day, kept)
     names = tuple(backup.name for backup in removed)
     return Pruned(target=target_name, removed=names, kept=kept, note=note)
+
+
+def _gone(target: Target, backup: Shelved) -> bool:
+    """Remove a backup; False where a lock keeps it, which is what locks are for."""
+    try:
+        remove_backup(target, backup)
+    except TargetLocked:
+        return False
+    return True
+
+
+def make_room(office: Office, run: Run, target: Target, needed: int) -> bool:
+    """Remove the oldest backups of a full medium before it has the new one; whether there is room then.
+
+    Only where the plan says so and the other media hold enough (media.may_replace_first), and never on a
+    shelf that looks wrong.
+    """
+    entry = office.entry(target.name)
+    label = label_due(entry, run.started.astimezone(office.timezone).date())
+    doubt = suspicion(office, run.part)
+    if not label or doubt or not may_replace_first(office, entry, label):
+        return False
+    shelf = shelf_of(office, target, run.part)
+    if suspended(shelf, datetime.now(UTC)):
+        return False
+    for backup in [backup for backup in shelf if backup.verified]:
+        free = target.free_space()
+        if free is None or free >= needed:
+            break
+        remove_backup(target, backup)
+    free = target.free_space()
+    return free is not None and free >= needed
 
 
 def evidence(office: Office, target_name: str, part: str = "") -> tuple[Finding, ...]:

@@ -15,7 +15,10 @@ from tasks.manifests.recover import Kept, recover_text
 from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
 from tasks.records import Placed, Progress, Rehearsed, Run, Sealed, no_progress
+from tasks.steps.appointments import day_of, note_delivery
+from tasks.steps.media import note_use
 from tasks.steps.office import Office
+from tasks.steps.retaining import make_room, reached, shelf_of
 from tasks.targets.base import Target
 
 # Room left on a target beyond the archive itself: manifest, certificates, the file system's own needs.
@@ -46,21 +49,32 @@ def deliver(
     began = time.monotonic()
     slot = slot_of(office.entry(target_name), run.started.astimezone(office.timezone))
     name = f"{slot}/{sealed.name}" if slot else sealed.name
-    with office.target(target_name) as target, sealed.path.open("rb", buffering=0) as stream:
-        _check_room(target, sealed.bytes)
+    with reached(office, target_name, day_of(office, run.started)) as target:
+        try:
+            _put(target, name, sealed, progress)
+        except TargetFull:
+            if not make_room(office, run, target, sealed.bytes + SPARE_BYTES):
+                raise
+            _put(target, name, sealed, progress)
+    return Placed(target=target_name, name=name, bytes=sealed.bytes, seconds=time.monotonic() - began)
+
+
+def _put(target: Target, name: str, sealed: Sealed, progress: Progress) -> None:
+    _check_room(target, sealed.bytes)
+    with sealed.path.open("rb", buffering=0) as stream:
         reader = HashingReader(stream)
         target.put(name, reader.stream, sealed.bytes, progress)
-        if reader.hexdigest() != sealed.sha256:
-            _discard(target, name)
-            raise MismatchError(
-                f"the sealed archive in staging changed before it reached {target_name}",
-                hint="Run the whole backup again.",
-            )
-    return Placed(target=target_name, name=name, bytes=sealed.bytes, seconds=time.monotonic() - began)
+    if reader.hexdigest() != sealed.sha256:
+        _discard(target, name)
+        raise MismatchError(
+            f"the sealed archive in staging changed before it reached {target.name}",
+            hint="Run the whole backup again.",
+        )
 
 
 def read_back(
     office: Office,
+    run: Run,
     sealed: Sealed,
     rehearsed: Rehearsed,
     placed: Placed,
@@ -72,7 +86,8 @@ def read_back(
     is removed. Raises ReadBackError or another TargetError.
     """
     began = time.monotonic()
-    with office.target(placed.target) as target:
+    day = day_of(office, run.started)
+    with reached(office, placed.target, day) as target:
         try:
             with sealed.path.open("rb", buffering=0) as local:
                 same = target.verify(placed.name, sealed.bytes, sealed.sha256, progress, local)
@@ -92,6 +107,9 @@ def read_back(
             )
         _publish(target, rehearsed.manifest, placed.name)
         _refresh_recover(office, target)
+        if target.properties.removable:
+            note_use(office, target, day, sum(backup.verified for backup in shelf_of(office, target)))
+    note_delivery(office, run, placed.target)
     return placed.model_copy(update={"seconds": placed.seconds + time.monotonic() - began})
 
 

@@ -11,12 +11,14 @@ from tasks.errors import MismatchError, StateError, ValidationError
 from tasks.files import private_folder, sha256_of
 from tasks.notices.wording import size_text
 from tasks.records import Engine, Finding, Progress, Run, Validated, no_progress
+from tasks.steps.appointments import day_of, not_due
 from tasks.steps.listing import Copied, listed
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace, run_of
 
 # The copy, the restored copy and what the compressed and sealed archives come to at worst in practice.
 ROOM_FACTOR = 2.5
+ROOM_FOR_CLONE = 1.0
 
 
 def preflight(office: Office, folder: str, part: str = "", attempt: int = 1) -> Run:
@@ -29,15 +31,17 @@ def preflight(office: Office, folder: str, part: str = "", attempt: int = 1) -> 
     engine = office.source(part).check()
     office.recipients()
     office.machine_key()
-    _check_room(office, engine)
+    _check_room(office, room_needed(office, part, engine))
+    started = datetime.now(UTC).replace(microsecond=0)
     return Run(
         plan=office.path,
         id=folder,
         source=office.full_name(part),
         part=part,
         sequence=office.next_sequence(f"{run_of(folder)} {attempt}"),
-        started=datetime.now(UTC).replace(microsecond=0),
+        started=started,
         engine=engine,
+        not_due=not_due(office, part, day_of(office, started)),
     )
 
 
@@ -101,8 +105,13 @@ def _named(finding: Finding) -> str:
     return f"{finding.check}{where}: {finding.detail}"
 
 
-def _check_room(office: Office, engine: Engine) -> None:
-    needed = int(engine.bytes * ROOM_FACTOR)
+def room_needed(office: Office, part: str, engine: Engine) -> int:
+    """Bytes that a run of one source takes in staging."""
+    factor = ROOM_FACTOR + (ROOM_FOR_CLONE if office.source(part).clones else 0)
+    return int(engine.bytes * factor)
+
+
+def _check_room(office: Office, needed: int) -> None:
     free = shutil.disk_usage(private_folder(office.staging)).free
     if free < needed:
         raise StateError(

@@ -12,5 +12,6 @@ drive.py     removable media that take turns: the folder target on the medium th
 memory.py    the reference implementation, in memory
 marker.py    the file that tells a medium from the empty folder it is mounted on
 faults.py    what the operating system says -> the TargetError branch
+s3.py        a bucket; its parts are s3_*.py, listed there
 transfer.py  reading exactly as many bytes as were announced
 """

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from io import BytesIO
 from typing import BinaryIO, ClassVar, Self
 
 from tasks.files import HashingReader
 from tasks.records import Progress, Properties, Stat, no_progress
+
+PROBE = "datasave-doctor.probe"
 
 
 class Target(ABC):
@@ -92,6 +95,19 @@ class Target(ABC):
         with self.open(name) as stream:
             reader = HashingReader(stream, progress, size)
             return reader.drain() == sha256 and reader.bytes == size
+
+    def probe(self) -> str:
+        """See whether a backup could be stored here, for the doctor; what was seen, in words.
+
+        Puts a small object and takes it away again. Raises TargetError.
+        """
+        self.put(PROBE, BytesIO(b"probe"), 5)
+        self.delete(PROBE)
+        return "writable"
+
+    def policies(self) -> dict[str, str]:
+        """The least rights that the service's keys need, by role, as text to paste there; none here."""
+        return {}
 
     def thaw(self, name: str) -> float:
         """Ask for an object to be made readable; seconds until it probably is, 0.0 if it is now.

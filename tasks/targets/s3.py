@@ -60,12 +60,13 @@ class S3Target(Target):
         """Look at the bucket and say what it lacks; nothing is made or changed. Raises TargetError."""
         return survey(self._connection)
 
-    def policies(self, host: str = "") -> dict[str, str]:
-        """The least rights for writer, reader and pruner, as JSON text.
+    def probe(self) -> str:
+        """As ``prepare``: a small object could not be taken away again with keys that only write."""
+        return self.prepare()
 
-        ``host`` is the folder that the writer is held to; left out, the plan's prefix.
-        """
-        return policies(self._connection.bucket, host or self._options.prefix)
+    def policies(self) -> dict[str, str]:
+        """The least rights for writer, reader and pruner, as JSON text; the writer is held to the prefix."""
+        return policies(self._connection.bucket, self._options.prefix)
 
     def put(self, name: str, reader: BinaryIO, size: int, progress: Progress = no_progress) -> Stat:
         """Send, then lock, then look at the lock. Raises TargetUnlocked where it is there without one.
@@ -109,7 +110,7 @@ class S3Target(Target):
     def delete(self, name: str) -> None:
         """Remove an object and its older versions, with the pruner's keys.
 
-        Raises ObjectMissing, or TargetError that says until when it is locked.
+        Raises ObjectMissing, or TargetLocked, which says until when.
         """
         remove(self._connection, name, f"cannot delete {name} on {self.name}")
 

@@ -6,20 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.errors import TargetError
-from tasks.targets.s3_connection import Connection
+from tasks.targets.s3_connection import Connection, Role
 from tasks.targets.s3_faults import cannot, code_of, denied, translated
 
 _NO_RULES = frozenset({"NoSuchLifecycleConfiguration", "NoSuchLifecycle"})
+_OTHERS: tuple[Role, ...] = ("reader", "pruner")
 _NOT_SEEN = "could not look (these keys may not)"
 
 
 def survey(connection: Connection) -> str:
     """One sentence about each thing that matters. Raises TargetError where nothing could be stored at all."""
     doing = f"cannot look at {connection.target}"
-    with translated(doing):
-        connection.client("writer").list_objects_v2(Bucket=connection.bucket, MaxKeys=1)
+    own: list[Role] = [role for role in _OTHERS if getattr(connection.options, role)]
+    roles: list[Role] = ["writer", *own]
+    for role in roles:
+        with translated(f"{doing} with the keys of the {role}"):
+            connection.client(role).list_objects_v2(Bucket=connection.bucket, MaxKeys=1)
+    others = f", with the keys of {' and '.join(own)} too" if own else ""
     found = [
-        f"the bucket {connection.bucket} answers",
+        f"the bucket {connection.bucket} answers{others}",
         f"versioning: {_versioning(connection, doing)}",
         f"Object Lock: {_lock(connection, doing)}",
         f"leftover pieces of cut-off uploads: {_lifecycle(connection, doing)}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tasks.errors import TargetError, TargetUnlocked
+from tasks.errors import TargetError, TargetLocked, TargetUnlocked
 from tasks.targets.s3_connection import Connection, Role
 from tasks.targets.s3_faults import code_of, denied, translated
 from tasks.targets.s3_options import S3Lock
@@ -126,7 +126,7 @@ def retention_of(connection: Connection, name: str, version: str, role: Role) ->
 
 
 def refuse_removal(error: BaseException, connection: Connection, name: str, version: str, doing: str) -> None:
-    """Raise TargetError, saying until when, where it is a lock that kept a version from being removed."""
+    """Raise TargetLocked, saying until when, where it is a lock that kept a version from being removed."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if not denied(error):
@@ -140,10 +140,9 @@ def refuse_removal(error: BaseException, connection: Connection, name: str, vers
         except (ClientError, BotoCoreError):
             continue  # these keys may not look
     if end is not None and end > datetime.now(UTC):
-        raise TargetError(
+        raise TargetLocked(
             f"{doing}: it is locked until {end.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
             hint="Nobody can remove it before that. It goes by itself when pruning runs after that day.",
-            permanent=True,
         ) from error
 
 

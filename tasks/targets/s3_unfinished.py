@@ -38,10 +38,10 @@ class Unfinished:
         """
         for entry in sorted(self._list(), key=lambda entry: entry["Initiated"], reverse=True):
             upload = str(entry["UploadId"])
-            if self._fits(entry) and _claim(upload):
+            if _claim(upload):
                 with suppress(TargetError):
                     there = self._parts(upload)
-                    if max(there, default=0) <= count:
+                    if max(there, default=0) <= count and self._fits(entry, there):
                         return upload, there
                 self.release(upload)
         return self._create(), {}
@@ -73,11 +73,15 @@ class Unfinished:
         _claim(upload)
         return upload
 
-    def _fits(self, entry: dict[str, Any]) -> bool:
+    def _fits(self, entry: dict[str, Any], there: dict[int, dict[str, Any]]) -> bool:
         """Whether it was begun with what the plan says now: neither can be changed any more."""
-        wanted = self._extra.get("StorageClass", "STANDARD")
-        same_class = entry.get("StorageClass", "STANDARD") == wanted
-        return same_class and entry.get("ChecksumAlgorithm") == self._algorithm
+        if entry.get("StorageClass", "STANDARD") != self._extra.get("StorageClass", "STANDARD"):
+            return False
+        if "ChecksumAlgorithm" in entry:
+            return bool(entry["ChecksumAlgorithm"] == self._algorithm)
+        # Not every service says so of the upload; then its parts do.
+        with_sums = ["ChecksumSHA256" in part for part in there.values()]
+        return not any(with_sums) if self._algorithm is None else bool(there) and all(with_sums)
 
     def _list(self) -> list[dict[str, Any]]:
         from botocore.exceptions import ClientError

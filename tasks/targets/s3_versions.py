@@ -10,7 +10,7 @@ from tasks.targets.s3_lock import refuse_removal
 
 
 def remove(connection: Connection, name: str, doing: str) -> None:
-    """Remove all versions of an object that is there. Raises ObjectMissing, TargetError.
+    """Remove all versions of an object that is there. Raises ObjectMissing, TargetLocked, TargetError.
 
     The newest goes last: where an older one is locked, the object stays as it was. An object that
     someone merely hid with a delete marker counts as missing, and its versions are left alone: they may

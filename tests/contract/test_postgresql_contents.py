@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,36 @@ def test_the_scratch_engine_reaches_nothing(brought: Brought, connection: Any) -
         connection.cursor().execute("SELECT count(*) FROM elsewhere")
 
 
+@contextmanager
+def live(server: PostgresqlServer, database: str, **settings: str) -> Iterator[Any]:
+    """The running database, as its superuser; nothing that is done there stays."""
+    quiet = {"session_preload_libraries": "", "session_replication_role": "replica"}
+    pass_file = server.folder / f"{SUPERUSER}.pass"
+    here = Server(
+        server.host, server.port, SUPERUSER, database, pass_file=pass_file, options={**quiet, **settings}
+    )
+    with here.connected(autocommit=False) as connection:
+        yield connection
+        connection.rollback()
+
+
+def test_a_sessions_settings_change_nothing(postgresql: PostgresqlServer, practice: str) -> None:
+    source = postgresql.source("physical", practice)
+    odd = {
+        "DateStyle": "German",
+        "TimeZone": "Asia/Tokyo",
+        "IntervalStyle": "sql_standard",
+        "bytea_output": "escape",
+        "extra_float_digits": "-3",
+        "xmlbinary": "hex",
+    }
+    found = []
+    for settings in ({}, odd):
+        with live(postgresql, practice, **settings) as connection:
+            found.append(profile(connection, source.tables(connection)))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ("table", "change"),
     [
@@ -182,19 +213,9 @@ def test_each_small_change_shows(
 ) -> None:
     """Read with the same queries, in the live database, before and after; nothing else changes with it."""
     source = postgresql.source("physical", practice)
-    pass_file = postgresql.folder / f"{SUPERUSER}.pass"
-    settings = {
-        "session_preload_libraries": "",
-        "session_replication_role": "replica",
-        "allow_system_table_mods": "on",
-    }
-    server = Server(
-        postgresql.host, postgresql.port, SUPERUSER, practice, pass_file=pass_file, options=settings
-    )
-    with server.connected(autocommit=False) as connection:
+    with live(postgresql, practice, allow_system_table_mods="on") as connection:
         before = profile(connection, source.tables(connection))
         connection.cursor().execute(change)
         after = profile(connection, source.tables(connection))
-        connection.rollback()
     changed = [old.name for old, new in zip(before.tables, after.tables, strict=True) if old != new]
     assert changed == [table]

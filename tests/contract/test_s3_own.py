@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import ObjectMissing, TargetError, TargetReadOnly, TargetUnlocked
+from tasks.errors import ObjectMissing, TargetError, TargetLocked, TargetReadOnly, TargetUnlocked
 from tasks.records import Stat
 from tasks.targets.s3 import S3Target
 from tests.contract.s3_targets import credentials, options, secrets_in
@@ -140,7 +140,7 @@ def test_nobody_deletes_what_is_locked(s3: Radosgw) -> None:
     bucket = s3.bucket(lock=True)
     target = on(s3, bucket, lock=LOCK)
     put(target, SEALED, THREE_PARTS)
-    with pytest.raises(TargetError, match=r"locked until 20\d\d-\d\d-\d\d") as caught:
+    with pytest.raises(TargetLocked, match=r"locked until 20\d\d-\d\d-\d\d") as caught:
         target.delete(SEALED)
     assert target.is_permanent(caught.value)
     assert get(target, SEALED) == THREE_PARTS, "not even hidden"
@@ -167,7 +167,7 @@ def test_a_lock_that_has_ended(s3: Radosgw) -> None:
     end = datetime.now(UTC) + timedelta(seconds=2)
     retention = {"Mode": "COMPLIANCE", "RetainUntilDate": end}
     s3.client().put_object_retention(Bucket=bucket, Key=SEALED, Retention=retention)
-    with pytest.raises(TargetError, match="locked until"):
+    with pytest.raises(TargetLocked, match="locked until"):
         target.delete(SEALED)
     time.sleep(max(0, (end - datetime.now(UTC)).total_seconds()) + 0.5)
     target.delete(SEALED)
@@ -180,7 +180,7 @@ def test_an_older_version_that_is_locked(s3: Radosgw) -> None:
     put(on(s3, bucket, lock=LOCK), "RECOVER.md", b"older")
     plain = on(s3, bucket)
     put(plain, "RECOVER.md", b"newer")
-    with pytest.raises(TargetError, match="locked until"):
+    with pytest.raises(TargetLocked, match="locked until"):
         plain.delete("RECOVER.md")
     assert get(plain, "RECOVER.md") == b"newer"
 
@@ -275,10 +275,11 @@ def test_least_rights(
     assert get(on(s3, bucket, keys=staff["reader"], **more), SEALED) == THREE_PARTS
     all_keys = {role: credentials(staff[role]) for role in ("reader", "pruner")}
     full = on(s3, bucket, keys=staff["writer"], **more, **all_keys)
+    assert "with the keys of reader and pruner too" in full.prepare()
     assert get(full, SEALED) == THREE_PARTS
     assert proven(full, SEALED, THREE_PARTS)
     if lock:
-        with pytest.raises(TargetError, match="locked until"):
+        with pytest.raises(TargetLocked, match="locked until"):
             full.delete(SEALED)
     else:
         full.delete(SEALED)

@@ -21,7 +21,7 @@ from tests.contract.mariadb_ledger import (
 from tests.contract.source_contract import fresh, ledger_commits
 from tests.servers.mariadb import MariadbServer, mariadb_server
 
-ROWS = 80_000
+ROWS = 90_000
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def test_a_large_database_beside_a_busy_writer(server: MariadbServer, method: st
     """Figures are printed: pytest -rP."""
     source = backup_account(server, method, tmp_path / "password")
     megabytes = source.check().bytes / 1e6
-    assert megabytes > 190
+    # For a dump a guess, from the server's statistics.
+    assert megabytes > 100
 
     @contextmanager
     def timed(name: str) -> Iterator[None]:
@@ -60,13 +61,14 @@ def test_a_large_database_beside_a_busy_writer(server: MariadbServer, method: st
             shutil.rmtree(copy, ignore_errors=True)
             begun = writer.commits
             with timed("copy"):
-                source.copy_live(fresh(copy))
+                size = source.copy_live(fresh(copy)).bytes
             during = writer.commits - begun
             assert writer.wait_for_commit(30)
             worst = max(writer.waits[begun : begun + during + 1])
             print(f"{method}: {during} commits during the copy, worst wait {worst:.3f} s")
             if worst < 1:
                 break
+    assert size > 190_000_000
     assert during > 5
     assert worst < 1
     with timed("validate"):

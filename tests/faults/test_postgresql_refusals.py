@@ -386,13 +386,7 @@ def test_a_table_emptied_before_it_was_counted(
 @pytest.mark.parametrize(
     "method",
     [
-        pytest.param(
-            "physical",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="tasks/leash.py ends the program alone; pg_basebackup's own child goes on streaming",
-            ),
-        ),
+        "physical",
         "logical",
     ],
 )

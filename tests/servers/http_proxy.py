@@ -131,9 +131,8 @@ class Proxy:
                 server.sendall(block[: fault.cut_request - request.sent])
                 request.sent = fault.cut_request
                 return False
-            if fault.flip and not request.sent:
-                block = bytes([block[0] ^ 1]) + block[1:]
-            server.sendall(block)
+            first = fault.flip and not request.sent
+            server.sendall(bytes([block[0] ^ 1]) + block[1:] if first else block)
             request.sent += len(block)
             if fault.rate:
                 time.sleep(len(block) / fault.rate)

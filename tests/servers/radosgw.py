@@ -75,8 +75,8 @@ osd class default list = *
 [client.rgw.a]
 ms mon client mode = crc
 rgw data = {dir}/rgw
-rgw frontends = beast endpoint=127.0.0.1:{http} ssl_endpoint=127.0.0.1:{https} ssl_certificate={dir}/cert.pem \
-ssl_private_key={dir}/key.pem tcp_nodelay=1
+rgw frontends = beast endpoint=127.0.0.1:{http} ssl_endpoint=127.0.0.1:{https} \
+ssl_certificate={dir}/cert.pem ssl_private_key={dir}/key.pem tcp_nodelay=1
 rgw enable apis = s3, admin
 rgw thread pool size = 64
 rgw enable usage log = false

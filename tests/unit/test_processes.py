@@ -77,6 +77,23 @@ def test_who_watches_can_end_it(tmp_path: Path) -> None:
     assert gone_within(pid_in(file), 5)
 
 
+@pytest.mark.parametrize("leave", [False, True])
+def test_what_a_program_started_ends_with_it_unless_it_starts_a_service(tmp_path: Path, leave: bool) -> None:
+    file = tmp_path / "pid"
+    text = (
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {sleeper(file)[2]!r}], stdout=subprocess.DEVNULL)\n"
+        f"while not open({str(file)!r}, 'a+').tell(): time.sleep(0.02)"
+    )
+    assert run([PYTHON, "-c", text], leave=leave).code == 0
+    pid = pid_in(file)
+    try:
+        assert gone_within(pid, 1) != leave
+    finally:
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_only_what_is_needed_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "hunter2")
     monkeypatch.setenv("SMTP_PASSWORD", "hunter2")

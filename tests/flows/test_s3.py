@@ -1,0 +1,91 @@
+"""Whole runs with a bucket among the targets: locked, and with keys none of which may delete."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.s3_targets import credentials, secrets_in
+from tests.flows.site import Site, counts
+from tests.servers.http_proxy import Fault, proxy_to
+from tests.servers.radosgw import Keys, Radosgw, s3
+
+__all__ = ["s3"]
+
+pytestmark = pytest.mark.slow
+
+SAID_YES = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture(scope="module")
+def staff(s3: Radosgw) -> dict[str, Keys]:
+    return {role: s3.user(role) for role in ("writer", "reader")}
+
+
+@pytest.fixture
+def office(running_site: Site, s3: Radosgw, staff: dict[str, Keys], monkeypatch: pytest.MonkeyPatch) -> Site:
+    """An office with a folder and a locked bucket, with keys to write and others to read."""
+    secrets_in(monkeypatch, s3.admin, *staff.values())
+    with_bucket(running_site, s3, s3.bucket(lock=True), staff["writer"], reader=credentials(staff["reader"]))
+    return running_site
+
+
+def with_bucket(site: Site, s3: Radosgw, bucket: str, keys: Keys, **more: Any) -> None:
+    cloud = {
+        "name": "cloud",
+        "kind": "s3",
+        "bucket": bucket,
+        "prefix": "clinic",
+        "endpoint": s3.endpoint,
+        "lock": {"mode": "compliance", "days": 30},
+        **credentials(keys),
+        **more,
+    }
+    site.change_plan(targets=[{"name": "nas", "kind": "folder", "path": "nas"}, cloud])
+    with site.office.target("cloud") as target:
+        s3.grant(bucket, target.policies())  # type: ignore[attr-defined]
+
+
+def bucket_of(site: Site) -> str:
+    return str(site.office.entry("cloud").bucket)  # type: ignore[attr-defined]
+
+
+def test_backup_with_least_rights_and_restore(
+    office: Site, s3: Radosgw, staff: dict[str, Keys], tmp_path: Path
+) -> None:
+    assert office.run("backup") == 0
+    client, bucket = s3.client(), bucket_of(office)
+    keys = [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert len(keys) == 3
+    for key in keys:
+        retention = s3.client(staff["reader"]).get_object_retention(Bucket=bucket, Key=key)["Retention"]
+        assert retention["RetainUntilDate"] > datetime.now(UTC) + timedelta(days=29), key
+    assert office.run("backup") == 0
+    found = client.list_object_versions(Bucket=bucket)["Versions"]
+    assert [item["Key"] for item in found].count("clinic/RECOVER.md") == 1, "it had not changed"
+    with_bucket(office, s3, bucket, staff["reader"])
+    back = tmp_path / "back"
+    words = ("restore", "--target", "cloud", "--identity", str(office.keys[0]), "--to", str(back))
+    assert office.run(*words) == 0
+    [restored] = back.rglob("clinic.db")
+    assert counts(restored) == counts(office.database)
+
+
+def test_a_backup_that_ends_unlocked_fails_the_run(office: Site, s3: Radosgw, staff: dict[str, Keys]) -> None:
+    bucket = bucket_of(office)
+    with proxy_to(s3.endpoint) as proxy:
+        proxy.rule = lambda request: (
+            Fault(answer=SAID_YES) if request.method == "PUT" and "retention" in request.query else None
+        )
+        with_bucket(office, s3, bucket, staff["writer"], endpoint=proxy.endpoint)
+        assert office.run("backup") != 0
+        assert proxy.fired, "the fault fired"
+    assert "UNLOCKED" in office.report()
+    assert len(office.archives("nas")) == 1, "the other target got it"
+    keys = [item["Key"] for item in s3.client().list_objects_v2(Bucket=bucket)["Contents"]]
+    assert [key for key in keys if key.endswith(".age")] == keys, (
+        "kept, and without a manifest it counts for nothing"
+    )
