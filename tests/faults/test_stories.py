@@ -9,25 +9,25 @@
 | 5 failure pinged as finish | unit/test_report for the page; needs mail, channels and heartbeat for the rest |
 | 6 missing source exits 0 | test_targets.test_missing_source…, test_command_line.test_doctor_names_a_single_fault |
 | 7 a restore did nothing and said success | test_proof.test_drill_fails…, test_a_database_without_tables…, test_a_drill_with_a_strangers_key |
-| 8 a drill ran against the live instance | test_a_drill_never_touches_production; needs server engines for socket and name |
-| 9 version mismatch, empty bucket | test_an_empty_target_where_backups_are_expected; the version check needs client/server engines |
+| 8 a drill ran against the live instance | test_a_drill_never_touches_production, test_sqlanywhere_copies (own server name, -ds), test_postgresql_damage and test_mariadb_damage (own sockets) |
+| 9 version mismatch, empty bucket | test_an_empty_target_where_backups_are_expected, test_postgresql_refusals and test_mariadb_faults (versions) |
 | 10 prune ate good backups | unit/test_retention, golden/retention, test_plan_load (keep), test_targets.test_retention_keeps… |
-| 11 a swapped-in drive wiped | test_another_medium_is_not_pruned_for_the_first, test_nothing_goes_before_the_new_copy_is_proven |
+| 11 a swapped-in drive wiped | test_another_medium_is_not_pruned_for_the_first, test_drive_faults, test_nothing_goes_before_the_new_copy_is_proven |
 | 12 clock skew deleted data | golden/retention, unit/test_retention, test_a_clock_that_jumped |
 | 13 forged timestamps evict backups | test_targets.test_a_forged_manifest…, unit/test_retention, unit/test_shelf |
-| 14 missing drive, "success" on the system disk | test_targets.test_one_target_fails… (unmounted), test_folder_faults, test_folder_interrupted |
-| 15 truncated upload kept | test_a_cut_off_upload_is_not_kept, contract/target_contract; a proxy needs network targets |
-| 16 resumed from something else | test_a_rerun_trusts_only_what_is_unchanged, test_targets.test_a_rerun_after_staging_was_swept… |
+| 14 missing drive, "success" on the system disk | test_targets.test_one_target_fails… (unmounted), test_folder_faults, test_folder_interrupted, test_drives |
+| 15 truncated upload kept | test_a_cut_off_upload_is_not_kept, contract/target_contract, test_s3_faults (a proxy that cuts) |
+| 16 resumed from something else | test_a_rerun_trusts_only_what_is_unchanged, test_targets.test_a_rerun_after_staging_was_swept…, test_s3_interrupted (parts compared with the very bytes) |
 | 17 a compressor bug | test_a_compressor_that_garbles |
 | 18 key lost | test_each_target_and_each_key_alone; the schedule needs rotation of drill keys |
 | 19 catalogue rebuild was bad | test_each_target_and_each_key_alone (there is no catalogue) |
-| 20 locks missing or lapsed | needs S3 object lock |
-| 21 metadata in Glacier | needs cloud targets |
+| 20 locks missing or lapsed | test_s3_faults, contract/test_s3_own (asserted on archive and manifest; an upload that ended unlocked fails) |
+| 21 metadata in Glacier | contract/test_s3_cold, contract/test_s3_own (manifests stay in STANDARD) |
 | 22 alerts died quietly | needs mail, channels and heartbeat |
 | 23 killed worker stays RUNNING | test_kill.test_kill_9 (lock released, next run works); the alarm needs the heartbeat |
 | 24 copy without the WAL | unit/test_sqlite_source (WAL never checkpointed), contract/source_contract, test_staging_faults (killed writer) |
 | 25 opening the backup altered it | test_a_check_that_alters_the_copy, contract/source_contract |
-| 26 a restore destroyed data | test_command_line.test_restore_refuses…; in place needs SQL Anywhere |
+| 26 a restore destroyed data | test_command_line.test_restore_refuses…, contract/source_contract; in place is not built |
 """  # noqa: E501 - a table has no line breaks
 
 from __future__ import annotations
