@@ -7,6 +7,7 @@ environment when it connects.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -21,6 +22,9 @@ PACKAGE = Path(__file__).parent
 
 def built(version: int) -> Path:
     """The driver's library, in a folder of the user's below the folder for temporary files."""
+    # Loaded after this driver, FreeTDS would be given this one's functions by the driver manager, and
+    # connections to the SQL Server stand-in in the same process would crash.
+    ctypes.CDLL(str(library("odbc/libtdsodbc.so")))
     sqlite_driver = library("odbc/libsqlite3odbc.so")
     words = {
         "PYTHON": sys.executable,
