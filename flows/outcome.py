@@ -118,7 +118,9 @@ class Line:
         """What happened at each target."""
         sent = tuple(_delivery(self.part, branch, self.chain) for branch in self.branches)
         left_out = tuple(
-            Delivery(target=target, part=self.part, outcome="not due", problem=reason)
+            Delivery(
+                target=target, part=self.part, outcome="not due", problem=reason.removeprefix("not due: ")
+            )
             for target, reason in self.not_due.items()
         )
         return (*sent, *left_out)

@@ -11,7 +11,7 @@ from datetime import tzinfo
 from itertools import chain
 from typing import Literal
 
-from tasks.notices.proof import proof_sentences
+from tasks.notices.proof import nouns_of, proof_sentences
 from tasks.notices.verdict import is_good, next_steps, verdict
 from tasks.notices.wording import (
     MESSAGE_LIMIT,
@@ -85,6 +85,8 @@ class SourceFacts:
     """What the report says of one source. ``failed_tables`` and ``other_tables`` together are all tables."""
 
     source: str
+    groups: str
+    items: str
     copied_title: str
     copied: tuple[tuple[str, str], ...]
     tables_summary: str
@@ -135,9 +137,11 @@ def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | No
         title = f"Besides: {plain_text(source.part)}"
     return SourceFacts(
         source=plain_text(source.source),
+        groups=f"{nouns_of(source)[0]}s".capitalize(),
+        items=f"{nouns_of(source)[1]}s".capitalize(),
         copied_title=title,
         copied=(*_copied(source), *(_times(report, timezone) if source is report else ())),
-        tables_summary=_tables_summary(tables, len(failed)),
+        tables_summary=_tables_summary(tables, len(failed), nouns_of(source)[0]),
         failed_tables=failed,
         other_tables=tuple(line for line in tables if line.tone != "bad"),
         checks=_checks([finding for finding in source.findings if finding.table is None]),
@@ -147,12 +151,13 @@ def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | No
 
 def _copied(source: SourceReport) -> tuple[tuple[str, str], ...]:
     engine, profile = source.engine, source.profile
+    groups, items = (f"{noun}s" for noun in nouns_of(source))
     pairs = [
         ("Source", plain_text(source.source)),
         ("Engine", plain_text(f"{engine.kind} {engine.version}") if engine else ""),
         ("Backup number", count_text(source.sequence) if source.sequence else ""),
-        ("Tables", count_text(len(profile.tables)) if profile else ""),
-        ("Rows", count_text(profile.rows) if profile else ""),
+        (groups.capitalize(), count_text(len(profile.tables)) if profile else ""),
+        (items.capitalize(), count_text(profile.rows) if profile else ""),
         ("Size of the copy", size_text(source.copy_bytes) if source.copy_bytes else ""),
         ("Compressed", size_text(source.archive_bytes) if source.archive_bytes else ""),
         ("Encrypted, as delivered", size_text(source.sealed_bytes) if source.sealed_bytes else ""),
@@ -197,11 +202,11 @@ def _table_outcome(findings: list[Finding], failed: list[Finding]) -> tuple[str,
     return ("OK", "good") if findings else ("Not compared", "quiet")
 
 
-def _tables_summary(tables: list[TableLine], failed: int) -> str:
+def _tables_summary(tables: list[TableLine], failed: int, noun: str) -> str:
     if not tables:
         return ""
     same = sum(line.tone == "good" for line in tables)
-    parts = [f"{count_text(same)} of {count_text(len(tables), 'table')} OK"]
+    parts = [f"{count_text(same)} of {count_text(len(tables), noun)} OK"]
     if failed:
         parts.append(f"{count_text(failed)} FAILED")
     if left := len(tables) - same - failed:

@@ -15,12 +15,19 @@ def proof_sentences(report: RunReport, source: SourceReport) -> tuple[str, ...]:
     return tuple(sentence for part in parts if (sentence := part(of_source)))
 
 
+def nouns_of(source: SourceReport) -> tuple[str, str]:
+    """What a profile counts, in words: tables and their rows, or folders and their files."""
+    files = source.engine is not None and source.engine.kind == "files"
+    return ("folder", "file") if files else ("table", "row")
+
+
 def _recorded(report: RunReport) -> str:
     if report.profile is None:
         return "" if _arrived(report) else "The run ended before there was a checked copy: nothing is proved."
     if not report.profile.tables:
         return "The live copy was checked and its files were recorded."
-    held = f"{count_text(len(report.profile.tables), 'table')} with {count_text(report.profile.rows, 'row')}"
+    groups, items = nouns_of(report)
+    held = f"{count_text(len(report.profile.tables), groups)} with {count_text(report.profile.rows, items)}"
     return f"The live copy was checked, and what it holds was recorded: {held}."
 
 
@@ -55,7 +62,8 @@ def _same(report: RunReport) -> str:
     tables = _compared_tables(report)
     if not tables:
         return "What came out is the same as what was recorded."
-    return f"What came out is the same as what was recorded, in {count_text(tables, 'table')} compared."
+    compared = count_text(tables, nouns_of(report)[0])
+    return f"What came out is the same as what was recorded, in {compared} compared."
 
 
 def _compared_tables(report: RunReport) -> int:

@@ -52,7 +52,7 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
     parts += _targets(facts)
     for source in facts.sources:
         parts += [f"## {_md(source.copied_title)}", _pairs(source.copied), _md(source.tables_summary)]
-        parts += _tables("Tables that failed", source.failed_tables)
+        parts += _tables(f"{source.groups} that failed", source, source.failed_tables)
         parts += _checks(source)
         if source.proof:
             parts += ["## How far it is proved", _md(" ".join(source.proof))]
@@ -64,7 +64,7 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
         ]
     parts += _steps(facts)
     for source in facts.sources:
-        parts += _tables(_other_tables_title(source), source.other_tables)
+        parts += _tables(_other_tables_title(source), source, source.other_tables)
     parts += ["## Technical details", _pairs(facts.technical)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -83,7 +83,8 @@ def _folded(source: SourceFacts) -> bool:
 
 def _other_tables_title(source: SourceFacts) -> str:
     count = len(source.other_tables)
-    noun = count_text(count, "other table" if source.failed_tables else "table")
+    group = source.groups[:-1].lower()
+    noun = count_text(count, f"other {group}" if source.failed_tables else group)
     if source.copied_title.startswith("Besides"):
         noun = f"{noun} of {source.source}"
     compared = sum(line.tone == "good" for line in source.other_tables)
@@ -110,11 +111,12 @@ def _targets(facts: Facts) -> list[str]:
     ]
 
 
-def _tables(title: str, lines: Sequence[TableLine]) -> list[str]:
+def _tables(title: str, source: SourceFacts, lines: Sequence[TableLine]) -> list[str]:
     if not lines:
         return []
     rows = [(line.name, line.rows, line.detail or "–", line.outcome) for line in lines]
-    return [f"## {title}", _grid(("Table", "Rows recorded>", "After restoring", "Result"), rows)]
+    heads = (source.groups[:-1], f"{source.items} recorded>", "After restoring", "Result")
+    return [f"## {title}", _grid(heads, rows)]
 
 
 def _checks(source: SourceFacts) -> list[str]:

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 
 from tasks.notices.report import report_html, report_markdown
 from tasks.notices.wording import plain_text
-from tasks.records import Delivery, Finding, RunReport
+from tasks.records import Delivery, Engine, Finding, RunReport, SourceReport
 from tests.unit import sample_reports as samples
 
 VOID = {"meta", "rect"}
@@ -325,3 +325,26 @@ def test_a_failed_table_shows_what_failed_and_not_what_passed(text_of: Text) -> 
     assert "another content" in text
     assert "as many rows" not in text
     assert "0 of 5 tables OK, 1 FAILED, 4 not compared" in text
+
+
+def test_further_sources_have_their_own_part_of_the_report(text_of: Text) -> None:
+    programs = SourceReport(
+        source="front-office.programs",
+        part="programs",
+        engine=Engine(kind="files", version="-", bytes=1),
+        copy_bytes=51_000_000,
+        profile=samples.profile({"FORMS": 120}),
+        findings=samples.compared({"FORMS": 120}),
+    )
+    arrived = samples.DELIVERIES[0].model_copy(update={"part": "programs"})
+    later = Delivery(target="vault", outcome="not due", problem="due again on fri 2026-11-27")
+    deliveries = (*samples.DELIVERIES, arrived, later)
+    text = text_of(samples.success().model_copy(update={"also": (programs,), "deliveries": deliveries}))
+    assert "Good: front-office was backed up to 3 targets" in text
+    assert "Besides: programs" in text
+    assert "nas (programs)" in text
+    assert "1 folder with 120 files" in text
+    assert "Not due" in text
+    failed = programs.model_copy(update={"findings": (Finding(check="index", passed=False, detail="-"),)})
+    text = text_of(samples.success().model_copy(update={"also": (failed,), "deliveries": deliveries}))
+    assert "Not good" in text
