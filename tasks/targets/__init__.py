@@ -9,6 +9,11 @@ drive.py     removable media that take turns: the folder target on the medium th
   drive_choice.py  which of these is meant, or why none is, in words for the staff
   drive_marker.py  the file that says which medium it is; making a drive a medium
   drive_media.py   what a machine remembers of its media
+sftp.py      a folder on an SSH server
+smb.py       a Windows share that is not mounted
+  remote.py         what these two have in common: a way to a folder on another machine
+  remote_folder.py  the target on it
+  remote_parts.py   sending, and going on where a dead run stopped
 memory.py    the reference implementation, in memory
 marker.py    the file that tells a medium from the empty folder it is mounted on
 faults.py    what the operating system says -> the TargetError branch

@@ -11,12 +11,18 @@ from tasks.targets.drive import DriveOptions, DriveTarget
 from tasks.targets.folder import FolderOptions, FolderTarget
 from tasks.targets.s3 import S3Target
 from tasks.targets.s3_options import S3Options
+from tasks.targets.sftp import SftpTarget
+from tasks.targets.sftp_options import SftpOptions
+from tasks.targets.smb import SmbTarget
+from tasks.targets.smb_options import SmbOptions
 
 # kind -> its options model, and what makes the target from a name and those options.
 _ADAPTERS: dict[str, tuple[type[Options], Callable[[str, Any], Target]]] = {
     "folder": (FolderOptions, FolderTarget),
     "drive": (DriveOptions, DriveTarget),
     "s3": (S3Options, S3Target),
+    "sftp": (SftpOptions, SftpTarget),
+    "smb": (SmbOptions, SmbTarget),
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-BLOCK = 1 << 16
+BLOCK = 1 << 18
 
 
 @dataclass
