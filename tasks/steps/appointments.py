@@ -6,6 +6,7 @@ Where that memory is lost a target is due once more than needed, never once less
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 
@@ -46,11 +47,13 @@ def not_due(office: Office, part: str, day: date) -> dict[str, str]:
 
 def note_delivery(office: Office, run: Run, target: str) -> None:
     """Remember that a proven backup of this run lies on the target."""
-    path = _path(office)
-    with FileLock(f"{path}.lock", mode=0o600):
-        last = _read(path)
-        last.setdefault(target, {})[run.source] = day_of(office, run.started)
-        write_atomic(path, _DELIVERIES.dump_json(last))
+    # The backup is there, and on a full disk it must not be called failed for want of this note.
+    with suppress(OSError):
+        path = _path(office)
+        with FileLock(f"{path}.lock", mode=0o600):
+            last = _read(path)
+            last.setdefault(target, {})[run.source] = day_of(office, run.started)
+            write_atomic(path, _DELIVERIES.dump_json(last))
 
 
 def _path(office: Office) -> Path:

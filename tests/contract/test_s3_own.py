@@ -327,7 +327,7 @@ def test_policies(s3: Radosgw) -> None:
     allowed = {action for part in writer if part["Effect"] == "Allow" for action in part["Action"]}
     assert not {action for action in allowed if "Delete" in action}
     assert "s3:GetObject" not in allowed
-    other = on(s3, "office-backups").policies("server-2")["writer"]
+    other = on(s3, "office-backups", prefix="server-2").policies()["writer"]
     assert "arn:aws:s3:::office-backups/server-2/*" in other
 
 

@@ -57,9 +57,6 @@ def test_by_dsn_with_an_account_that_may_only_back_up(
     standin: StandIn, production: Production, tmp_path: Path
 ) -> None:
     """The usual setting: DSN SOSDATA, a backup user; another account reads the copies."""
-    # The driver by its file: unixODBC remembers where it first looked for names, whichever test that was.
-    names = Path(standin.environment["ODBCINI"])
-    names.write_text(names.read_text().replace(standin.driver_name, str(standin.driver)))
     source = office(
         standin,
         "BU_BILL",

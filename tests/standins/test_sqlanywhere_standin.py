@@ -105,7 +105,7 @@ def start_code(standin: StandIn, *arguments: str | Path) -> int:
 def odbc(standin: StandIn, server: str, user: str = "uid=dba;pwd=sql", **options: str) -> Any:
     import pyodbc
 
-    return pyodbc.connect(f"Driver={{{standin.driver_name}}};SERVER={server};{user};ASTART=NO", **options)
+    return pyodbc.connect(f"Driver={{{standin.driver}}};SERVER={server};{user};ASTART=NO", **options)
 
 
 def one(connection: Any, sql: str) -> Any:

@@ -143,9 +143,9 @@ class StandIn:
     # ODBC
 
     def set_dsn(self, **keys: str) -> None:
-        """What the DSN ``SOSDATA`` says."""
+        """What the DSN ``SOSDATA`` says; the driver by its path, for unixODBC caches where names are."""
         text = "".join(f"{key} = {value}\n" for key, value in keys.items())
-        (self.folder / "odbc" / "odbc.ini").write_text(f"[{DSN}]\nDriver = {self.driver_name}\n{text}")
+        (self.folder / "odbc" / "odbc.ini").write_text(f"[{DSN}]\nDriver = {self.driver}\n{text}")
 
     def _write_odbc(self) -> None:
         own = f"[{self.driver_name}]\nDescription = SQL Anywhere stand-in\nDriver = {self.driver}\n\n"
