@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +71,7 @@ def restore(  # noqa: PLR0913 - what a person can say about it
 
 
 def _recover(found: _Found, wanted: str, identities: list[Identity], room: Path) -> recovering.Recovered:
-    backup, manifest = recovering.choose(found.place, wanted, found.trusted, found.source)
+    backup, manifest = recovering.choose(found.place, wanted, found.trusted, found.source, found.timezone)
     with steps() as progress:
         return recovering.recover(
             found.place,
@@ -97,22 +99,16 @@ def _tell(recovered: recovering.Recovered, found: _Found, path: Path) -> int:
     return 0
 
 
+@dataclass(frozen=True)
 class _Found:
-    """Where to restore from, and what is known about it."""
+    """Where to restore from, and what is known about it. Without a plan, days are those of UTC."""
 
-    def __init__(
-        self,
-        place: Place,
-        trusted: frozenset[str] | None,
-        source: str | None,
-        checks: tuple[UserCheck, ...] = (),
-        adapter: Source | None = None,
-    ) -> None:
-        self.place = place
-        self.trusted = trusted
-        self.source = source
-        self.checks = checks
-        self.adapter = adapter
+    place: Place
+    trusted: frozenset[str] | None
+    source: str | None
+    checks: tuple[UserCheck, ...] = ()
+    adapter: Source | None = None
+    timezone: tzinfo = UTC
 
 
 @contextmanager
@@ -130,7 +126,12 @@ def _place(folder: Path | None, plan: Path, target: str | None, source: str | No
     part = office.part(source)
     with office.target(name) as opened:
         yield _Found(
-            opened, office.trusted(), office.full_name(part), office.checks(part), office.source(part)
+            opened,
+            office.trusted(),
+            office.full_name(part),
+            office.checks(part),
+            office.source(part),
+            office.timezone,
         )
 
 
