@@ -3,3 +3,9 @@ I/O of their own.
 
 ``outcome.py`` turns the states of a run's tasks into the facts of its report.
 """
+
+from tasks.running import prefect_secret
+from tasks.secrets import look_up_by
+
+# Wherever a flow runs there is a Prefect server: adapters and drills find their `prefect:` references there.
+look_up_by(prefect_secret)

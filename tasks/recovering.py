@@ -7,9 +7,9 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.notices.wording import step_text
 from tasks.progress import progress_of
 from tasks.records import Certificate
-from tasks.running import prefect_secret
 from tasks.steps import recovering
 from tasks.steps.office import Office, read_identities
 from tasks.steps.workspace import scratch_room, sweep
@@ -20,8 +20,8 @@ def drill(plan: Path, target: str, backup: str, identity: Path | None, part: str
     """Restore a backup from a target in scratch with a holder's key, and certify it."""
     office = Office(plan)
     sweep(office.staging, office.plan.spool)
-    progress = progress_of(f"drill ← {target}" + (f", {part}" if part else ""))
-    identities = read_identities([identity]) if identity else office.drill_identities(prefect_secret)
+    progress = progress_of(step_text(f"drill ← {target}", part))
+    identities = read_identities([identity]) if identity else office.drill_identities()
     return recovering.drill(office, target, backup, identities, progress, part)
 
 

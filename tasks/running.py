@@ -13,8 +13,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 
 from tasks.errors import DatasaveError, SecretError
+from tasks.notices.wording import step_text
 from tasks.records import Run
-from tasks.secrets import look_up_by
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace
 
@@ -45,7 +45,7 @@ class _WithoutTraceback(logging.Filter):
         return True
 
 
-# Every process that runs a step imports this module, after Prefect has set its logging up.
+# Every process that runs a flow imports this module (flows/__init__.py), after Prefect set its logging up.
 for _name in ("prefect.task_runs", "prefect.flow_runs"):
     logging.getLogger(_name).addFilter(_WithoutTraceback())
 
@@ -79,7 +79,7 @@ def room_of(run: Run) -> tuple[Office, Workspace]:
 
 def step_of(run: Run, step: str) -> str:
     """A step's name for people: that of a further source says which."""
-    return f"{step}, {run.part}" if run.part else step
+    return step_text(step, run.part)
 
 
 def prefect_secret(name: str) -> str:
@@ -102,7 +102,3 @@ def rename_run(name: str) -> None:
     # A name is for people to look at: a server that hiccups now must not cost the office its backup.
     with suppress(HTTPError), get_client(sync_client=True) as client:
         client.update_flow_run(flow_run_id, name=name)
-
-
-# Every process that runs a step imports this module.
-look_up_by(prefect_secret)

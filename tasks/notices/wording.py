@@ -18,6 +18,16 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
 
 
+def step_text(step: str, part: str) -> str:
+    """A step's name; of one of the plan's further sources it says which: ``live copy, programs``."""
+    return f"{step}, {part}" if part else step
+
+
+def place_text(target: str, part: str) -> str:
+    """A target's name; for one of the plan's further sources it says which: ``nas (programs)``."""
+    return f"{target} ({part})" if part else target
+
+
 def size_text(size: int) -> str:
     """Bytes in decimal units with three significant digits: ``789 kB``, ``45.6 MB``, ``1.23 GB``."""
     if size < 1000:

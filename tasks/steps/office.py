@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ from tasks.manifests.signing import load_or_create_key, public_text
 from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
 from tasks.plan.model import Plan, SourceEntry, TargetEntry
-from tasks.secrets import resolve
+from tasks.secrets import secret_of
 from tasks.sources import registry as sources
 from tasks.sources.base import Source
 from tasks.targets import registry as targets
@@ -117,18 +117,15 @@ class Office:
         """Where scheduled drills restore from: the plan's choice, or its first target."""
         return self.plan.drill.target or self.plan.targets[0].name
 
-    def drill_identities(self, lookup: Callable[[str], str] | None = None) -> Sequence[Identity]:
-        """The identities that the plan names for drills. Raises PlanError where it names none.
-
-        ``lookup`` finds ``prefect:`` references.
-        """
+    def drill_identities(self) -> Sequence[Identity]:
+        """The identities that the plan names for drills. Raises PlanError where it names none."""
         reference = self.plan.drill.identity
         if reference is None:
             raise PlanError(
                 "no identity for the drill",
                 hint="Give --identity FILE, or set drill: {identity: file:PATH} in the plan.",
             )
-        return parse_identity_file(resolve(reference, self.path.parent, lookup))
+        return parse_identity_file(secret_of(reference))
 
     def machine_key(self) -> Ed25519PrivateKey:
         """This machine's signing key, made on first use."""
