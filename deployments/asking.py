@@ -5,6 +5,7 @@ from __future__ import annotations
 from deployments.options import DEFAULT_PLAN, PlanOption, TargetsOption
 from deployments.screen import bad, shelf_table
 from tasks.errors import DatasaveError
+from tasks.notices.wording import place_text
 from tasks.steps.office import Office
 from tasks.steps.retaining import shelf_of
 
@@ -27,7 +28,7 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
         try:
             with office.target(name) as place:
                 for part in office.parts:
-                    shelf_table(f"{name} ({part})" if part else name, shelf_of(office, place, part))
+                    shelf_table(place_text(name, part), shelf_of(office, place, part))
         except DatasaveError as error:
             bad(error)
             failed = True

@@ -23,3 +23,4 @@ BackupOption = Annotated[
     ),
 ]
 DEFAULT_PLAN = Path("datasave.yaml")
+SourceOption = Annotated[str | None, Parameter(help="Which of the plan's sources; without it, the main one.")]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from deployments.environment import prepare, reach_server
-from deployments.options import DEFAULT_PLAN, BackupOption, PlanOption, TargetsOption
+from deployments.options import DEFAULT_PLAN, BackupOption, PlanOption, SourceOption, TargetsOption
 from deployments.screen import bad, findings_table, good, path_line, say, steps, verdict_table
 from tasks.errors import DatasaveError
-from tasks.notices.wording import size_text
+from tasks.notices.wording import place_text, size_text
+from tasks.records import Verdict
 from tasks.steps.office import Office
 from tasks.steps.retaining import clear_unfinished, evidence, verdicts
 from tasks.steps.retaining import unfinished as unfinished_on
@@ -136,9 +138,7 @@ def audit(
 def restart(
     *,
     plan: PlanOption = DEFAULT_PLAN,
-    source: Annotated[
-        str | None, Parameter(help="Which of the plan's sources; without it, the main one.")
-    ] = None,
+    source: SourceOption = None,
 ) -> int:
     """Restart the database engine as the plan says, and check that it answers again.
 
@@ -148,10 +148,8 @@ def restart(
 
         datasave restart
     """
-    office = Office(plan)
-    office.part(source)
-    prepare(office.path)
-    from flows.restart import restart as flow
+    office = _with_source(plan, source)
+    from flows.engine import restart as flow
 
     return _run(office, flow, plan=office.path, source=source)
 
@@ -159,9 +157,7 @@ def restart(
 def log(
     *,
     plan: PlanOption = DEFAULT_PLAN,
-    source: Annotated[
-        str | None, Parameter(help="Which of the plan's sources; without it, the main one.")
-    ] = None,
+    source: SourceOption = None,
 ) -> int:
     """Back up the database's log, for engines that keep one: what changed since the last time.
 
@@ -171,12 +167,18 @@ def log(
 
         datasave log
     """
+    office = _with_source(plan, source)
+    from flows.engine import log as flow
+
+    return _run(office, flow, plan=office.path, source=source)
+
+
+def _with_source(plan: Path, source: str | None) -> Office:
+    """The office, Prefect prepared; PlanError where it has no such source, before anything starts."""
     office = Office(plan)
     office.part(source)
     prepare(office.path)
-    from flows.log import log as flow
-
-    return _run(office, flow, plan=office.path, source=source)
+    return office
 
 
 def prune(
@@ -233,23 +235,28 @@ def _accept(office: Office) -> int:
 
 
 def _explain(office: Office, name: str, part: str) -> bool:
-    shown = f"{name} ({part})" if part else name
-    try:
-        findings = evidence(office, name, part)
-    except DatasaveError as error:
-        bad(error)
-        return False
-    findings_table(f"{shown}: what removal rests on", findings)
-    return all(finding.passed for finding in findings) and _show_verdicts(office, name, part)
-
-
-def _show_verdicts(office: Office, name: str, part: str) -> bool:
-    shown = f"{name} ({part})" if part else name
     try:
         judged, note = verdicts(office, name, part)
     except DatasaveError as error:
         bad(error)
         return False
+    findings = evidence(office, name, part, [verdict.backup for verdict in judged])
+    findings_table(f"{place_text(name, part)}: what removal rests on", findings)
+    if not all(finding.passed for finding in findings):
+        return False
+    return _show(place_text(name, part), judged, note)
+
+
+def _show_verdicts(office: Office, name: str, part: str) -> bool:
+    try:
+        judged, note = verdicts(office, name, part)
+    except DatasaveError as error:
+        bad(error)
+        return False
+    return _show(place_text(name, part), judged, note)
+
+
+def _show(shown: str, judged: Sequence[Verdict], note: str) -> bool:
     if judged:
         verdict_table(shown, judged, note)
     else:

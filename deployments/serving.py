@@ -79,9 +79,8 @@ def deployments_of(office: Office) -> list[RunnerDeployment]:
     from flows.backup import backup
     from flows.deliver import deliver
     from flows.drill import drill
-    from flows.log import log
+    from flows.engine import log, restart
     from flows.prune import prune
-    from flows.restart import restart
     from flows.restore import restore
 
     plan, times = office.plan, office.plan.schedule

@@ -7,9 +7,10 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Failed
 
 from flows.evidence import audit_report
+from flows.outcome import concluded
 from tasks.errors import DatasaveError
 from tasks.reporting import audit as audit_target
 from tasks.reporting import now, reported
@@ -34,4 +35,4 @@ def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) 
         facts = reported(office.path, audit_report(office, findings, started))
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
-    return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)
+    return concluded(facts)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from prefect import Task, flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
-from prefect.states import Completed, Failed
+from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.outcome import Branch, Chain, Line, backup_report, result_of
+from flows.outcome import Branch, Chain, Line, backup_report, concluded, result_of
 from tasks.errors import DatasaveError, StateError
+from tasks.notices.wording import step_text
 from tasks.progress import stopping_steps
+from tasks.records import Rehearsed, Run, Sealed
 from tasks.rehearsing import rehearse
 from tasks.reporting import now, reported
 from tasks.retaining import prune_after
@@ -57,7 +60,7 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
                     # What is due is decided once, when the run begins: a retry on another day must not.
                     left_out = {} if targets else due_reasons(line)
                     line.not_due.update({name: left_out[name] for name in names if name in left_out})
-                    line.branches.extend(send(name, line) for name in names if name not in left_out)
+                    line.branches.extend(deliveries(line, [name for name in names if name not in left_out]))
                 wait([future for line in lines for future in line.futures])
             # Before the report is written: on a full disk this makes the room for it.
             for workspace in workspaces:
@@ -69,7 +72,7 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
                     workspace.unmark("sealed")
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
-    return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)
+    return concluded(facts)
 
 
 def due_reasons(line: Line) -> dict[str, str]:
@@ -98,15 +101,30 @@ def take(office: Office, workspace: Workspace, part: str) -> Chain:
     )
 
 
-def send(target: str, line: Line) -> Branch:
-    """Deliver one source's archive to one target, read back, prune there; submitted, not awaited."""
-    chain, workspace, part = line.chain, line.workspace, line.part
-    again = not workspace.done(f"delivered-{target}")
-    sending = of_part(deliver, part).with_options(refresh_cache=again)
-    delivered = later(sending, chain.run, chain.sealed, chain.rehearsed, target)
-    proven = later(of_part(read_back, part), chain.run, chain.sealed, chain.rehearsed, delivered, target)
-    pruning = of_part(prune_after, part).with_options(refresh_cache=not workspace.done(f"pruned-{target}"))
-    pruned = later(pruning, chain.run, proven, target)
+def deliveries(line: Line, targets: list[str]) -> list[Branch]:
+    """The branches of one source; what the ledger says is done already keeps its result."""
+    proven = Proven(line.chain.run, line.chain.sealed, line.chain.rehearsed)
+    return [send(target, line.part, proven, line.workspace.done) for target in targets]
+
+
+class Proven(NamedTuple):
+    """What a delivery is handed: records, or the futures of them."""
+
+    run: Run | PrefectFuture[Run]
+    sealed: Sealed | PrefectFuture[Sealed]
+    rehearsed: Rehearsed | PrefectFuture[Rehearsed]
+
+
+def send(target: str, part: str, archive: Proven, done: Callable[[str], bool]) -> Branch:
+    """Deliver one source's archive to one target, read back, prune there; submitted, not awaited.
+
+    ``done`` tells, by its name in the ledger, whether the product of a step stands.
+    """
+    sending = of_part(deliver, part).with_options(refresh_cache=not done(f"delivered-{target}"))
+    delivered = later(sending, *archive, target)
+    proven = later(of_part(read_back, part), *archive, delivered, target)
+    pruning = of_part(prune_after, part).with_options(refresh_cache=not done(f"pruned-{target}"))
+    pruned = later(pruning, archive.run, proven, target)
     return Branch(target=target, delivered=delivered, proven=proven, pruned=pruned)
 
 
@@ -114,7 +132,7 @@ def of_part(task: Task[P, T], part: str) -> Task[P, T]:
     """The task under a name that tells which of the plan's further sources it is about."""
     if not part:
         return task
-    return task.with_options(task_run_name=f"{task.task_run_name}, {part}")
+    return task.with_options(task_run_name=step_text(str(task.task_run_name), part))
 
 
 def later(task: Task[..., T], *arguments: object) -> PrefectFuture[T]:

@@ -8,18 +8,15 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import wait
 from prefect.states import Completed, Failed
 
-from flows.backup import RUNNER, later, of_part
+from flows.backup import RUNNER, Proven, send
 from flows.outcome import error_of
 from tasks.errors import DatasaveError
-from tasks.retaining import prune_after
-from tasks.sending import deliver as put_on_target
-from tasks.sending import read_back
 from tasks.steps.office import Office
 from tasks.steps.spooling import Spooled, lacking, waiting
-from tasks.steps.workspace import delivering, exclusively
+from tasks.steps.workspace import exclusively, locked
 
 
 @flow(name="deliver", task_runner=RUNNER)
@@ -39,11 +36,13 @@ def deliver(plan: Path, targets: list[str] | None = None) -> State[Any]:
         with exclusively(office.staging), ExitStack() as stack:
             told, errors = [], []
             for spooled in waiting(office):
-                workspace = stack.enter_context(delivering(office.staging / spooled.run.id))
+                workspace = stack.enter_context(locked(office.staging / spooled.run.id))
                 missing = lacking(office, spooled, names)
-                futures = {name: _send(spooled, name) for name in missing}
-                wait([future for three in futures.values() for future in three])
-                failed = {n: e for n, three in futures.items() for f in three if (e := error_of(f))}
+                archive = Proven(spooled.run, spooled.sealed, spooled.rehearsed)
+                # The run that left the archive may have tried here before: all is done anew.
+                branches = [send(name, spooled.run.part, archive, lambda _step: False) for name in missing]
+                wait([future for branch in branches for future in branch.futures])
+                failed = {b.target: e for b in branches for f in b.futures if (e := error_of(f))}
                 errors += [f"{name}: {error}" for name, error in failed.items()]
                 told.append(_sentence(spooled, [name for name in missing if name not in failed]))
                 if not failed and not lacking(office, spooled, office.chosen(None)):
@@ -51,16 +50,6 @@ def deliver(plan: Path, targets: list[str] | None = None) -> State[Any]:
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
     return Failed(message="; ".join([*told, *errors])) if errors else Completed(message="; ".join(told))
-
-
-def _send(spooled: Spooled, target: str) -> tuple[PrefectFuture[Any], ...]:
-    part = spooled.run.part
-    # The run that left the archive may have tried here before: its results must not pass for ours.
-    three = (spooled.run, spooled.sealed, spooled.rehearsed)
-    placed = later(of_part(put_on_target, part).with_options(refresh_cache=True), *three, target)
-    proven = later(of_part(read_back, part).with_options(refresh_cache=True), *three, placed, target)
-    pruned = later(of_part(prune_after, part).with_options(refresh_cache=True), spooled.run, proven, target)
-    return placed, proven, pruned
 
 
 def _sentence(spooled: Spooled, done: list[str]) -> str:

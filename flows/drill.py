@@ -7,9 +7,10 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Failed
 
 from flows.evidence import drill_report
+from flows.outcome import concluded
 from tasks.errors import DatasaveError
 from tasks.recovering import drill as drill_target
 from tasks.reporting import now, reported
@@ -45,4 +46,4 @@ def drill(
         facts = reported(office.path, drill_report(office, chosen, done, started))
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
-    return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)
+    return concluded(facts)

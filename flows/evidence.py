@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 
 from flows.outcome import state_error
 from tasks.errors import DatasaveError, ProofError
+from tasks.notices.wording import step_text
 from tasks.records import Certificate, Finding, RunReport, SourceReport, Step
 from tasks.reporting import now
 from tasks.steps.office import Office
@@ -68,7 +69,7 @@ def _step(
     name: str, part: str, certificate: Certificate | None, error: DatasaveError | None, started: datetime
 ) -> Step:
     return Step(
-        name=f"{name}, {part}" if part else name,
+        name=step_text(name, part),
         outcome="ok" if certificate else "failed",
         seconds=certificate.seconds if certificate else (now() - started).total_seconds(),
         detail=error.message if error else "",

@@ -10,8 +10,10 @@ from typing import Any, Literal, TypeVar, cast
 from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed
 
 from tasks.errors import DatasaveError, ProofError, TargetMissing
+from tasks.notices.wording import step_text
 from tasks.records import (
     Archived,
     Delivery,
@@ -118,9 +120,7 @@ class Line:
         """What happened at each target."""
         sent = tuple(_delivery(self.part, branch, self.chain) for branch in self.branches)
         left_out = tuple(
-            Delivery(
-                target=target, part=self.part, outcome="not due", problem=reason.removeprefix("not due: ")
-            )
+            Delivery(target=target, part=self.part, outcome="not due", problem=reason)
             for target, reason in self.not_due.items()
         )
         return (*sent, *left_out)
@@ -176,6 +176,11 @@ def _about_source(office: Office, line: Line) -> dict[str, Any]:
         "profile": validated.profile if validated else None,
         "findings": _findings(chain),
     }
+
+
+def concluded(facts: RunReport) -> State[Any]:
+    """The state that a flow ends in, its first line the report's headline."""
+    return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)
 
 
 def result_of(future: PrefectFuture[T]) -> T | None:
@@ -288,5 +293,9 @@ def _step(name: str, future: PrefectFuture[Any], line: Line) -> Step:
         outcome = "failed"
     error = error_of(future)
     seconds = line.workspace.seconds(name) if outcome != "not run" else 0.0
-    shown = f"{name}, {line.part}" if line.part else name
-    return Step(name=shown, outcome=outcome, seconds=seconds, detail=error.message if error else "")
+    return Step(
+        name=step_text(name, line.part),
+        outcome=outcome,
+        seconds=seconds,
+        detail=error.message if error else "",
+    )

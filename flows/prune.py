@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed
 
 from flows.outcome import error_of, result_of
 from tasks.errors import DatasaveError
+from tasks.notices.wording import place_text
 from tasks.retaining import prune_now
 from tasks.steps.office import Office
 
@@ -28,7 +29,7 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
         office = Office(plan)
         names = office.chosen(targets)
         futures = [
-            (f"{name} ({part})" if part else name, prune_now.submit(office.path, name, part))
+            (place_text(name, part), prune_now.submit(office.path, name, part))
             for name in names
             for part in office.parts
         ]

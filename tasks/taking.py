@@ -10,6 +10,7 @@ from tasks.progress import progress_of
 from tasks.records import Run, Validated
 from tasks.running import KEPT, rename_run, room_of, step_of, worth_another_try
 from tasks.steps import taking
+from tasks.steps.appointments import day_of
 from tasks.steps.listing import Copied
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace
@@ -22,7 +23,7 @@ def preflight(plan: Path, folder: str, part: str = "") -> Run:
     attempt = int(runtime.flow_run.run_count or 1)
     with Workspace(office.staging / folder).timed("preflight"):
         run = taking.preflight(office, folder, part, attempt)
-    day = run.started.astimezone(office.timezone).date()
+    day = day_of(office, run.started)
     rename_run(f"backup {office.plan.name} {day} #{run.sequence}")
     return run
 

@@ -17,6 +17,7 @@ from tasks.notices.wording import (
     MESSAGE_LIMIT,
     count_text,
     duration_text,
+    place_text,
     plain_text,
     size_text,
     stamp_text,
@@ -82,11 +83,16 @@ class StepLine(Line):
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What the report says of one source. ``failed_tables`` and ``other_tables`` together are all tables."""
+    """What the report says of one source; ``further`` tells that it isn't the main one.
+
+    ``group`` and ``item`` are what it is counted in: table and row, folder and file. ``failed_tables`` and
+    ``other_tables`` together are all tables.
+    """
 
     source: str
-    groups: str
-    items: str
+    further: bool
+    group: str
+    item: str
     copied_title: str
     copied: tuple[tuple[str, str], ...]
     tables_summary: str
@@ -131,17 +137,19 @@ def facts_of(report: RunReport, timezone: tzinfo | None = None) -> Facts:
 
 def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | None) -> SourceFacts:
     tables = _tables(source)
+    group, item = nouns_of(source)
     failed = tuple(line for line in tables if line.tone == "bad")
     title = "What was copied" if source.copy_bytes or source.profile else "The run"
     if source.part:
         title = f"Besides: {plain_text(source.part)}"
     return SourceFacts(
         source=plain_text(source.source),
-        groups=f"{nouns_of(source)[0]}s".capitalize(),
-        items=f"{nouns_of(source)[1]}s".capitalize(),
+        further=bool(source.part),
+        group=group,
+        item=item,
         copied_title=title,
         copied=(*_copied(source), *(_times(report, timezone) if source is report else ())),
-        tables_summary=_tables_summary(tables, len(failed), nouns_of(source)[0]),
+        tables_summary=_tables_summary(tables, len(failed), group),
         failed_tables=failed,
         other_tables=tuple(line for line in tables if line.tone != "bad"),
         checks=_checks([finding for finding in source.findings if finding.table is None]),
@@ -151,13 +159,13 @@ def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | No
 
 def _copied(source: SourceReport) -> tuple[tuple[str, str], ...]:
     engine, profile = source.engine, source.profile
-    groups, items = (f"{noun}s" for noun in nouns_of(source))
+    group, item = nouns_of(source)
     pairs = [
         ("Source", plain_text(source.source)),
         ("Engine", plain_text(f"{engine.kind} {engine.version}") if engine else ""),
         ("Backup number", count_text(source.sequence) if source.sequence else ""),
-        (groups.capitalize(), count_text(len(profile.tables)) if profile else ""),
-        (items.capitalize(), count_text(profile.rows) if profile else ""),
+        (f"{group}s".capitalize(), count_text(len(profile.tables)) if profile else ""),
+        (f"{item}s".capitalize(), count_text(profile.rows) if profile else ""),
         ("Size of the copy", size_text(source.copy_bytes) if source.copy_bytes else ""),
         ("Compressed", size_text(source.archive_bytes) if source.archive_bytes else ""),
         ("Encrypted, as delivered", size_text(source.sealed_bytes) if source.sealed_bytes else ""),
@@ -254,8 +262,7 @@ def _target(delivery: Delivery) -> TargetLine:
 
 
 def _place(delivery: Delivery) -> str:
-    target = plain_text(delivery.target)
-    return f"{target} ({plain_text(delivery.part)})" if delivery.part else target
+    return place_text(plain_text(delivery.target), plain_text(delivery.part))
 
 
 def _sentence(text: str) -> str:

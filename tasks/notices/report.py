@@ -52,7 +52,7 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
     parts += _targets(facts)
     for source in facts.sources:
         parts += [f"## {_md(source.copied_title)}", _pairs(source.copied), _md(source.tables_summary)]
-        parts += _tables(f"{source.groups} that failed", source, source.failed_tables)
+        parts += _tables(f"{source.group.capitalize()}s that failed", source, source.failed_tables)
         parts += _checks(source)
         if source.proof:
             parts += ["## How far it is proved", _md(" ".join(source.proof))]
@@ -83,9 +83,8 @@ def _folded(source: SourceFacts) -> bool:
 
 def _other_tables_title(source: SourceFacts) -> str:
     count = len(source.other_tables)
-    group = source.groups[:-1].lower()
-    noun = count_text(count, f"other {group}" if source.failed_tables else group)
-    if source.copied_title.startswith("Besides"):
+    noun = count_text(count, f"other {source.group}" if source.failed_tables else source.group)
+    if source.further:
         noun = f"{noun} of {source.source}"
     compared = sum(line.tone == "good" for line in source.other_tables)
     if compared == count:
@@ -115,7 +114,7 @@ def _tables(title: str, source: SourceFacts, lines: Sequence[TableLine]) -> list
     if not lines:
         return []
     rows = [(line.name, line.rows, line.detail or "–", line.outcome) for line in lines]
-    heads = (source.groups[:-1], f"{source.items} recorded>", "After restoring", "Result")
+    heads = (source.group.capitalize(), f"{source.item.capitalize()}s recorded>", "After restoring", "Result")
     return [f"## {title}", _grid(heads, rows)]
 
 

@@ -39,9 +39,9 @@ def not_due(office: Office, part: str, day: date) -> dict[str, str]:
     for entry in office.plan.targets:
         word = due(entry.when, day, last.get(entry.name, {}).get(source))
         if not word.due:
-            reasons[entry.name] = word.reason
+            reasons[entry.name] = word.reason.removeprefix("not due: ")
         elif label_due(entry, day) is None:
-            reasons[entry.name] = f"not due: its calendar has no medium for {day_text(day)}"
+            reasons[entry.name] = f"its calendar has no medium for {day_text(day)}"
     return reasons
 
 

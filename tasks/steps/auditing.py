@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from tasks.errors import DatasaveError, TargetError, TargetMissing
-from tasks.notices.wording import duration_text, size_text
+from tasks.notices.wording import duration_text, place_text, size_text
 from tasks.plan.model import TargetEntry
 from tasks.records import Finding, Progress, Shelved, no_progress
 from tasks.steps.media import is_removable
@@ -27,7 +27,7 @@ def audit_target(
             findings = [Finding(check="target present", passed=True, detail=f"{name} answers")]
             for part in office.parts:
                 shelf = shelf_of(office, target, part)
-                place = f"{name} ({part})" if part else name
+                place = place_text(name, part)
                 findings += [*_shelf_findings(place, shelf), _freshness(office.entry(name), place, shelf)]
                 findings += [
                     _whole(target, backup, progress, read_all=read_all)

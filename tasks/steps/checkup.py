@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 
 from tasks.checks.judge import verify_expectations
-from tasks.errors import DatasaveError, SourceError
+from tasks.errors import DatasaveError
 from tasks.files import private_folder
 from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
-from tasks.records import Finding
+from tasks.records import Engine, Finding
 from tasks.steps.office import Office, recipients_of
 from tasks.steps.taking import room_needed
 from tasks.steps.workspace import scratch_room
@@ -21,9 +21,10 @@ STOCK_TOOLS = ("age", "zstd", "tar")
 
 def checkup(office: Office) -> list[Finding]:
     """All findings about one plan. Writes nothing but a small probe object on each target."""
+    engines: dict[str, Engine] = {}
     findings = [
-        *(_look(_of("source", part), partial(_source, office, part)) for part in office.parts),
-        _look("staging", lambda: _staging(office)),
+        *(_look(_of("source", part), partial(_source, office, part, engines)) for part in office.parts),
+        _look("staging", lambda: _staging(office, engines)),
         _look("holders", lambda: _holders(office)),
         _look("machine key", lambda: public_text(office.machine_key().public_key())),
         _look("plan's checks", lambda: _expectations(office)),
@@ -31,7 +32,7 @@ def checkup(office: Office) -> list[Finding]:
     if office.plan.drill.identity:
         findings.append(_look("drill key", lambda: _drill_key(office)))
     names = [entry.name for entry in office.plan.targets]
-    findings += [_look(f"target {name}", partial(_target, office, name)) for name in names]
+    findings += [_look(f"target {name}", partial(_target, office, name, engines)) for name in names]
     return [*findings, _tools()]
 
 
@@ -52,31 +53,22 @@ def _look(check: str, look: Callable[[], str]) -> Finding:
         return Finding(check=check, passed=False, detail=str(error))
 
 
-def _source(office: Office, part: str) -> str:
-    engine = office.source(part).check()
+def _source(office: Office, part: str, engines: dict[str, Engine]) -> str:
+    engine = engines[part] = office.source(part).check()
     return f"{engine.kind} {engine.version}, {size_text(engine.bytes)}"
 
 
-def _staging(office: Office) -> str:
+def _staging(office: Office, engines: dict[str, Engine]) -> str:
     free = shutil.disk_usage(private_folder(office.staging)).free
-    size = _source_size(office)
-    if size is None:
+    if len(engines) < len(office.parts):  # a source that does not answer has a finding of its own
         return f"{size_text(free)} free; what a run needs shows once the source answers"
-    needed = sum(room_needed(office, part, office.source(part).check()) for part in office.parts)
+    needed = sum(room_needed(office, part, engine) for part, engine in engines.items())
     if free < needed:
         raise DatasaveError(
             f"{office.staging} has {size_text(free)} free, a run needs about {size_text(needed)}",
             hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
         )
     return f"{size_text(free)} free, a run needs about {size_text(needed)}"
-
-
-def _source_size(office: Office) -> int | None:
-    """Bytes of all sources, None where one doesn't answer: that has a finding of its own."""
-    try:
-        return sum(office.source(part).check().bytes for part in office.parts)
-    except SourceError:
-        return None
 
 
 def _holders(office: Office) -> str:
@@ -110,12 +102,12 @@ def _drill_key(office: Office) -> str:
     return f"scheduled drills use the key of {', '.join(holders)}"
 
 
-def _target(office: Office, name: str) -> str:
+def _target(office: Office, name: str, engines: dict[str, Engine]) -> str:
     with office.target(name) as target:
         free = target.free_space()
         told = target.probe()
-        needed = _source_size(office)
-        if free is not None and needed is not None and free < needed:
+        needed = sum(engine.bytes for engine in engines.values())
+        if free is not None and free < needed:
             raise DatasaveError(
                 f"{name} has {size_text(free)} free, a backup may need up to {size_text(needed)}",
                 hint="Free space there or use a larger disk.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 
@@ -11,6 +11,7 @@ from tasks.manifests.manifest import parse_name
 from tasks.manifests.shelf import read_shelf
 from tasks.policy.retention import judge_retention, suspended
 from tasks.records import Finding, Pruned, Run, Shelved, Verdict
+from tasks.steps.appointments import day_of
 from tasks.steps.media import label_due, may_replace_first, note_use, take_turn
 from tasks.steps.office import Office
 from tasks.steps.trending import suspicion
@@ -99,7 +100,7 @@ def make_room(office: Office, run: Run, target: Target, needed: int) -> bool:
     shelf that looks wrong.
     """
     entry = office.entry(target.name)
-    label = label_due(entry, run.started.astimezone(office.timezone).date())
+    label = label_due(entry, day_of(office, run.started))
     doubt = suspicion(office, run.part)
     if not label or doubt or not may_replace_first(office, entry, label):
         return False
@@ -115,15 +116,12 @@ def make_room(office: Office, run: Run, target: Target, needed: int) -> bool:
     return free is not None and free >= needed
 
 
-def evidence(office: Office, target_name: str, part: str = "") -> tuple[Finding, ...]:
-    """What removal rests on, one finding each: while one doesn't pass, nothing goes."""
+def evidence(office: Office, target_name: str, part: str, shelf: Sequence[Shelved]) -> tuple[Finding, ...]:
+    """What removal from a shelf rests on, one finding each: while one doesn't pass, nothing goes."""
     entry = office.entry(target_name)
-    now = datetime.now(UTC)
-    with office.target(target_name) as target:
-        shelf = shelf_of(office, target, part)
     good = [backup for backup in shelf if backup.verified]
     aside = [backup for backup in shelf if not backup.verified]
-    clock, doubt = suspended(shelf, now), suspicion(office, part)
+    clock, doubt = suspended(shelf, datetime.now(UTC)), suspicion(office, part)
     newest = f"{good[-1].full_name} was read back here" if good else "no verified backup here"
     enough = f"{len(good)} verified, at least {entry.floor} always stay"
     signed = (

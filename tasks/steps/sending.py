@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from datetime import datetime
+from datetime import date
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
+from tasks.calendars import WEEKDAYS
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetFull
 from tasks.files import HashingReader
 from tasks.manifests.recover import Kept, recover_text
@@ -24,12 +25,10 @@ from tasks.targets.base import Target
 # Room left on a target beyond the archive itself: manifest, certificates, the file system's own needs.
 SPARE_BYTES = 8 << 20
 
-WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 
-
-def slot_of(entry: TargetEntry, when: datetime) -> str:
-    """The folder on the target that a backup taken at ``when`` (in the plan's zone) goes to."""
-    return WEEKDAYS[when.weekday()] if entry.slots == "weekday" else ""
+def slot_of(entry: TargetEntry, day: date) -> str:
+    """The folder on the target that a backup of ``day`` (in the plan's zone) goes to."""
+    return WEEKDAYS[day.weekday()].upper() if entry.slots == "weekday" else ""
 
 
 def deliver(
@@ -47,9 +46,10 @@ def deliver(
     if not rehearsed.findings or not all(finding.passed for finding in rehearsed.findings):
         raise MismatchError(f"{sealed.name} was not rehearsed: nothing is delivered unproven")
     began = time.monotonic()
-    slot = slot_of(office.entry(target_name), run.started.astimezone(office.timezone))
+    day = day_of(office, run.started)
+    slot = slot_of(office.entry(target_name), day)
     name = f"{slot}/{sealed.name}" if slot else sealed.name
-    with reached(office, target_name, day_of(office, run.started)) as target:
+    with reached(office, target_name, day) as target:
         try:
             _put(target, name, sealed, progress)
         except TargetFull:

@@ -152,24 +152,15 @@ def working(
     """
     with exclusively(staging), ExitStack() as stack:
         sweep(staging, spool, spare=run_id)
-        yield [stack.enter_context(_workspace(staging / folder_of(run_id, part))) for part in parts]
+        yield [stack.enter_context(locked(staging / folder_of(run_id, part))) for part in parts]
 
 
 @contextmanager
-def delivering(folder: Path) -> Iterator[Workspace]:
-    """The workspace of an ended run whose sealed archive waits there, locked against the next sweep.
+def locked(folder: Path) -> Iterator[Workspace]:
+    """The workspace in ``folder``, made or as an ended run left it, locked against another run's sweep.
 
-    Once no longer marked as "sealed" it goes when the block ends. Raises BusyError.
+    When the block ends its plaintext goes; all of it, once it is not marked as "sealed". Raises BusyError.
     """
-    with _held(_lock_of(folder), f"run {folder.name} is already being worked on"):
-        workspace = Workspace(folder)
-        yield workspace
-        if not workspace.done("sealed"):
-            remove_tree(folder)
-
-
-@contextmanager
-def _workspace(folder: Path) -> Iterator[Workspace]:
     with _held(_lock_of(folder), f"run {folder.name} is already being worked on"):
         workspace = Workspace(private_folder(folder))
         try:

@@ -1,0 +1,54 @@
+"""What is done to the database engine between backups: its restart, a backup of its log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import Task, flow
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from flows.evidence import step_report
+from flows.outcome import concluded
+from tasks.errors import DatasaveError
+from tasks.reporting import now, reported
+from tasks.restarting import back_up_log, restart_engine
+from tasks.steps.office import Office
+
+
+@flow(name="restart")
+def restart(plan: Path, source: str | None = None) -> State[Any]:
+    """Stop the database engine, start it again, and check that the database answers.
+
+    Waits for nobody: everyone who works with the database is interrupted. Not done while a backup runs.
+
+    Args:
+        plan: The plan file (YAML).
+        source: Which of the plan's sources; empty means the main one.
+    """
+    return _one_step("restart", restart_engine, "The engine of {} was restarted and answers", plan, source)
+
+
+@flow(name="log")
+def log(plan: Path, source: str | None = None) -> State[Any]:
+    """Add what changed since the last log backup to the chain of logs beside the full backups.
+
+    Args:
+        plan: The plan file (YAML).
+        source: Which of the plan's sources; empty means the main one.
+    """
+    return _one_step("log", back_up_log, "The log of {} was backed up", plan, source)
+
+
+def _one_step(name: str, step: Task[..., Any], good: str, plan: Path, source: str | None) -> State[Any]:
+    started = now()
+    try:
+        office = Office(plan)
+        part = office.part(source)
+        done: Any = step(office.path, part, return_state=True)
+        headline = good.format(office.full_name(part))
+        facts = reported(office.path, step_report(office, name, headline, done, started))
+    except DatasaveError as error:
+        return Failed(message=str(error), data=error)
+    return concluded(facts)
