@@ -21,7 +21,7 @@ class Cause:
 
 
 _ACCOUNT = "Check `user` and `password` in the plan, and that the account may come from this machine."
-_RIGHTS = "Give the account the rights that `datasave grants` prints."
+_RIGHTS = "Give the account the rights that `datasave doctor --grants` prints."
 _LATER = "Run the backup again when the server is less busy."
 
 _CAUSES = {

@@ -58,7 +58,8 @@ def _require_rights(connection: Any, server: Server, database: str, method: str,
     if lacking:
         raise SourceError(
             f"cannot {doing}: the account lacks {', '.join(lacking)}",
-            hint="Give it the rights that `datasave grants` prints; a dump without them would be incomplete.",
+            hint="Give it the rights that `datasave doctor --grants` prints; a dump without them would be "
+            "incomplete.",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
 
 from tasks.errors import ObjectMissing, TargetError, TargetLocked
@@ -48,10 +48,14 @@ def verdicts(
     office: Office, target_name: str, part: str = "", day: date | None = None
 ) -> tuple[tuple[Verdict, ...], str]:
     """Retention's word on a source's backups on a target, and why pruning is suspended ("": it isn't)."""
-    entry = office.entry(target_name)
-    now = datetime.now(UTC)
     with reached(office, target_name, day) as target:
-        shelf = shelf_of(office, target, part)
+        return _judged(office, target, part)
+
+
+def _judged(office: Office, target: Target, part: str) -> tuple[tuple[Verdict, ...], str]:
+    entry = office.entry(target.name)
+    now = datetime.now(UTC)
+    shelf = shelf_of(office, target, part)
     doubt = suspicion(office, part)
     judged = judge_retention(shelf, entry.keep, entry.floor, office.timezone, now, doubt)
     return judged, suspended(shelf, now) or doubt
@@ -65,17 +69,18 @@ def prune(
     ``proven`` is the full name of a backup that was just read back there: where the shelf doesn't
     show it as verified, something is wrong with the target and nothing is removed.
     """
-    try:
-        judged, note = verdicts(office, target_name, part, day)
-    except TargetError:
-        if not office.entry(target_name).keep.forever:
-            raise
-        # Nothing ever goes from here, and keys that can only write may not read the shelf.
-        return Pruned(target=target_name, removed=(), kept=0)
-    if proven and not any(v.backup.full_name == proven and v.backup.verified for v in judged):
-        note = f"pruning suspended: {proven} is not on the shelf as a verified backup"
-        judged = ()
-    with reached(office, target_name, day) as target:
+    with ExitStack() as stack:
+        try:
+            target = stack.enter_context(reached(office, target_name, day))
+            judged, note = _judged(office, target, part)
+        except TargetError:
+            if not office.entry(target_name).keep.forever:
+                raise
+            # Nothing ever goes from here, and keys that can only write may not read the shelf.
+            return Pruned(target=target_name, removed=(), kept=0)
+        if proven and not any(v.backup.full_name == proven and v.backup.verified for v in judged):
+            note = f"pruning suspended: {proven} is not on the shelf as a verified backup"
+            judged = ()
         removed = [v.backup for v in judged if not v.kept and _gone(target, v.backup)]
         kept = sum(verdict.backup.verified for verdict in judged) - len(removed)
         if day is not None and not part:
@@ -139,7 +144,11 @@ def evidence(office: Office, target_name: str, part: str, shelf: Sequence[Shelve
 def unfinished(office: Office, target_name: str) -> tuple[Shelved, ...]:
     """What cut-off deliveries left on a target: archives without a manifest."""
     with office.target(target_name) as target:
-        found = [backup for part in office.parts for backup in shelf_of(office, target, part)]
+        return _unfinished(office, target)
+
+
+def _unfinished(office: Office, target: Target) -> tuple[Shelved, ...]:
+    found = [backup for part in office.parts for backup in shelf_of(office, target, part)]
     return tuple(backup for backup in found if backup.unfinished)
 
 
@@ -148,8 +157,8 @@ def clear_unfinished(office: Office, target_name: str) -> tuple[str, ...]:
 
     A delivery by another machine may be under way right now: only a person can know.
     """
-    left = unfinished(office, target_name)
     with office.target(target_name) as target:
+        left = _unfinished(office, target)
         for backup in left:
             remove_backup(target, backup)
     return tuple(backup.full_name for backup in left)

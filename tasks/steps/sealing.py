@@ -14,7 +14,7 @@ from tasks.age.recipients import Recipient
 from tasks.age.x25519 import X25519Identity
 from tasks.archive.writer import write_archive
 from tasks.files import HashingReader, HashingWriter, atomic_writer, private_folder, write_atomic
-from tasks.manifests.manifest import sealed_name, stem, to_json
+from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
 from tasks.manifests.signing import sign_record
 from tasks.records import (
     Archived,
@@ -104,7 +104,7 @@ def describe(
         machine="",
     )
     signed = sign_record(manifest, office.machine_key())
-    path = sealed.path.with_name(f"{stem(run.source, run.started, run.sequence)}.manifest.json")
+    path = sealed.path.with_name(manifest_name(stem(run.source, run.started, run.sequence)))
     write_atomic(path, to_json(signed))
     return path
 

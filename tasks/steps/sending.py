@@ -12,6 +12,7 @@ from pathlib import Path
 from tasks.calendars import WEEKDAYS
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetFull
 from tasks.files import HashingReader
+from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name
 from tasks.manifests.recover import Kept, recover_text
 from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
@@ -125,7 +126,7 @@ def _check_room(target: Target, size: int) -> None:
 
 def _publish(target: Target, manifest: Path, sealed_name: str) -> None:
     data = manifest.read_bytes()
-    name = sealed_name.removesuffix(".tar.zst.age") + ".manifest.json"
+    name = manifest_name(sealed_name.removesuffix(SEALED_SUFFIX))
     target.put(name, BytesIO(data), len(data))
     if not target.verify(name, len(data), sha256(data).hexdigest(), local=BytesIO(data)):
         _discard(target, name)

@@ -31,6 +31,7 @@ from filelock import FileLock, Timeout
 
 from tasks.errors import BusyError, StateError
 from tasks.files import private_folder
+from tasks.manifests.manifest import SEALED_SUFFIX
 from tasks.options import Spool
 
 # All else in a run's folder is taken for plaintext: parts of files that a killed run left have other names.
@@ -87,7 +88,7 @@ class Workspace:
 
     def holds_sealed(self) -> bool:
         """Whether a proven sealed archive of an earlier try of this run is still here."""
-        return self.done("sealed") and any(self.sealed.glob("*.tar.zst.age"))
+        return self.done("sealed") and any(self.sealed.glob(f"*{SEALED_SUFFIX}"))
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
