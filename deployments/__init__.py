@@ -7,6 +7,7 @@
 - ``worstday.py``     restore, with no Prefect at all
 - ``asking.py``       list
 - ``serving.py``      serve: a Prefect server where none is set, and the plan's schedules
+- ``registering.py`` the plan's deployments: flows, schedules, names; flows that users start are added here
 - ``demo.py``         a clinic in a scratch folder, from first backup to drill
 - ``environment.py``  Prefect's settings, set before Prefect is imported
 - ``screen.py``       what a person sees in the terminal

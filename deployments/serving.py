@@ -10,21 +10,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated
 
 import httpx
 from cyclopts import Parameter
 
 from deployments.environment import announce_server, password_file, prepare, retract_server
 from deployments.options import DEFAULT_PLAN, PlanOption
+from deployments.registering import deployments_of
 from deployments.screen import good, path_line, say
 from tasks.errors import ProgramError
 from tasks.steps.office import Office
 from tasks.steps.workspace import sweep
-
-if TYPE_CHECKING:
-    from prefect import Flow
-    from prefect.deployments.runner import RunnerDeployment
 
 # A new database takes up to 17 s on a small machine, a busy one longer.
 SECONDS_TO_START = 120
@@ -68,46 +65,6 @@ def _serve_plan(office: Office, url: str) -> int:
         path_line("The page asks for name and password; they are in:", password)
     prefect_serve(*deployments)
     return 0
-
-
-def deployments_of(office: Office) -> list[RunnerDeployment]:
-    """The plan's deployments: each flow under a name that a practice manager understands."""
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-    from prefect.schedules import Cron
-
-    from flows.audit import audit
-    from flows.backup import backup
-    from flows.deliver import deliver
-    from flows.drill import drill
-    from flows.engine import log, restart
-    from flows.prune import prune
-    from flows.restore import restore
-
-    plan, times = office.plan, office.plan.schedule
-    # CANCEL_NEW: after a night asleep the missed runs come all at once; one of them is enough.
-    one_at_a_time = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
-    crons: dict[Flow[..., Any], str | None] = {
-        backup: times.backup,
-        drill: times.drill,
-        audit: times.audit,
-        restart: times.restart,
-        log: times.log,
-        deliver: None,
-        prune: None,
-        restore: None,
-    }
-    made = (
-        flow.to_deployment(
-            name=plan.name,
-            schedule=Cron(cron, timezone=times.timezone) if cron else None,
-            parameters={"plan": str(office.path)},
-            tags=["datasave", plan.name, flow.name],
-            description=flow.description,
-            concurrency_limit=one_at_a_time,
-        )
-        for flow, cron in crons.items()
-    )
-    return [cast("RunnerDeployment", deployment) for deployment in made]
 
 
 @contextmanager
