@@ -12,8 +12,9 @@ from prefect.client.schemas.objects import State
 from flows.outcome import state_error
 from tasks.errors import DatasaveError, ProofError
 from tasks.notices.wording import step_text
-from tasks.records import Certificate, Finding, RunReport, SourceReport, Step
+from tasks.records import Certificate, Finding
 from tasks.reporting import now
+from tasks.reports import RunReport, SourceReport, Step
 from tasks.steps.office import Office
 
 

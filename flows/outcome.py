@@ -14,21 +14,9 @@ from prefect.states import Completed, Failed
 
 from tasks.errors import DatasaveError, ProofError, TargetMissing
 from tasks.notices.wording import step_text
-from tasks.records import (
-    Archived,
-    Delivery,
-    Finding,
-    Placed,
-    Pruned,
-    Rehearsed,
-    Run,
-    RunReport,
-    Sealed,
-    SourceReport,
-    Step,
-    Validated,
-)
+from tasks.records import Archived, Finding, Placed, Pruned, Rehearsed, Run, Sealed, Validated
 from tasks.reporting import now
+from tasks.reports import Delivery, RunReport, SourceReport, Step
 from tasks.steps.listing import Copied
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace

@@ -15,7 +15,7 @@ The files in this folder wrap steps as Prefect tasks, by stage:
 Underneath: ``steps/`` (the same steps as plain functions), then the libraries ``plan``, ``sources``,
 ``archive``, ``age``, ``targets``, ``manifests``, ``policy``, ``checks``, ``notices``, which do not
 import one another, then what all of them share: ``calendars.py``, ``options.py``, ``records.py``,
-``secrets.py``, ``processes.py`` (with ``leash.py``), ``errors.py``, ``files.py``. Imports run that one
-way, and Prefect is imported in the files of this folder, in flows/ and in deployments/ only; a test
-holds it.
+``reports.py``, ``secrets.py``, ``processes.py`` (with ``leash.py``), ``errors.py``, ``files.py``. Imports
+run that one way, and Prefect is imported in the files of this folder, in flows/ and in deployments/ only; a
+test holds it.
 """

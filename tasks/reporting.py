@@ -13,7 +13,8 @@ from tasks.errors import StateError
 from tasks.files import private_folder, write_atomic
 from tasks.notices.report import report_html, report_markdown
 from tasks.progress import progress_of
-from tasks.records import Finding, RunReport
+from tasks.records import Finding
+from tasks.reports import RunReport
 from tasks.steps import auditing
 from tasks.steps.office import Office
 

@@ -23,7 +23,8 @@ from tasks.notices.wording import (
     stamp_text,
     when_text,
 )
-from tasks.records import Delivery, Finding, RunReport, SourceReport, Step
+from tasks.records import Finding
+from tasks.reports import Delivery, RunReport, SourceReport, Step
 
 Tone = Literal["good", "bad", "warn", "quiet"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.notices.wording import count_text
-from tasks.records import RunReport, SourceReport
+from tasks.reports import RunReport, SourceReport
 
 
 def proof_sentences(report: RunReport, source: SourceReport) -> tuple[str, ...]:

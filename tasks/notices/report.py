@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from tasks.notices.facts import Facts, SourceFacts, TableLine, facts_of
 from tasks.notices.wording import count_text
-from tasks.records import RunReport
+from tasks.reports import RunReport
 
 # More tables than this are folded away, the failed ones excepted.
 SHOWN_TABLES = 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.notices.wording import MESSAGE_LIMIT, count_text, plain_text
-from tasks.records import RunReport
+from tasks.reports import RunReport
 
 _LAST_RESORT = (
     "Read the failed step below, and run the backup again once its cause is gone.",

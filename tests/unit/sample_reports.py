@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tasks.records import Delivery, Engine, Finding, Profile, RunReport, Step, TableProfile
+from tasks.records import Engine, Finding, Profile, TableProfile
+from tasks.reports import Delivery, RunReport, Step
 
 STARTED = datetime(2026, 11, 23, 2, 0, 7, tzinfo=UTC)
 TABLES = {"patients": 8412, "visits": 120_553, "ledger": 310_987, "users": 1, "appointment_notes": 0}

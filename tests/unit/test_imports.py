@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = ["plan", "sources", "archive", "age", "targets", "manifests", "policy", "checks", "notices"]
-BASE = ["records", "options", "calendars", "errors", "files", "secrets", "processes", "leash"]
+BASE = ["records", "reports", "options", "calendars", "errors", "files", "secrets", "processes", "leash"]
 
 # Layers from the top: a module may import from its own layer (but another library) and from below.
 LAYERS = ["deployments", "flows", "tasks", "steps", "library", "base"]

@@ -13,7 +13,8 @@ from markdown_it.token import Token
 
 from tasks.notices.report import report_html, report_markdown
 from tasks.notices.wording import plain_text
-from tasks.records import Delivery, Engine, Finding, RunReport, SourceReport
+from tasks.records import Engine, Finding
+from tasks.reports import Delivery, RunReport, SourceReport
 from tests.unit import sample_reports as samples
 
 VOID = {"meta", "rect"}

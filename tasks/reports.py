@@ -1,0 +1,70 @@
+"""The frozen records of one run's outcome, which its reports and messages are written from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from tasks.records import Engine, Finding, Profile, Record
+
+
+class Delivery(Record):
+    """What happened at one target in one run, with one source: ``part`` as in SourceReport.
+
+    ``outcome``: delivered, failed, missed (the medium was not there), not due, skipped.
+    """
+
+    target: str
+    part: str = ""
+    outcome: Literal["delivered", "failed", "missed", "not due", "skipped"]
+    name: str = ""
+    bytes: int = 0
+    seconds: float = 0.0
+    removed: tuple[str, ...] = ()
+    kept: int = 0
+    problem: str = ""
+    hint: str = ""
+
+
+class Step(Record):
+    """One line of a run's time table."""
+
+    name: str
+    outcome: Literal["ok", "failed", "not run", "reused"]
+    seconds: float = 0.0
+    detail: str = ""
+
+
+class SourceReport(Record):
+    """What a run did with one source. ``part`` is its name in the plan, "" for the main source."""
+
+    source: str
+    part: str = ""
+    engine: Engine | None = None
+    sequence: int = 0
+    copy_bytes: int = 0
+    archive_bytes: int = 0
+    sealed_bytes: int = 0
+    profile: Profile | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+class RunReport(SourceReport):
+    """All the facts of one run, ready for its reports; those of further sources in ``also``."""
+
+    flow: str
+    run: str
+    started: datetime
+    finished: datetime
+    succeeded: bool
+    headline: str
+    also: tuple[SourceReport, ...] = ()
+    steps: tuple[Step, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    holders: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[SourceReport, ...]:
+        """All sources, the main one first."""
+        return self, *self.also
