@@ -2,6 +2,8 @@
 
 base.py               Source, the seam; the contract is tests/contract/source_contract.py
 registry.py           which ``kind:`` of the plan is which engine
+folders.py            a copy's folder: growth, its files, closing it to others, restoring into a new one
+odbc.py               the driver manager, SQLSTATEs, rows
 
 One file an engine, named after its kind; its docstring lists its parts, whose names begin alike:
 

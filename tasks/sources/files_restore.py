@@ -15,6 +15,7 @@ from tasks.sources.files_index import ROOT, Entry, Index
 from tasks.sources.files_names import impossible, listed
 from tasks.sources.files_owners import can_give, give
 from tasks.sources.files_walk import place_in, real_root
+from tasks.sources.folders import refuse_if_occupied
 
 _MOST_NAMES = 5
 _FOREIGN_BITS = stat.S_ISUID | stat.S_ISGID
@@ -30,14 +31,9 @@ def restore_folder(index: Index, copy: Path, destination: Path) -> None:
     made_here = not destination.exists()
     try:
         destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-        occupied = any(destination.iterdir())
+        refuse_if_occupied(destination)
     except OSError as error:
         raise _failed(destination, error) from error
-    if occupied:
-        raise SourceError(
-            f"cannot restore into {destination}: the folder is not empty",
-            hint="Name a new folder: a restore never overwrites anything.",
-        )
     restorer = _Restorer(copy, real_root(destination))
     try:
         restorer.run(index)

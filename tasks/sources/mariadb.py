@@ -18,15 +18,14 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from tasks.errors import CopyError, ProgramError
-from tasks.files import sha256_of
 from tasks.options import Options, problem
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.secrets import SecretReference, secret_of
 from tasks.sources import mariadb_copies, mariadb_dump, mariadb_physical, mariadb_rights
 from tasks.sources.base import Connection, Source
+from tasks.sources.folders import copied_files, emptied
 from tasks.sources.mariadb_check import LOOPBACK, ready_to_copy
 from tasks.sources.mariadb_connection import Login, Server
-from tasks.sources.mariadb_copies import remove_all
 from tasks.sources.mariadb_programs import Programs
 from tasks.sources.mariadb_record import DATA, DUMP, CopyRecord, write_record
 from tasks.sources.mariadb_tables import tables_of
@@ -141,7 +140,7 @@ class MariadbSource(Source):
         try:
             files = self._copied(login, server, destination, size, progress)
         except BaseException as error:
-            remove_all(destination)
+            emptied(destination)
             if isinstance(error, OSError):
                 raise CopyError(
                     f"cannot copy the database {self._options.database} to {destination}: {error.strerror}",
@@ -232,10 +231,4 @@ class MariadbSource(Source):
             dumping = mariadb_dump.Dumping(login, server, programs, options.database, folder / DUMP)
             record = record.model_copy(update={"contents": dumping.run(size, progress)})
         write_record(folder, record)
-        return tuple(
-            CopiedFile(
-                path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=sha256_of(path)
-            )
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        )
+        return copied_files(folder)

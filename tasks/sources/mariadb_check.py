@@ -9,8 +9,9 @@ from typing import Any
 
 from tasks.errors import ProgramError, SourceError, SourceMissing
 from tasks.sources import mariadb_dump, mariadb_physical, mariadb_rights
-from tasks.sources.mariadb_connection import Login, Server, connected, describe, fetch
+from tasks.sources.mariadb_connection import Login, Server, connected, describe
 from tasks.sources.mariadb_programs import Programs
+from tasks.sources.odbc import fetch
 
 OLDEST = (10, 6)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -17,6 +17,7 @@ from typing import Any
 from tasks.errors import SourceError, SourceMissing, ValidationError
 from tasks.files import create_private
 from tasks.sources.mariadb_causes import DISK_FULL, Cause, cause_of
+from tasks.sources.odbc import fetch, manager, sqlstate
 
 LOGIN_SECONDS = 15
 
@@ -87,7 +88,7 @@ def connected(login: Login, doing: str, database: str | None = None) -> Iterator
 
 def failure(error: Exception, doing: str) -> SourceError:
     """What an ODBC error means, without the driver's own text: that may quote rows."""
-    cause = cause_of(odbc_code(error), state_of(error))
+    cause = cause_of(odbc_code(error), sqlstate(error))
     kind = SourceMissing if cause.missing else SourceError
     return kind(f"cannot {doing}: {cause.text}", hint=cause.hint, permanent=cause.permanent)
 
@@ -98,24 +99,12 @@ def odbc_code(error: Exception) -> int:
     return int(found[-1]) if found else 0
 
 
-def state_of(error: Exception) -> str:
-    """The SQLSTATE of an ODBC error; empty if it has none."""
-    state = str(error.args[0]) if error.args else ""
-    return state if re.fullmatch(r"[0-9A-Z]{5}", state) else ""
-
-
 def driver() -> Any:
     """pyodbc, set up. Raises SourceError where the system lacks its ODBC manager."""
-    try:
-        import pyodbc
-    except ImportError as error:
-        raise SourceError(
-            "cannot use ODBC: the system's ODBC manager is not installed",
-            hint="Install unixODBC (Debian: apt install libodbc2 odbc-mariadb).",
-        ) from error
-    # A pooled connection would keep a server's socket, and its session, beyond the block.
-    pyodbc.pooling = False
-    return pyodbc
+    return manager(
+        "cannot use ODBC: the system's ODBC manager is not installed",
+        "Install unixODBC (Debian: apt install libodbc2 odbc-mariadb).",
+    )
 
 
 def describe(connection: Any) -> Server:
@@ -125,16 +114,6 @@ def describe(connection: Any) -> Server:
         "SELECT @@version, @@hostname, @@datadir, @@lower_case_table_names, @@innodb_data_file_path",
     )[0]
     return Server(str(row[0]), str(row[1]), Path(str(row[2])), int(row[3]), str(row[4]))
-
-
-def fetch(connection: Any, sql: str, *values: object) -> list[Any]:
-    """All rows that ``sql`` gives; none for a statement without rows."""
-    cursor = connection.cursor()
-    try:
-        cursor.execute(sql, *values)
-        return list(cursor.fetchall()) if cursor.description else []
-    finally:
-        cursor.close()
 
 
 @contextmanager
@@ -157,7 +136,7 @@ def opened(socket: str, database: str) -> Iterator[Any]:
         finally:
             connection.close()
     except odbc.Error as error:
-        cause = cause_of(odbc_code(error), state_of(error))
+        cause = cause_of(odbc_code(error), sqlstate(error))
         raise ValidationError(
             f"cannot read the copy of database {database}: {cause.text}",
             hint="If the ODBC driver is installed, the copy is damaged: take an older backup.",

@@ -15,6 +15,7 @@ from tasks.errors import ProgramError, SourceError, ValidationError
 from tasks.files import BLOCK, create_private
 from tasks.records import Finding
 from tasks.sources import mariadb_dump, mariadb_physical
+from tasks.sources.folders import emptied, restoring_into
 from tasks.sources.mariadb_connection import opened
 from tasks.sources.mariadb_programs import Programs
 from tasks.sources.mariadb_record import DATA, DUMP, CopyRecord, read_record
@@ -57,33 +58,14 @@ def restore(copy: Path, destination: Path, folder: Path | None) -> Path:
     except ValidationError as error:
         raise SourceError(error.message, hint=error.hint) from error
     try:
-        destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(destination.iterdir()):
-            raise SourceError(
-                f"cannot restore into {destination}: the folder is not empty",
-                hint="Name a new folder: a restore never overwrites anything.",
-            )
-        try:
-            return _restored(copy, record, destination, Programs(folder, record.release))
-        except BaseException:
-            remove_all(destination)
-            raise
-    except OSError as error:
-        raise SourceError(
-            f"cannot restore into {destination}: {error.strerror}",
-            hint="Check the free space and the rights of that folder, or name another one.",
-        ) from error
+        with restoring_into(destination):
+            try:
+                return _restored(copy, record, destination, Programs(folder, record.release))
+            except BaseException:
+                emptied(destination)
+                raise
     except (ProgramError, ValidationError) as error:
         raise SourceError(f"cannot restore into {destination}: {error.message}", hint=error.hint) from error
-
-
-def remove_all(folder: Path) -> None:
-    """Empty a folder that was ours to fill, of what is of no use."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _physical_steps(

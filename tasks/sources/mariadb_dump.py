@@ -27,7 +27,6 @@ from tasks.sources.mariadb_connection import (
     Server,
     connected,
     defaults_file,
-    fetch,
     opened,
     tool_cause,
 )
@@ -35,6 +34,7 @@ from tasks.sources.mariadb_programs import Programs
 from tasks.sources.mariadb_record import DUMP, CopyRecord
 from tasks.sources.mariadb_scratch import READY, fresh_data, install, private_server, words_for
 from tasks.sources.mariadb_tables import check_tables, contents, differences, tables_of
+from tasks.sources.odbc import fetch
 
 ATTEMPTS = 5
 HELD_SECONDS = 0.7

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import CopyError, ValidationError
-from tasks.files import PRIVATE_FILE, PRIVATE_FOLDER
+from tasks.files import PRIVATE_FILE
 from tasks.processes import run
 from tasks.records import Finding, Progress
-from tasks.sources.mariadb_connection import Login, defaults_file, fetch, tool_cause
+from tasks.sources.folders import Growth, close_to_others
+from tasks.sources.mariadb_connection import Login, defaults_file, tool_cause
 from tasks.sources.mariadb_programs import Programs
 from tasks.sources.mariadb_record import DATA, CopyRecord
 from tasks.sources.mariadb_scratch import READY, fresh_data
+from tasks.sources.odbc import fetch
 
 # Of the copy's own settings only those that its files need; another might lead out of the folder.
 _NEEDED = (
@@ -80,14 +82,7 @@ def outside(data: Path) -> list[str]:
 def back_up(login: Login, programs: Programs, data: Path, total: int, progress: Progress) -> dict[str, int]:
     """Copy the running server into ``data``; each file below it with its size in bytes. Raises CopyError."""
     program = programs.matching("mariadb-backup", "mariabackup")
-    seen = 0
-
-    def watch() -> None:
-        nonlocal seen
-        seen = max(seen, min(_bytes_below(data), total - 1))
-        progress(seen, total)
-
-    progress(0, total)
+    growth = Growth(data, total, progress)
     with defaults_file(login) as defaults:
         command: list[str | Path] = [
             program,
@@ -96,7 +91,7 @@ def back_up(login: Login, programs: Programs, data: Path, total: int, progress: 
             f"--target-dir={data}",
             *_OPTIONS,
         ]
-        ended = run(command, watch=watch)
+        ended = run(command, watch=growth)
     # Its exit status alone has been 0 for copies that were cut off.
     if ended.code != 0 or "completed OK!" not in ended.err:
         cause = tool_cause(ended.err)
@@ -112,11 +107,9 @@ def back_up(login: Login, programs: Programs, data: Path, total: int, progress: 
             hint=OUTSIDE_HINT,
             permanent=True,
         )
-    _make_private(data)
-    files = {path.relative_to(data).as_posix(): path.stat().st_size for path in _files_below(data)}
-    copied = sum(files.values())
-    progress(copied, copied)
-    return files
+    close_to_others(data)
+    growth.end()
+    return {path.relative_to(data).as_posix(): path.stat().st_size for path in _files_below(data)}
 
 
 def complete(copy: Path, record: CopyRecord) -> Finding:
@@ -151,7 +144,7 @@ def clone(source: Path, target: Path) -> None:
         )
     try:
         shutil.copytree(source, target, dirs_exist_ok=True)
-        _make_private(target)
+        close_to_others(target)
     except (OSError, shutil.Error) as error:
         cause = getattr(error, "strerror", None) or "not all files could be copied"
         raise ValidationError(
@@ -233,19 +226,3 @@ def _databases(data: Path) -> Iterator[Path]:
 
 def _files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _bytes_below(folder: Path) -> int:
-    sizes = []
-    for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size if path.is_file() else 0)
-        except FileNotFoundError:
-            continue  # renamed by the program meanwhile
-    return sum(sizes)
-
-
-def _make_private(folder: Path) -> None:
-    folder.chmod(PRIVATE_FOLDER)
-    for path in folder.rglob("*"):
-        path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE)

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.records import Finding, Table
-from tasks.sources.mariadb_connection import driver, fetch, odbc_code
+from tasks.sources.mariadb_connection import driver, odbc_code
+from tasks.sources.odbc import fetch
 
 SHORT = 1024
 """Texts that may have more bytes than this are told by their SHA-256."""

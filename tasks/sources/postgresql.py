@@ -24,6 +24,7 @@ from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table
 from tasks.secrets import SecretReference, secret_of
 from tasks.sources import postgresql_logical, postgresql_physical
 from tasks.sources.base import Connection, Source
+from tasks.sources.folders import close_to_others, restoring_into
 from tasks.sources.postgresql_check import look, try_replication
 from tasks.sources.postgresql_connection import Server, local_host, pass_file
 from tasks.sources.postgresql_programs import Programs, programs_for, unprivileged
@@ -142,24 +143,12 @@ class PostgresqlSource(Source):
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore. The data folder of a physical copy, the folder of a logical one's dump."""
         record = read_record(copy)
-        try:
-            destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if any(destination.iterdir()):
-                raise SourceError(
-                    f"cannot restore into {destination}: the folder is not empty",
-                    hint="Name a new folder: a restore never overwrites anything.",
-                )
+        with restoring_into(destination):
             shutil.copytree(copy, destination, symlinks=True, dirs_exist_ok=True)
-            postgresql_physical.close_to_others(destination)
-            if record.method == "logical":
-                return destination / "dump"
-            postgresql_physical.link_absolute(destination)
-        except OSError as error:
-            raise SourceError(
-                f"cannot restore into {destination}: {postgresql_physical.cause_of(error)}",
-                hint="Check the free space and the rights of that folder, or name another one.",
-            ) from error
-        return destination / "data"
+            close_to_others(destination)
+            if record.method == "physical":
+                postgresql_physical.link_absolute(destination)
+        return destination / ("data" if record.method == "physical" else "dump")
 
     def grants(self) -> str:
         """See Source.grants."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from tasks.errors import SourceError
 from tasks.files import PRIVATE_FILE, create_private
+from tasks.sources.odbc import manager
 from tasks.sources.postgresql_errors import as_error, driver_trouble
 
 # On Windows the name says for how many bits; Red Hat's package has the short one.
@@ -142,16 +143,10 @@ def local_host(port: int) -> str:
 
 
 def _driver_module() -> Any:
-    try:
-        import pyodbc
-    except ImportError as error:
-        raise SourceError(
-            "cannot reach PostgreSQL: this machine has no ODBC",
-            hint="Install libodbc2 and odbc-postgresql (Debian, Ubuntu) or unixODBC and postgresql-odbc.",
-        ) from error
-    # A pooled connection would outlive the server it leads to.
-    pyodbc.pooling = False
-    return pyodbc
+    return manager(
+        "cannot reach PostgreSQL: this machine has no ODBC",
+        "Install libodbc2 and odbc-postgresql (Debian, Ubuntu) or unixODBC and postgresql-odbc.",
+    )
 
 
 def driver() -> str:

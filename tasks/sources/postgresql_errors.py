@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from tasks.errors import CopyError, DatasaveError, SourceError, SourceMissing
+from tasks.sources.odbc import sqlstate
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def trouble_in(text: str, otherwise: str) -> Trouble:
 
 def driver_trouble(error: Exception) -> Trouble:
     """What an error of the driver is about. ``error.args`` are a SQLSTATE and a text, as ODBC has it."""
-    state = str(error.args[0]) if error.args and re.fullmatch(r"[0-9A-Z]{5}", str(error.args[0])) else ""
+    state = sqlstate(error)
     return trouble_in(
         f"{state}\n{error}", f"SQLSTATE {state}" if state else f"the driver's {type(error).__name__}"
     )

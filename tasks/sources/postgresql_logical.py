@@ -20,10 +20,10 @@ from typing import Any
 from tasks.errors import CopyError
 from tasks.processes import run
 from tasks.records import Progress
+from tasks.sources.folders import Growth, all_or_nothing, close_to_others
 from tasks.sources.postgresql_catalog import count_rows, object_names, rows_of, table_query
 from tasks.sources.postgresql_connection import Server, told_as
 from tasks.sources.postgresql_errors import as_error, trouble_in
-from tasks.sources.postgresql_physical import Growth, clear, close_to_others
 from tasks.sources.postgresql_programs import Programs
 from tasks.sources.postgresql_record import CopyRecord
 
@@ -43,22 +43,13 @@ def take(server: Server, programs: Programs, copy: Path, expected: int, progress
     Raises CopyError; then nothing is left in ``copy``.
     """
     what = f"cannot dump the database {server.database} of {server}"
-    try:
+    with all_or_nothing(copy, f"{what} into {copy}"):
         with told_as(what, copying=True), _snapshot(server) as (connection, snapshot):
             files = _files_of(connection)
             _dump(server, programs, copy, snapshot, Growth(copy, expected, progress))
             record = _record(connection, sorted(files))
             _refuse_changed(what, files, _files_of(connection))
         record.write(copy)
-    except OSError as error:
-        clear(copy)
-        raise CopyError(
-            f"{what} into {copy}: {error.strerror}",
-            hint="Check the free space and the rights of the staging folder.",
-        ) from error
-    except BaseException:
-        clear(copy)
-        raise
 
 
 @contextmanager

@@ -12,17 +12,16 @@ nothing, follows no server and subscribes to nothing. All else is as the manifes
 
 from __future__ import annotations
 
-import os
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import CopyError, SourceError
+from tasks.errors import SourceError
 from tasks.files import create_private
 from tasks.processes import run
 from tasks.records import Progress
+from tasks.sources.folders import Growth, all_or_nothing, close_to_others
 from tasks.sources.postgresql_catalog import rows_of, table_query
 from tasks.sources.postgresql_connection import Server, told_as
 from tasks.sources.postgresql_errors import as_error, trouble_in
@@ -61,63 +60,15 @@ def take(server: Server, programs: Programs, copy: Path, expected: int, progress
         record = _record(connection, server)
         places = _tablespaces(connection)
         slots = int(rows_of(connection, "SHOW max_replication_slots")[0][0])
-    try:
+    with all_or_nothing(copy, f"{what} into {copy}"):
         _base_backup(
             server, programs, copy, places, with_slot=slots > 0, follow=Growth(copy, expected, progress)
         )
         _link_relative(copy, [oid for oid, _ in places])
         record = record.model_copy(update={"added": _make_harmless(copy / "data")})
+        # A server may let its group read its files, and then pg_basebackup does likewise.
         close_to_others(copy)
         record.write(copy)
-    except OSError as error:
-        clear(copy)
-        raise CopyError(
-            f"{what} into {copy}: {error.strerror}",
-            hint="Check the free space and the rights of the staging folder.",
-        ) from error
-    except BaseException:
-        clear(copy)
-        raise
-
-
-class Growth:
-    """Reports how far a folder has grown; what it costs to look stays below a tenth of the time."""
-
-    def __init__(self, folder: Path, expected: int, progress: Progress) -> None:
-        self._folder = folder
-        self._expected = expected
-        self._progress = progress
-        self._next = 0.0
-        self._done = 0
-
-    def __call__(self) -> None:
-        begun = time.monotonic()
-        if begun < self._next:
-            return
-        self._done = max(self._done, folder_bytes(self._folder))
-        self._progress(self._done, max(self._expected, self._done))
-        self._next = begun + 10 * (time.monotonic() - begun)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Size of all files below a folder that may be changing meanwhile."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - thousands a second
-            except FileNotFoundError:
-                continue
-    return total
-
-
-def clear(folder: Path) -> None:
-    """Remove all that a copy which failed left in its folder."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def clone(copy: Path, place: Path) -> Path:
@@ -213,20 +164,6 @@ def _make_harmless(data: Path) -> tuple[str, ...]:
         with create_private(data / name) as stream:
             stream.write(STAND_INS[name].encode())
     return tuple(added)
-
-
-def cause_of(error: OSError) -> str:
-    """Why copying failed; copytree collects the faults of all files in one error without a cause."""
-    full = "No space left" in str(error)
-    return error.strerror or ("the disk is full" if full else "not all could be copied")
-
-
-def close_to_others(folder: Path) -> None:
-    """A server may let its group read its files, and then pg_basebackup does likewise."""
-    for place, folders, names in os.walk(folder):
-        for path in (Path(place, name) for name in (*folders, *names)):
-            if not path.is_symlink():
-                path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def link_absolute(restored: Path) -> None:

@@ -20,8 +20,10 @@ from typing import Any
 from tasks.errors import ValidationError
 from tasks.files import private_folder, write_atomic
 from tasks.processes import run
+from tasks.sources.folders import cause_of
+from tasks.sources.odbc import sqlstate
 from tasks.sources.postgresql_connection import Server, driver
-from tasks.sources.postgresql_physical import cause_of, clone
+from tasks.sources.postgresql_physical import clone
 from tasks.sources.postgresql_programs import Programs, programs_for, unprivileged
 from tasks.sources.postgresql_record import CopyRecord
 from tasks.sources.postgresql_server import init_cluster, private_server
@@ -153,10 +155,8 @@ def told_as_damage(what: str) -> Iterator[None]:
     try:
         yield
     except pyodbc.Error as error:
-        state = error.args[0] if error.args else ""
-        known = re.fullmatch(r"[0-9A-Z]{5}", str(state))
         raise ValidationError(
-            f"{what}: {_open_trouble(str(error), state if known else '')}", hint=_DAMAGED
+            f"{what}: {_open_trouble(str(error), sqlstate(error))}", hint=_DAMAGED
         ) from None
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from tasks.errors import SourceError, ValidationError
 from tasks.processes import run
 from tasks.records import Finding
+from tasks.sources.folders import folder_bytes
 from tasks.sources.postgresql_catalog import count_rows, object_names, rows_of, table_query
 from tasks.sources.postgresql_connection import Server
-from tasks.sources.postgresql_physical import STAND_INS, folder_bytes
+from tasks.sources.postgresql_physical import STAND_INS
 from tasks.sources.postgresql_record import CopyRecord, read_record
 from tasks.sources.postgresql_scratch import Scratch, table_of_contents, told_as_damage
 

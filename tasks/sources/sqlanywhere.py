@@ -25,6 +25,7 @@ from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progres
 from tasks.secrets import SecretReference, secret_of
 from tasks.sources import sqlanywhere_conformance, sqlanywhere_logs, sqlanywhere_restart
 from tasks.sources.base import Connection, Source
+from tasks.sources.folders import restoring_into
 from tasks.sources.sqlanywhere_catalog import base_tables, definitions
 from tasks.sources.sqlanywhere_connection import Address, Login
 from tasks.sources.sqlanywhere_copy import (
@@ -32,7 +33,6 @@ from tasks.sources.sqlanywhere_copy import (
     Note,
     copy_database,
     read_note,
-    require_room_for_restore,
 )
 from tasks.sources.sqlanywhere_install import Install, check_driver, find_any_install, find_install
 from tasks.sources.sqlanywhere_place import refuse_network
@@ -179,18 +179,12 @@ class SqlanywhereSource(Source):
             note = read_note(copy)
         except ValidationError as error:
             raise SourceError(error.message, hint=error.hint) from error
-        require_room_for_restore(destination)
-        try:
+        with restoring_into(destination, note.database):
             for path in sorted((copy / DATABASE).iterdir()):
                 with path.open("rb") as stream, create_private(destination / path.name) as restored:
                     shutil.copyfileobj(stream, restored, 1 << 20)
                     restored.flush()
                     os.fsync(restored.fileno())
-        except OSError as error:
-            raise SourceError(
-                f"cannot restore {note.database} into {destination}: {error.strerror}",
-                hint="Check the free space and the rights of that folder, or name another one.",
-            ) from error
         return destination / note.database
 
     def back_up_log(self) -> Path:

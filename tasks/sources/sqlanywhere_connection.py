@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.errors import SourceError
+from tasks.sources.odbc import sqlstate
 from tasks.sources.sqlanywhere_install import Install, odbc
 
 Pair = tuple[str, str]
@@ -134,9 +135,8 @@ def connected(install: Install, address: Address, login: Login) -> Iterator[Any]
 
 def state_of(error: Exception) -> str:
     """ODBC's five-letter SQLSTATE, or the exception's class. A driver's own text may quote rows."""
-    if error.args and re.fullmatch(r"[0-9A-Z]{5}", str(error.args[0])):
-        return f"SQLSTATE {error.args[0]}"
-    return type(error).__name__
+    state = sqlstate(error)
+    return f"SQLSTATE {state}" if state else type(error).__name__
 
 
 def usable(option: str, value: str, *, secret: bool = False) -> str:

@@ -8,7 +8,6 @@ are kept (sqlanywhere_logs.py).
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Literal
 
 from pydantic import ValidationError as RecordError
 
-from tasks.errors import CopyError, SourceError, ValidationError
-from tasks.files import PRIVATE_FILE, private_folder, sha256_of, write_atomic
+from tasks.errors import CopyError, ValidationError
+from tasks.files import PRIVATE_FILE, private_folder, write_atomic
 from tasks.processes import Argument, run
 from tasks.records import CopiedFile, Progress, Record
+from tasks.sources.folders import Growth, all_or_nothing, copied_files
 from tasks.sources.sqlanywhere_codes import DONE, failure
 from tasks.sources.sqlanywhere_connection import Address, Login, tool_environment
 from tasks.sources.sqlanywhere_install import Install
@@ -102,70 +102,22 @@ def copy_database(
     """
     started = datetime.now(UTC)
     growth = Growth(destination / DATABASE, facts.bytes, progress)
-    try:
-        back_up(install, address, login, destination / DATABASE, growth.look)
+    with all_or_nothing(destination, f"cannot finish the copy of the database ({address})"):
+        back_up(install, address, login, destination / DATABASE, growth)
         files = _settled(destination)
         _write_note(destination, facts, install.version, started, files)
-    except OSError as error:
-        empty(destination)
-        raise CopyError(
-            f"cannot finish the copy of the database ({address}): {error.strerror}",
-            hint="Check the free space and the rights of the staging folder.",
-        ) from error
-    except BaseException:
-        empty(destination)
-        raise
     growth.end()
-    return tuple(listed(destination, destination))
+    return copied_files(destination)
 
 
-def listed(folder: Path, root: Path) -> list[CopiedFile]:
-    """Every file below ``folder``, its path relative to ``root``, with size and sha256."""
-    return [
-        CopiedFile(path=path.relative_to(root).as_posix(), bytes=path.stat().st_size, sha256=sha256_of(path))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    ]
-
-
-def empty(folder: Path) -> None:
-    """Remove what lies in ``folder``."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-
-
-class Growth:
-    """Shows a folder's growth as progress in bytes. ``total`` is an estimate; the end corrects it."""
-
-    def __init__(self, folder: Path, total: int, progress: Progress) -> None:
-        self._folder = folder
-        self._total = total
-        self._progress = progress
-        self._shown = 0
-        progress(0, total)
-
-    def look(self) -> None:
-        """Tell how much there is now; never less than before."""
-        self._shown = max(self._shown, _bytes_in(self._folder))
-        self._progress(self._shown, max(self._total, self._shown))
-
-    def end(self) -> None:
-        """Tell that all is there."""
-        self.look()
-        self._progress(self._shown, self._shown)
-
-
-def _settled(destination: Path) -> list[CopiedFile]:
+def _settled(destination: Path) -> tuple[CopiedFile, ...]:
     """The database's files, private and on disk. Raises CopyError where there are none."""
     for path in destination.rglob("*"):
         if path.is_file():
             path.chmod(PRIVATE_FILE)
             with path.open("r+b") as stream:
                 os.fsync(stream.fileno())
-    files = listed(destination / DATABASE, destination / DATABASE)
+    files = copied_files(destination / DATABASE)
     hollow = [file.path for file in files if not file.bytes]
     if hollow or not files:
         raise CopyError(
@@ -176,7 +128,7 @@ def _settled(destination: Path) -> list[CopiedFile]:
 
 
 def _write_note(
-    destination: Path, facts: Facts, major: int, started: datetime, files: list[CopiedFile]
+    destination: Path, facts: Facts, major: int, started: datetime, files: tuple[CopiedFile, ...]
 ) -> None:
     names = [file.path for file in files]
     note = Note(
@@ -185,7 +137,7 @@ def _write_note(
         taken=started,
         database=_the_one(names, facts.file, ".db", "database file"),
         log=_the_one(names, facts.log, ".log", "transaction log"),
-        files=tuple(files),
+        files=files,
     )
     write_atomic(destination / NOTE, note.model_dump_json(indent=1).encode("utf-8"))
 
@@ -203,29 +155,3 @@ def _the_one(names: list[str], live: str | None, ending: str, what: str) -> str:
         hint="A database without a transaction log cannot be backed up while it runs: set one up with dblog. "
         "Otherwise look whether something takes files out of the staging folder.",
     )
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.glob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:
-            continue  # gone between listing and looking
-    return total
-
-
-def require_room_for_restore(destination: Path) -> None:
-    """Make ``destination``, or raise SourceError where it holds anything."""
-    try:
-        destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-        occupied = any(destination.iterdir())
-    except OSError as error:
-        raise SourceError(
-            f"cannot restore into {destination}: {error.strerror}", hint="Give a folder that you may use."
-        ) from error
-    if occupied:
-        raise SourceError(
-            f"cannot restore into {destination}: the folder is not empty",
-            hint="Name a new folder: a restore never overwrites anything.",
-        )

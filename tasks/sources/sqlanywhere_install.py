@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import SourceError
+from tasks.sources.odbc import manager
 
 VERSIONS = (17, 16, 12, 11)
 TOOLS = ("dbbackup", "dbvalid", "dbping", "dbstop", "dblog")
@@ -87,15 +88,7 @@ def find_any_install(recorded: int, folder: Path | None = None) -> Install:
 
 def odbc() -> Any:
     """The module pyodbc, set not to keep connections. Raises SourceError where ODBC itself is missing."""
-    try:
-        import pyodbc
-    except ImportError as error:
-        raise SourceError(
-            "ODBC is not on this machine", hint="Install unixODBC (package unixodbc), then try again."
-        ) from error
-    # Else the driver manager keeps a connection, and with it the scratch engine, after its end.
-    pyodbc.pooling = False
-    return pyodbc
+    return manager("ODBC is not on this machine", "Install unixODBC (package unixodbc), then try again.")
 
 
 def check_driver(install: Install) -> None:

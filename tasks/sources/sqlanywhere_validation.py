@@ -8,10 +8,11 @@ from pathlib import Path
 from tasks.errors import DatasaveError, SourceError, ValidationError
 from tasks.processes import Argument, run
 from tasks.records import CopiedFile, Finding
+from tasks.sources.folders import copied_files
 from tasks.sources.sqlanywhere_catalog import base_tables
 from tasks.sources.sqlanywhere_codes import DONE, cause_of
 from tasks.sources.sqlanywhere_connection import Address, connected, tool_environment
-from tasks.sources.sqlanywhere_copy import DATABASE, Note, listed, read_note
+from tasks.sources.sqlanywhere_copy import DATABASE, Note, read_note
 from tasks.sources.sqlanywhere_install import odbc
 from tasks.sources.sqlanywhere_scratch import Access, clone, scratch_engine
 from tasks.sources.sqlanywhere_server import odbc_failure
@@ -84,7 +85,7 @@ def _tables(access: Access, address: Address) -> Finding:
 
 def _files_of(copy: Path) -> dict[str, CopiedFile]:
     folder = copy / DATABASE
-    return {file.path: file for file in listed(folder, folder)}
+    return {file.path: file for file in copied_files(folder)}
 
 
 def _files_as_recorded(found: dict[str, CopiedFile], note: Note) -> Iterator[Finding]:

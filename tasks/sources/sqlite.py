@@ -21,6 +21,7 @@ from tasks.files import BLOCK, atomic_writer, sha256_of
 from tasks.options import Options
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
+from tasks.sources.folders import restoring_into
 from tasks.sources.sqlite_connection import (
     cause_of,
     file_of_copy,
@@ -133,20 +134,12 @@ class SqliteSource(Source):
         """See Source.restore."""
         file = file_of_copy(copy)
         target = destination / file.name
-        try:
-            destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if any(destination.iterdir()):
-                raise SourceError(
-                    f"cannot restore into {destination}: the folder is not empty",
-                    hint="Name a new folder: a restore never overwrites anything.",
-                )
-            with file.open("rb") as stream, atomic_writer(target) as restored:
-                shutil.copyfileobj(stream, restored, BLOCK)
-        except OSError as error:
-            raise SourceError(
-                f"cannot restore {file.name} into {destination}: {error.strerror}",
-                hint="Check the free space and the rights of that folder, or name another one.",
-            ) from error
+        with (
+            restoring_into(destination, file.name),
+            file.open("rb") as stream,
+            atomic_writer(target) as restored,
+        ):
+            shutil.copyfileobj(stream, restored, BLOCK)
         return target
 
     def _engine(self, live: sqlite3.Connection) -> Engine:

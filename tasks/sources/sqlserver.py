@@ -22,6 +22,7 @@ from tasks.options import Options, problem
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.secrets import SecretReference
 from tasks.sources.base import Connection, Source
+from tasks.sources.folders import restoring_into
 from tasks.sources.sqlserver_catalog import user_tables
 from tasks.sources.sqlserver_check import State, examine, examine_folder, examine_scratch
 from tasks.sources.sqlserver_connection import Server, unusable
@@ -173,22 +174,11 @@ class SqlserverSource(Source):
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore. The path is the backup's: a server restores it (AFTER_RESTORE says how)."""
         backup = backup_in(copy)
-        try:
-            destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if any(destination.iterdir()):
-                raise SourceError(
-                    f"cannot restore into {destination}: the folder is not empty",
-                    hint="Name a new folder: a restore never overwrites anything.",
-                )
+        with restoring_into(destination, "the backup"):
             for file in (backup, copy / ABOUT_NAME):
                 if file.is_file():
                     with file.open("rb") as stream, atomic_writer(destination / file.name) as restored:
                         shutil.copyfileobj(stream, restored, BLOCK)
-        except OSError as error:
-            raise SourceError(
-                f"cannot restore the backup into {destination}: {error.strerror}",
-                hint="Check the free space and the rights of that folder, or name another one.",
-            ) from error
         return destination / backup.name
 
     def grants(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tasks.errors import SourceError
 from tasks.secrets import secret_of
+from tasks.sources.odbc import manager
 from tasks.sources.sqlserver_errors import CONNECTION_LOST, SqlFault, fault_of
 
 LOGIN_SECONDS = 20
@@ -187,16 +188,11 @@ def unusable(what: str, fault: SqlFault, kind: type[SourceError] = SourceError) 
 
 
 def _pyodbc() -> Any:
-    try:
-        import pyodbc
-    except ImportError as error:
-        raise SourceError(
-            "ODBC is not on this machine",
-            hint="On Linux install unixODBC (Debian: apt install libodbc2), then Microsoft's driver.",
-        ) from error
-    # A pooled connection stays open after close: the scratch database could then not be dropped.
-    pyodbc.pooling = False
-    return pyodbc
+    # Without pooling also because a scratch database that a kept connection is in could not be dropped.
+    return manager(
+        "ODBC is not on this machine",
+        "On Linux install unixODBC (Debian: apt install libodbc2), then Microsoft's driver.",
+    )
 
 
 def _moment(data: bytes) -> datetime:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tasks.files import sha256_of, write_atomic
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Record
+from tasks.sources.folders import copied_files
 
 # A manifest is read whole before anything else; that of a folder with 100,000 files must stay small.
 MOST_LISTED = 200
@@ -66,7 +67,7 @@ def digest_of(files: Iterable[CopiedFile]) -> str:
 def identical(restored: Path, recorded: Sequence[CopiedFile]) -> Finding:
     """Whether the restored files are the recorded ones, in a single finding that names few."""
     if [file.path for file in recorded] == [ALL]:
-        found = tuple(_found(restored))
+        found = copied_files(restored)
         if digest_of(found) == recorded[0].sha256:
             return _good(len(found))
         return Finding(check=CHECK, passed=False, detail=f"{len(found):,} files, not all as recorded")
@@ -87,10 +88,3 @@ def _trouble(restored: Path, file: CopiedFile) -> str:
     if not path.is_file():
         return f"{file.path} is missing"
     return "" if sha256_of(path) == file.sha256 else f"{file.path} differs from the copy"
-
-
-def _found(folder: Path) -> Iterable[CopiedFile]:
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            name = path.relative_to(folder).as_posix()
-            yield CopiedFile(path=name, bytes=path.stat().st_size, sha256=sha256_of(path))

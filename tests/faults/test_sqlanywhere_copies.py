@@ -16,7 +16,8 @@ import pytest
 
 from tasks.errors import ValidationError
 from tasks.records import Finding
-from tasks.sources.sqlanywhere_copy import NOTE, Note, listed
+from tasks.sources.folders import copied_files
+from tasks.sources.sqlanywhere_copy import NOTE, Note
 from tests.contract.source_contract import fresh, snapshot
 from tests.contract.sqlanywhere_office import database_of, installed, number, office
 from tests.standins.sqlanywhere.install import StandIn
@@ -54,7 +55,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 def record_anew(copy: Path) -> None:
     """Make the copy's own record agree with what lies there now."""
     note = Note.model_validate_json((copy / NOTE).read_bytes())
-    files = tuple(listed(copy / "database", copy / "database"))
+    files = copied_files(copy / "database")
     (copy / NOTE).write_text(note.model_copy(update={"files": files}).model_dump_json())
 
 
