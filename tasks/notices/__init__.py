@@ -6,5 +6,6 @@
     facts.py      one run's facts in words and in reading order, shared by every form of the report
     proof.py      which steps of the chain of proof the facts of a run bear out
     report.py     those facts as an HTML page and as markdown for the artifact in the UI
-    report.html   the page's template: self-contained, no script, nothing fetched
+    report.html   the page's template
+    pages.py      pages from templates; base.html has their look and their policy: nothing fetched, no script
 """

@@ -1,8 +1,7 @@
 """The report of one run: an HTML page for people, and markdown for the artifact in the UI.
 
-The page stands alone: it is opened from disk, from a mail, years later; it fetches nothing and runs
-nothing, and its Content-Security-Policy says so. Every text in it that came from elsewhere is hostile
-until escaped: by jinja2's autoescape in HTML, by ``_md`` in markdown.
+Every text in them that came from elsewhere is hostile until escaped: by jinja2's autoescape in HTML
+(pages.py), by ``_md`` in markdown.
 """
 
 from __future__ import annotations
@@ -10,12 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
-from functools import cache
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined, Template
 
 from tasks.notices.facts import Facts, SourceFacts, TableLine, facts_of
+from tasks.notices.pages import page_html
 from tasks.notices.wording import count_text
 from tasks.reports import RunReport
 
@@ -39,7 +35,7 @@ _WORD_JOINER = "\u2060"
 def report_html(report: RunReport, timezone: tzinfo | None = None) -> str:
     """The report as one self-contained page; times in ``timezone`` beside UTC, or in UTC alone."""
     facts = facts_of(report, timezone)
-    return _template().render(facts=facts, folded=_folded, other_tables_title=_other_tables_title)
+    return page_html("report.html", facts=facts, folded=_folded, other_tables_title=_other_tables_title)
 
 
 def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
@@ -67,14 +63,6 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
         parts += _tables(_other_tables_title(source), source, source.other_tables)
     parts += ["## Technical details", _pairs(facts.technical)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(files(__package__).joinpath("report.html").read_text("utf-8"))
 
 
 def _folded(source: SourceFacts) -> bool:
