@@ -5,7 +5,8 @@
 - ``running.py``      backup, retry, deliver, drill, audit, restart, log, prune
 - ``media.py``        media init, list, which
 - ``worstday.py``     restore, with no Prefect at all
-- ``asking.py``       list
+- ``asking.py``       list, status
+- ``standing.py``     the status as a terminal shows it
 - ``serving.py``      serve: a Prefect server where none is set, and the plan's schedules
 - ``registering.py`` the plan's deployments: flows, schedules, names; flows that users start are added here
 - ``demo.py``         a clinic in a scratch folder, from first backup to drill

@@ -1,13 +1,15 @@
-"""Commands that only look: list."""
+"""Commands that only look: list, status."""
 
 from __future__ import annotations
 
 from deployments.options import DEFAULT_PLAN, PlanOption, TargetsOption
-from deployments.screen import bad, shelf_table
+from deployments.screen import bad, path_line, shelf_table
+from deployments.standing import show_status
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text
 from tasks.steps.office import Office
 from tasks.steps.retaining import shelf_of
+from tasks.steps.status import status_of, write_status
 
 
 def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> int:
@@ -33,3 +35,24 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
             bad(error)
             failed = True
     return 1 if failed else 0
+
+
+def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
+    """Show how things stand: the newest proven backup of each target, what is due, what needs somebody.
+
+    Tells what this machine remembers, at once and without reaching any target; `datasave audit` looks at
+    the targets themselves. The same is written as a page after each run.
+
+    Exit status 1 where something needs somebody.
+
+    **Examples:**
+
+        datasave status
+
+        datasave status --plan clinic.yaml
+    """
+    office = Office(plan)
+    shown = status_of(office)
+    show_status(shown, office.timezone)
+    path_line("Page:", write_status(office))
+    return 0 if shown.good else 1

@@ -43,6 +43,7 @@ for command in (
     running.prune,
     worstday.restore,
     asking.list_backups,
+    asking.status,
     serving.serve,
     demo,
 ):

@@ -16,7 +16,9 @@ from tasks.progress import progress_of
 from tasks.records import Finding
 from tasks.reports import RunReport
 from tasks.steps import auditing
+from tasks.steps.history import remember
 from tasks.steps.office import Office
+from tasks.steps.status import write_status
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
@@ -49,6 +51,8 @@ def reported(plan: Path, facts: RunReport) -> RunReport:
     """Write the report. A run without its report has failed, but its own outcome is told first."""
     try:
         report(plan, facts)
+        remember(Office(plan), facts)
+        write_status(Office(plan))
     except StateError as error:
         return facts.model_copy(
             update={"succeeded": False, "headline": f"{facts.headline}. Besides, {error.message}"}

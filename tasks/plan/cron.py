@@ -71,6 +71,13 @@ def next_time(text: str, now: datetime) -> datetime:
     return next(CronSim(text, now))
 
 
+def previous_time(text: str, now: datetime) -> datetime:
+    """When a cron expression was due last before ``now``, in the zone of that time."""
+    from cronsim import CronSim
+
+    return next(CronSim(text, now, reverse=True))
+
+
 def _values(part: str, field: _Field) -> set[int]:
     values: set[int] = set()
     for element in part.split(","):

@@ -15,6 +15,8 @@ directly, because on the worst day no server may be needed.
 - ``spooling.py``    sealed archives that wait for a target
 - ``retaining.py``   what a target holds, what retention says, removal
 - ``trending.py``    what earlier runs saw, and whether the newest looks like them
+- ``history.py``     what ran on this machine, in counts and sizes
+- ``status.py``      how things stand, from what is remembered
 - ``restarting.py``  the engine's daily restart, backups of its log
 - ``recovering.py``  fetch, open, prove: shared by drill and restore
 - ``auditing.py``    every target: present, whole, fresh

@@ -26,7 +26,18 @@ from tasks.targets import registry as targets
 from tasks.targets.base import Target
 
 OWN_STATE = frozenset(
-    {"machine.key", "sequence", "sequence.lock", "trend", "staging", "reports", "prefect", "media.json"}
+    {
+        "machine.key",
+        "sequence",
+        "sequence.lock",
+        "trend",
+        "staging",
+        "reports",
+        "prefect",
+        "media.json",
+        "history.json",
+        "status.html",
+    }
 )
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
 
