@@ -7,8 +7,10 @@
 - ``worstday.py``     restore, with no Prefect at all
 - ``asking.py``       list, status
 - ``standing.py``     the status as a terminal shows it
-- ``serving.py``      serve: a Prefect server where none is set, and the plan's schedules
+- ``serving.py``      serve: keeps a Prefect server (``server.py``) and the runner of the plan's flows
+                      (``runner.py``) going; both are ``children.py``
 - ``registering.py`` the plan's deployments: flows, schedules, names; flows that users start are added here
+- ``watching.py``     automations: a dead run counts as Crashed; alarms after that, and after a silence
 - ``demo.py``         a clinic in a scratch folder, from first backup to drill
 - ``environment.py``  Prefect's settings, set before Prefect is imported
 - ``screen.py``       what a person sees in the terminal

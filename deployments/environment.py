@@ -33,6 +33,8 @@ SETTINGS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # The in-memory default never frees the slot of a run that died with the server: no later backup starts.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # Prefect's shortest: how soon a run whose machine died can be told from one that lives (watching.py).
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # Small and readable. What keeps results from being tampered with is the folder, which is private.
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }

@@ -5,13 +5,20 @@ A flow that users start belongs into ``offered``; whatever serves or registers t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from tasks.steps.office import Office
 
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.deployments.runner import RunnerDeployment
+
+
+class Place(NamedTuple):
+    """The work pool whose worker shall do the runs, and the queue in it."""
+
+    pool: str
+    queue: str
 
 
 def offered(office: Office) -> dict[Flow[..., Any], str | None]:
@@ -32,30 +39,54 @@ def offered(office: Office) -> dict[Flow[..., Any], str | None]:
         restart: times.restart,
         log: times.log,
         deliver: None,
-        prune: None,
+        prune: times.prune,
         restore: None,
     }
 
 
-def deployments_of(office: Office) -> list[RunnerDeployment]:
-    """The plan's deployments: each flow under a name that a practice manager understands."""
-    return [_deployment(office, flow, cron) for flow, cron in offered(office).items()]
+def deployments_of(office: Office, place: Place | None = None) -> list[RunnerDeployment]:
+    """The plan's deployments, each flow under a name that a practice manager understands.
 
-
-def _deployment(office: Office, flow: Flow[..., Any], cron: str | None) -> RunnerDeployment:
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-    from prefect.schedules import Cron
+    ``place`` is None where the process that serves them also runs them. The last one is the alarm, which
+    automations start: it runs beside whatever is under way, and what watches over runs leaves it alone.
+    """
+    from flows.alarm import alarm
 
     plan = office.plan
+    usual = [
+        _deployment(office, place, flow, cron=cron, tags=["datasave", plan.name, flow.name])
+        for flow, cron in offered(office).items()
+    ]
+    return [*usual, _deployment(office, place, alarm, tags=["datasave", "alarm"], all_of_them=True)]
+
+
+def _deployment(
+    office: Office,
+    place: Place | None,
+    flow: Flow[..., Any],
+    *,
+    tags: list[str],
+    cron: str | None = None,
+    all_of_them: bool = False,
+) -> RunnerDeployment:
+    """One deployment; ``all_of_them``: runs that meet another wait, else they are Cancelled."""
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.schedules import Cron
+    from prefect.types.entrypoint import EntrypointType
+
+    # After a night asleep the missed runs come all at once; one of them is enough.
+    enough = ConcurrencyLimitStrategy.CANCEL_NEW
+    collision = ConcurrencyLimitStrategy.ENQUEUE if all_of_them else enough
     made = flow.to_deployment(
-        name=plan.name,
-        schedule=Cron(cron, timezone=plan.schedule.timezone) if cron else None,
+        name=office.plan.name,
+        schedule=Cron(cron, timezone=office.plan.schedule.timezone) if cron else None,
         parameters={"plan": str(office.path)},
-        tags=["datasave", plan.name, flow.name],
+        tags=tags,
         description=flow.description,
-        # CANCEL_NEW: after a night asleep the missed runs come all at once; one of them is enough.
-        concurrency_limit=ConcurrencyLimitConfig(
-            limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
-        ),
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=collision),
+        work_pool_name=place.pool if place else None,
+        work_queue_name=place.queue if place else None,
+        # Found by its module wherever the process was started, also after a reboot from another folder.
+        entrypoint_type=EntrypointType.MODULE_PATH,
     )
     return cast("RunnerDeployment", made)

@@ -1,6 +1,7 @@
 """The procedures: backup, deliver, drill, restore, audit, restart, log, prune. They order steps and do no
 I/O of their own.
 
+``alarm.py`` tells what no run can; ``clearing.py`` empties staging after a run that was ended from outside.
 ``outcome.py`` turns the states of a run's tasks into the facts of its report.
 """
 

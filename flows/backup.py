@@ -13,6 +13,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.clearing import clear_staging
 from flows.outcome import Branch, Chain, Line, backup_report, concluded, result_of
 from tasks.errors import DatasaveError, StateError
 from tasks.notices.wording import step_text
@@ -34,7 +35,7 @@ P = ParamSpec("P")
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
 
-@flow(name="backup", task_runner=RUNNER)
+@flow(name="backup", task_runner=RUNNER, on_cancellation=[clear_staging], on_crashed=[clear_staging])
 def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
     """Back up what the plan names, to all its targets or only to those chosen.
 

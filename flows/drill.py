@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+from flows.clearing import clear_staging
 from flows.evidence import drill_report
 from flows.outcome import concluded
 from tasks.errors import DatasaveError
@@ -17,7 +18,7 @@ from tasks.reporting import now, reported
 from tasks.steps.office import Office
 
 
-@flow(name="drill")
+@flow(name="drill", on_cancellation=[clear_staging], on_crashed=[clear_staging])
 def drill(
     plan: Path,
     target: str | None = None,

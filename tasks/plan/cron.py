@@ -8,7 +8,7 @@ when the plan is read, a date that never comes (30 February) included.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator
@@ -76,6 +76,20 @@ def previous_time(text: str, now: datetime) -> datetime:
     from cronsim import CronSim
 
     return next(CronSim(text, now, reverse=True))
+
+
+def longest_gap(text: str) -> timedelta:
+    """The longest time between two due times that follow each other, within the next month and 400 times."""
+    from cronsim import CronSim
+
+    start = datetime(2024, 1, 1)
+    longest, earlier = timedelta(), next(CronSim(text, start))
+    for count, later in enumerate(CronSim(text, earlier)):
+        longest = max(longest, later - earlier)
+        earlier = later
+        if count >= 400 and later - start > timedelta(days=32):
+            break
+    return longest
 
 
 def _values(part: str, field: _Field) -> set[int]:

@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tasks.calendars import When, WhenRule
 from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
-from tasks.plan.cron import Cron
-from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName, Timezone
+from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName
+from tasks.plan.schedule import Schedule
 from tasks.records import Holder, Record
 from tasks.secrets import SecretReference
 
@@ -121,47 +121,6 @@ class TargetEntry(Options):
     )
     fresh_hours: int = Field(
         26, ge=1, description="The audit alarms when the newest good backup here is older than this."
-    )
-
-
-class Schedule(Record):
-    """When runs start by themselves."""
-
-    backup: Cron | None = Field(
-        None,
-        description="When to take a backup: minute, hour, day of the month, month, day of the week. "
-        '"0 2 * * *" is every night at 2:00. Left out: only when asked to.',
-        examples=["0 2 * * *"],
-    )
-    drill: Cron | None = Field(
-        None,
-        description="When to restore a backup from a target and prove that it is good. It needs an identity "
-        "under `drill` below. Left out: only when asked to.",
-        examples=["0 6 * * sun"],
-    )
-    audit: Cron | None = Field(
-        None,
-        description="When to look at every target: are the backups there, whole and fresh? "
-        "Left out: only when asked to.",
-        examples=["0 8 * * *"],
-    )
-    restart: Cron | None = Field(
-        None,
-        description="When to restart the database engine, for engines whose makers advise it (SQL Anywhere: "
-        "once a day, at a time when nobody works). `source.restart` says how. Left out: never.",
-        examples=["30 1 * * *"],
-    )
-    log: Cron | None = Field(
-        None,
-        description="When to back up the log between full backups, for engines that keep one (SQL Anywhere: "
-        "`source.log_folder` says where to). Left out: never.",
-        examples=["0 8-18 * * mon-fri"],
-    )
-    timezone: Timezone = Field(
-        "UTC",
-        description="The time zone of the office: these times are meant in it, and it decides which weekday "
-        "a backup belongs to. Left out: UTC, where 2:00 may be your evening.",
-        examples=["America/New_York"],
     )
 
 

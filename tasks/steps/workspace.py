@@ -139,7 +139,7 @@ class Workspace:
 def exclusively(staging: Path) -> Iterator[None]:
     """Keep runs of the plan away for the length of the block. Raises BusyError where one is under way."""
     private_folder(staging)
-    with _held(staging / "plan.lock", "another run of this plan is under way"):
+    with held(staging / "plan.lock", "another run of this plan is under way"):
         yield
 
 
@@ -162,7 +162,7 @@ def locked(folder: Path) -> Iterator[Workspace]:
 
     When the block ends its plaintext goes; all of it, once it is not marked as "sealed". Raises BusyError.
     """
-    with _held(_lock_of(folder), f"run {folder.name} is already being worked on"):
+    with held(_lock_of(folder), f"run {folder.name} is already being worked on"):
         workspace = Workspace(private_folder(folder))
         try:
             yield workspace
@@ -177,7 +177,7 @@ def scratch_room(staging: Path, purpose: str) -> Iterator[Path]:
     """A private folder for plaintext outside a backup run (drill, restore); gone when the block ends."""
     private_folder(staging)
     folder = staging / f"{purpose}-{time.time_ns():x}"
-    with _held(_lock_of(folder), f"{folder} is in use"):
+    with held(_lock_of(folder), f"{folder} is in use"):
         try:
             yield private_folder(folder / "scratch")
         finally:
@@ -199,7 +199,7 @@ def sweep(staging: Path, spool: Spool = USUAL, spare: str = "") -> list[Path]:
     room = int(spool.gigabytes * 1e9)
     for folder in _newest_first(staging):
         # FileNotFoundError: a drill or restore that has just ended took its own folder away.
-        with suppress(BusyError, FileNotFoundError), _held(_lock_of(folder), "alive"):
+        with suppress(BusyError, FileNotFoundError), held(_lock_of(folder), "alive"):
             newer = runs.setdefault(run_of(folder.name), len(runs))
             size = _sealed_bytes(folder)
             fits = newer == 0 or size <= room
@@ -263,7 +263,8 @@ def _lock_of(folder: Path) -> Path:
 
 
 @contextmanager
-def _held(path: Path, refusal: str) -> Iterator[None]:
+def held(path: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock for the length of the block. Raises BusyError with ``refusal`` where another does."""
     # The system drops the lock when the process dies, however it dies: no stale lock to break.
     lock = FileLock(path, blocking=False, thread_local=False, mode=0o600)
     try:

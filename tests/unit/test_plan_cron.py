@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from prefect._vendor.croniter import croniter
 from pydantic_core import PydanticCustomError
 
-from tasks.plan.cron import DAYS, FIELDS, MONTHS, check_cron
+from tasks.plan.cron import DAYS, FIELDS, MONTHS, check_cron, longest_gap
+from tasks.plan.schedule import Schedule
 
 FINE = [
     "0 2 * * *",
@@ -101,3 +102,23 @@ def test_names_stand_for_their_numbers() -> None:
     for number, name in enumerate(MONTHS, 1):
         check_cron(f"0 2 1 {name} *")
         assert croniter(f"0 2 1 {name} *", now).get_next() == croniter(f"0 2 1 {number} *", now).get_next()
+
+
+@pytest.mark.parametrize(
+    ("cron", "hours"),
+    [
+        ("0 2 * * *", 24),
+        ("0 2 * * mon-fri", 72),
+        ("*/5 8-17 * * mon-fri", 62 + 5 / 60),
+        ("0 0 1 * *", 31 * 24),
+        ("0 0 29 2 *", 2921 * 24),
+    ],
+)
+def test_longest_gap(cron: str, hours: float) -> None:
+    assert longest_gap(cron) == timedelta(hours=hours)
+
+
+def test_after_how_many_hours_a_silence_is_an_alarm() -> None:
+    assert Schedule().silent_hours is None
+    assert Schedule(backup="0 2 * * mon-fri").silent_hours == 74
+    assert Schedule(backup="0 2 * * *", alarm_hours=200).silent_hours == 200

@@ -1,0 +1,49 @@
+"""The child of ``datasave serve`` that registers a plan's deployments and runs them.
+
+Usage: ``python -m deployments.runner PLAN``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+from deployments.environment import prepare
+from deployments.registering import deployments_of
+from deployments.screen import bad, good
+from deployments.watching import watch
+from tasks.errors import DatasaveError
+from tasks.steps.office import Office
+
+
+def main(plan: Path) -> int:
+    """Run until told to stop."""
+    office = Office(plan)
+    prepare(office.path, quiet=False)
+    from prefect.runner import Runner
+
+    # Prefect's own handler of SIGTERM says this on its way out.
+    warnings.filterwarnings("ignore", "coroutine 'Runner.astop' was never awaited", RuntimeWarning)
+
+    deployments = deployments_of(office)
+    # Paused while it is off, a deployment would miss runs without a trace: they shall wait and be Late.
+    runner = Runner(name=office.plan.name, pause_on_shutdown=False)
+    registered = [cast("UUID", runner.add_deployment(deployment)) for deployment in deployments]
+    watch(office, registered[-1])
+    good(f"serving {office.plan.name}: {', '.join(str(made.flow_name) for made in deployments)}")
+    asyncio.run(runner.start())
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        with suppress(KeyboardInterrupt):
+            sys.exit(main(Path(sys.argv[1])))
+    except DatasaveError as error:
+        bad(error)
+        sys.exit(1)

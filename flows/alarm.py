@@ -1,0 +1,52 @@
+"""Tell people that something is wrong which no run could tell by itself: it was killed, or never started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from tasks.errors import DatasaveError
+from tasks.records import RunReport
+from tasks.reporting import now, reported
+from tasks.steps.office import Office
+from tasks.steps.workspace import sweep
+
+NEXT = "Start a backup (`datasave backup`, or Run on the backup's page), and find out why none ended."
+
+
+@flow(name="alarm")
+def alarm(plan: Path, reason: str = "The alarm was started by hand, as a test", run: str = "") -> State[Any]:
+    """Report that a run died or that no backup succeeds any more. Prefect's automations start this.
+
+    Also clears what a dead run left readable in staging. The run is Failed: an alarm is red.
+
+    Args:
+        plan: The plan file (YAML).
+        reason: What is wrong, in one sentence.
+        run: Name of the run that it is about; empty where no run started.
+    """
+    started = now()
+    try:
+        office = Office(plan)
+        sweep(office.staging, office.plan.spool)
+        facts = reported(office.path, _facts(office, f"{reason}: {run}" if run else reason, started))
+    except DatasaveError as error:
+        return Failed(message=f"ALARM: {reason}. Besides, {error}", data=error)
+    return Failed(message=f"ALARM: {facts.headline}. {NEXT}")
+
+
+def _facts(office: Office, headline: str, started: Any) -> RunReport:
+    return RunReport(
+        flow="alarm",
+        run=runtime.flow_run.name or "",
+        source=office.plan.name,
+        started=started,
+        finished=now(),
+        succeeded=False,
+        headline=headline,
+        advice=(NEXT,),
+    )
