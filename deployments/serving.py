@@ -20,6 +20,8 @@ from tasks.steps.office import Office
 from tasks.steps.workspace import held, sweep
 
 SECONDS_BETWEEN_LOOKS = 1.0
+# One that ends this soon, at the first start, never ran anything.
+SECONDS_TO_REGISTER = 20
 # A program that dies again and again is not helped by starting it again.
 MOST_STARTS, WITHIN_SECONDS = 5, 300
 
@@ -96,6 +98,10 @@ class Kept:
     def look_after(self, url: str) -> None:
         """Start the process again if need be."""
         if self._child.ended:
+            if len(self._starts) == 1 and time.monotonic() - self._starts[0] < SECONDS_TO_REGISTER:
+                raise ProgramError(
+                    f"{self._office.plan.name} could not be served", hint="It said why, above."
+                )
             say("what runs the flows ended: starting it again")
         elif not self.stale or not answers(url) or _busy(self._office):
             return

@@ -10,8 +10,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from tasks.errors import DatasaveError
-from tasks.records import RunReport
 from tasks.reporting import now, reported
+from tasks.reports import RunReport
 from tasks.steps.office import Office
 from tasks.steps.workspace import sweep
 

@@ -154,7 +154,8 @@ def _wait_until_served(process: subprocess.Popen[bytes], api: httpx.Client, log:
             user, _, password = password_file(home).read_text().partition(":")
             api.auth = httpx.BasicAuth(user, password)
         try:
-            if api.get("/deployments/name/restore/clinic").is_success:
+            # Said once everything is registered, the automations too.
+            if "serving clinic" in log.read_text("utf-8") and api.get("/health").is_success:
                 return
         except httpx.HTTPError:
             pass
