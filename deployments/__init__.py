@@ -1,7 +1,9 @@
 """How flows get run: the command line, the served schedules, the demonstration.
 
 - ``cli.py``          the program ``datasave``: commands, exit status, the one clear line of a failure
-- ``planning.py``     init, doctor, adopt, keys
+- ``planning.py``     init, doctor, adopt
+- ``keyring.py``      keys new, protect, sheet, split, join
+- ``unlocking.py``    passphrases of identity files
 - ``running.py``      backup, retry, deliver, drill, audit, restart, log, prune
 - ``media.py``        media init, list, which
 - ``worstday.py``     restore, with no Prefect at all

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError
 
-from deployments import asking, media, planning, running, serving, worstday
+from deployments import asking, keyring, media, planning, running, serving, worstday
 from deployments.demo import demo
 from deployments.screen import bad
 from tasks.errors import DatasaveError
@@ -48,7 +48,11 @@ for command in (
     demo,
 ):
     app.command(command, name=command.__name__.split("_")[0])
-keys.command(planning.new_key, name="new")
+keys.command(keyring.new_key, name="new")
+keys.command(keyring.protect, name="protect")
+keys.command(keyring.sheet, name="sheet")
+keys.command(keyring.split, name="split")
+keys.command(keyring.join, name="join")
 drives.command(media.init, name="init")
 drives.command(media.list_media, name="list")
 drives.command(media.which, name="which")

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments import asking, planning, running
+from deployments import asking, keyring, planning, running
 from deployments.clinic import make_clinic
 from deployments.screen import bad, good, say, steps
 from tasks.errors import ProgramError, StateError
@@ -78,7 +78,7 @@ def _prepare(root: Path, database: Path, plan: Path) -> Path:
     recipients = []
     for holder in ("Owner", "Bank safe"):
         path = root / f"{holder.lower().replace(' ', '-')}.key.txt"
-        planning.new_key(holder=holder, out=path)
+        keyring.new_key(holder=holder, out=path)
         recipients.append(f"{holder}={_recipient_in(path)}")
     targets = [f"nas={root / 'nas'}", f"second-disk={root / 'second-disk'}"]
     planning.init(plan, name="clinic", path=database, holder=recipients, target=targets)

@@ -24,3 +24,19 @@ BackupOption = Annotated[
 ]
 DEFAULT_PLAN = Path("datasave.yaml")
 SourceOption = Annotated[str | None, Parameter(help="Which of the plan's sources; without it, the main one.")]
+MaybePlanOption = Annotated[
+    Path | None,
+    Parameter(
+        name=["--plan", "-p"],
+        env_var="DATASAVE_PLAN",
+        help="The plan file; without it datasave.yaml, if it is there.",
+    ),
+]
+IdentityOption = Annotated[Path, Parameter(name=["--identity", "-i"], help="A holder's identity file.")]
+PassphraseOption = Annotated[
+    str | None,
+    Parameter(
+        help="Where the passphrase of a protected identity file is found, env:NAME or file:PATH. Without it "
+        "DATASAVE_PASSPHRASE is used if it is set, else the passphrase is asked for."
+    ),
+]

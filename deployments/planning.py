@@ -1,9 +1,8 @@
-"""Commands that prepare: init, doctor, adopt, keys."""
+"""Commands that prepare: init, doctor, adopt."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +10,12 @@ import yaml
 from cyclopts import Parameter
 
 from deployments.options import DEFAULT_PLAN, PlanOption
-from deployments.screen import bad, findings_table, good, path_line, say
-from tasks.age.hybrid import HybridIdentity
-from tasks.age.x25519 import X25519Identity
+from deployments.screen import bad, findings_table, good, say
 from tasks.errors import PlanError
 from tasks.files import create_private, private_folder
 from tasks.plan.sample import plan_schema, sample_plan
 from tasks.steps.checkup import checkup, tried_out
-from tasks.steps.office import KINDS, Office, write_new_secret
+from tasks.steps.office import KINDS, Office
 
 SCHEMA_NAME = "plan.schema.json"
 
@@ -182,39 +179,6 @@ def adopt(
     office = Office(plan)
     with office.target(office.entry(target).name) as place:
         good(place.prepare())
-    return 0
-
-
-def new_key(
-    *,
-    holder: Annotated[str, Parameter(help="Name of the person or safe.")],
-    out: Annotated[Path | None, Parameter(help="File for the identity; default: made from the name.")] = None,
-    post_quantum: Annotated[
-        bool,
-        Parameter(negative=(), help="Safe against quantum computers; stock `age` 1.3 or later opens it."),
-    ] = False,
-) -> int:
-    """Make a holder's key: the identity into a private file, its public recipient onto the screen.
-
-    Whoever has the file can open every backup sealed for it; without any holder's file nobody can.
-    Keep it away from the backup machine, and keep a second copy.
-
-    **Examples:**
-
-        datasave keys new --holder Owner
-
-        datasave keys new --holder "Bank safe" --post-quantum --out /media/usb/bank-safe.key.txt
-    """
-    identity = HybridIdentity.generate() if post_quantum else X25519Identity.generate()
-    slug = "".join(letter if letter.isalnum() else "-" for letter in holder.lower()).strip("-")
-    path = out or Path(f"{slug or 'holder'}.key.txt")
-    recipient = str(identity.recipient())
-    made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    lines = [f"# holder: {' '.join(holder.split())}", f"# created: {made}", f"# public key: {recipient}"]
-    write_new_secret(path, "\n".join([*lines, identity.secret_text(), ""]))
-    good(f"made a key for {holder}")
-    path_line("Identity (private, keep it off this machine):", path)
-    say(f"Recipient (public, for the plan): {recipient}")
     return 0
 
 

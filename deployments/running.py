@@ -10,8 +10,16 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from deployments.environment import prepare, reach_server
-from deployments.options import DEFAULT_PLAN, BackupOption, PlanOption, SourceOption, TargetsOption
+from deployments.options import (
+    DEFAULT_PLAN,
+    BackupOption,
+    PassphraseOption,
+    PlanOption,
+    SourceOption,
+    TargetsOption,
+)
 from deployments.screen import bad, findings_table, good, path_line, say, steps, verdict_table
+from deployments.unlocking import unlock
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text, size_text
 from tasks.records import Verdict
@@ -94,6 +102,7 @@ def drill(
     source: Annotated[
         str | None, Parameter(help="Which of the plan's sources; without it, each of them.")
     ] = None,
+    passphrase_from: PassphraseOption = None,
 ) -> int:
     """Prove that a backup can be brought back: restore it in scratch from a target, with a holder's key.
 
@@ -106,6 +115,9 @@ def drill(
         datasave drill --target nas --backup 417 --identity /media/usb/owner.key.txt
     """
     office = Office(plan)
+    if identity:
+        # Here, where somebody can be asked for a passphrase; the step then finds the key open.
+        unlock([identity], passphrase_from)
     prepare(office.path)
     from flows.drill import drill as flow
 

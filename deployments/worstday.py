@@ -11,8 +11,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.options import DEFAULT_PLAN, BackupOption, PlanOption
+from deployments.options import DEFAULT_PLAN, BackupOption, PassphraseOption, PlanOption
 from deployments.screen import findings_table, good, path_line, say, steps
+from deployments.unlocking import unlock
 from tasks.age.recipients import Identity
 from tasks.errors import PlanError
 from tasks.manifests.shelf import Place
@@ -20,7 +21,7 @@ from tasks.notices.wording import duration_text, when_text
 from tasks.options import UserCheck
 from tasks.sources.base import Source
 from tasks.steps import recovering
-from tasks.steps.office import Office, read_identities
+from tasks.steps.office import Office
 from tasks.steps.workspace import remove_tree, scratch_room, sweep
 
 
@@ -48,6 +49,7 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     accept_damage: Annotated[
         bool, Parameter(negative=(), help="Keep the restored data although checks failed; exit status 1.")
     ] = False,
+    passphrase_from: PassphraseOption = None,
 ) -> int:
     """Bring a backup back to a new, empty place; needs no Prefect server and, with --folder, no plan.
 
@@ -61,7 +63,7 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     """
     destination = to.absolute()
     recovering.refuse_occupied(destination)
-    identities = read_identities(identity)
+    identities = unlock(identity, passphrase_from)
     with _place(folder, plan, target, source) as found, _room(destination) as room:
         recovered = _recover(found, backup, identities, room)
         path = recovering.restore(

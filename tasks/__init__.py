@@ -13,8 +13,8 @@ The files in this folder wrap steps as Prefect tasks, by stage:
 - ``progress.py``    progress for the terminal and the run's page
 
 Underneath: ``steps/`` (the same steps as plain functions), then the libraries ``plan``, ``sources``,
-``archive``, ``age``, ``targets``, ``manifests``, ``policy``, ``checks``, ``notices``, which do not
-import one another, then what all of them share: ``calendars.py``, ``options.py``, ``records.py``,
+``archive``, ``age``, ``targets``, ``manifests``, ``policy``, ``checks``, ``notices``, ``escrow``, which do
+not import one another, then what all of them share: ``calendars.py``, ``options.py``, ``records.py``,
 ``reports.py``, ``secrets.py``, ``processes.py`` (with ``leash.py``), ``errors.py``, ``files.py``. Imports
 run that one way, and Prefect is imported in the files of this folder, in flows/ and in deployments/ only; a
 test holds it.

@@ -18,6 +18,7 @@
     │   └── UnsafeArchive        a member that must not be extracted
     ├── AgeError                 encryption and decryption (age v1)
     │   ├── KeyFormatError       a recipient or identity text is malformed
+    │   ├── ShareError           shares of a key that cannot be put together
     │   ├── NoMatchingIdentity   none of the keys opens this file
     │   ├── HeaderError          the header is malformed
     │   ├── HeaderMACError       the header was altered
@@ -138,6 +139,10 @@ class AgeError(DatasaveError):
 
 class KeyFormatError(AgeError):
     """A recipient or identity text is malformed."""
+
+
+class ShareError(AgeError):
+    """A share of a key is damaged, or shares do not belong together."""
 
 
 class NoMatchingIdentity(AgeError):

@@ -11,7 +11,8 @@ from tasks.notices.wording import step_text
 from tasks.progress import progress_of
 from tasks.records import Certificate
 from tasks.steps import recovering
-from tasks.steps.office import Office, read_identities
+from tasks.steps.identities import read_identities
+from tasks.steps.office import Office
 from tasks.steps.workspace import scratch_room, sweep
 
 

@@ -10,18 +10,23 @@ from tasks.age.scrypt import ScryptIdentity, ScryptRecipient
 from tasks.age.x25519 import X25519Identity, X25519Recipient
 from tasks.errors import KeyFormatError
 
+KeyPair = X25519Identity | HybridIdentity
+
 __all__ = [
     "HybridIdentity",
     "HybridRecipient",
     "Identity",
+    "KeyPair",
     "Recipient",
     "ScryptIdentity",
     "ScryptRecipient",
     "X25519Identity",
     "X25519Recipient",
+    "key_pairs_of",
     "parse_identity",
     "parse_identity_file",
     "parse_recipient",
+    "secret_bytes",
 ]
 
 
@@ -45,7 +50,7 @@ def parse_recipient(text: str) -> X25519Recipient | HybridRecipient:
     )
 
 
-def parse_identity(text: str) -> X25519Identity | HybridIdentity:
+def parse_identity(text: str) -> KeyPair:
     """An identity from ``AGE-SECRET-KEY-1…`` or ``AGE-SECRET-KEY-PQ-1…``; raises KeyFormatError."""
     prefix, data = decode_bech32(text.strip())
     if prefix == x25519.IDENTITY_PREFIX:
@@ -58,12 +63,12 @@ def parse_identity(text: str) -> X25519Identity | HybridIdentity:
     )
 
 
-def parse_identity_file(text: str) -> list[X25519Identity | HybridIdentity]:
+def parse_identity_file(text: str) -> list[KeyPair]:
     """All identities of a key file as age-keygen writes it: one a line, # begins a comment line.
 
     Raises KeyFormatError, naming the line by its number.
     """
-    identities = []
+    identities: list[KeyPair] = []
     # Windows editors put a byte order mark before the first line.
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -78,3 +83,13 @@ def parse_identity_file(text: str) -> list[X25519Identity | HybridIdentity]:
             hint="Give the file that age-keygen wrote, with a line that begins with AGE-SECRET-KEY-.",
         )
     return identities
+
+
+def secret_bytes(identity: KeyPair) -> bytes:
+    """The 32 bytes that an identity is made of: an X25519 scalar, or a hybrid seed. Never shown."""
+    return decode_bech32(identity.secret_text())[1]
+
+
+def key_pairs_of(secret: bytes) -> tuple[KeyPair, KeyPair]:
+    """Both kinds of identity that these 32 bytes can be; the recipient tells which one was meant."""
+    return X25519Identity(secret), HybridIdentity(secret)

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from tasks.calendars import When, WhenRule
 from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName
+from tasks.plan.keys import Keys
 from tasks.plan.schedule import Schedule
 from tasks.records import Holder, Record
 from tasks.secrets import SecretReference
@@ -139,6 +140,11 @@ class Drill(Record):
         "itself. Only scheduled drills need it; best on another machine than the one that takes backups.",
         examples=["env:DATASAVE_IDENTITY"],
     )
+    passphrase: SecretReference | None = Field(
+        None,
+        description="Where the passphrase of that key is found, if it has one; not beside the key itself.",
+        examples=["env:DATASAVE_PASSPHRASE"],
+    )
 
 
 class Archive(Record):
@@ -180,6 +186,9 @@ class Plan(Record):
     )
     drill: Annotated[Drill, BeforeValidator(_group, json_schema_input_type=Drill | None)] = Field(
         default=Drill(), description="Drills: restoring a backup to see that it can be done."
+    )
+    keys: Annotated[Keys, BeforeValidator(_group, json_schema_input_type=Keys | None)] = Field(
+        default=Keys(), description="How the holders' keys are looked after."
     )
     checks: tuple[UserCheck, ...] = Field(
         default=(),

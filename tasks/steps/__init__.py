@@ -4,6 +4,9 @@ The files in ``tasks/`` wrap these functions as Prefect tasks; ``datasave restor
 directly, because on the worst day no server may be needed.
 
 - ``office.py``      a plan with its adapters, its state folder and its keys
+- ``identities.py``  identity files, under a passphrase or not
+- ``escrow.py``      a key on paper, in shares, under a passphrase
+- ``holders.py``     what a key opens
 - ``workspace.py``   private staging of one run: lock, ledger, sweeping of what dead runs left
 - ``taking.py``      preflight, live copy, validation with profile
 - ``listing.py``     the files of a copy, whose names stay in staging

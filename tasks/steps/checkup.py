@@ -12,7 +12,8 @@ from tasks.files import private_folder
 from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
 from tasks.records import Engine, Finding
-from tasks.steps.office import Office, recipients_of
+from tasks.steps.identities import recipients_of
+from tasks.steps.office import Office
 from tasks.steps.taking import room_needed
 from tasks.steps.workspace import scratch_room
 

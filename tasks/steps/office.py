@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from filelock import FileLock
 
-from tasks.age.keys import Identity, parse_identity_file, parse_recipient
+from tasks.age.keys import Identity, parse_recipient
 from tasks.age.recipients import Recipient
-from tasks.errors import KeyFormatError, PlanError, StateError
+from tasks.errors import PlanError, StateError
 from tasks.files import private_folder, write_atomic
 from tasks.manifests.signing import load_or_create_key, public_text
 from tasks.options import UserCheck
@@ -22,6 +22,7 @@ from tasks.plan.model import Plan, SourceEntry, TargetEntry
 from tasks.secrets import secret_of
 from tasks.sources import registry as sources
 from tasks.sources.base import Source
+from tasks.steps.identities import from_environment, opened_identities
 from tasks.targets import registry as targets
 from tasks.targets.base import Target
 
@@ -136,7 +137,9 @@ class Office:
                 "no identity for the drill",
                 hint="Give --identity FILE, or set drill: {identity: file:PATH} in the plan.",
             )
-        return parse_identity_file(secret_of(reference))
+        passphrase = self.plan.drill.passphrase
+        asker = (lambda _: secret_of(passphrase)) if passphrase else from_environment
+        return opened_identities(secret_of(reference).encode("utf-8"), reference, asker)
 
     def machine_key(self) -> Ed25519PrivateKey:
         """This machine's signing key, made on first use."""
@@ -178,30 +181,6 @@ class Office:
         from tasks.steps.retaining import highest_sequence
 
         return max((highest_sequence(self, entry.name) for entry in self.plan.targets), default=0)
-
-
-def read_identities(paths: list[Path]) -> list[Identity]:
-    """All identities of the given identity files. Raises PlanError or KeyFormatError, naming the file."""
-    identities: list[Identity] = []
-    for path in paths:
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
-            raise PlanError(
-                f"cannot read the identity file {path}: {reason}",
-                hint="Give the file that `datasave keys new` made for a holder (it begins with a # line).",
-            ) from error
-        try:
-            identities.extend(parse_identity_file(text))
-        except KeyFormatError as error:
-            raise KeyFormatError(f"{path}: {error.message}", hint=error.hint) from error
-    return identities
-
-
-def recipients_of(identities: Sequence[Identity]) -> set[str]:
-    """The public texts of identities; a passphrase has none."""
-    return {str(identity.recipient()) for identity in identities if hasattr(identity, "recipient")}
 
 
 def write_new_secret(path: Path, text: str) -> None:

@@ -36,7 +36,8 @@ from tasks.options import UserCheck
 from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Shelved, Stat, no_progress
 from tasks.sources.base import Source
 from tasks.sources.registry import source_for_copies
-from tasks.steps.office import Office, recipients_of
+from tasks.steps.identities import recipients_of
+from tasks.steps.office import Office
 from tasks.steps.rehearsing import Proof, unpack
 from tasks.steps.sealing import outline, seal_text
 from tasks.steps.taking import require, same_digest

@@ -32,8 +32,9 @@ from tasks.records import (
     no_progress,
 )
 from tasks.sources.base import Source
+from tasks.steps.identities import read_identities
 from tasks.steps.listing import Copied, identical
-from tasks.steps.office import Office, read_identities
+from tasks.steps.office import Office
 from tasks.steps.taking import require, same_digest
 from tasks.steps.workspace import Workspace
 

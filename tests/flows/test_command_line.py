@@ -27,7 +27,7 @@ from tests.flows.site import Site, counts
 from tests.mounts import tmpfs
 
 COMMANDS = ["init", "doctor", "adopt", "backup", "retry", "drill", "audit", "prune", "restore", "list"]
-COMMANDS += ["serve", "demo", "keys new"]
+COMMANDS += ["serve", "demo", "keys new", "keys protect", "keys sheet", "keys split", "keys join"]
 
 Captured = pytest.CaptureFixture[str]
 

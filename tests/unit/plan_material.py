@@ -72,6 +72,7 @@ GOOD: dict[str, Any] = {
         }
     ],
     "alarm": {"rows_lost": 30},
+    "keys": {"prove_days": 60},
     "spool": {"runs": 2},
     "archive": {"level": 9, "threads": 2},
     "state": "state",

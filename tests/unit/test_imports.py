@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = ["plan", "sources", "archive", "age", "targets", "manifests", "policy", "checks", "notices"]
+LIBRARIES += ["escrow"]
 BASE = ["records", "reports", "options", "calendars", "errors", "files", "secrets", "processes", "leash"]
 
 # Layers from the top: a module may import from its own layer (but another library) and from below.
