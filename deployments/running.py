@@ -23,10 +23,10 @@ from deployments.unlocking import unlock
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text, size_text
 from tasks.records import Verdict
+from tasks.steps.accepting import accept_change
 from tasks.steps.office import Office
 from tasks.steps.retaining import clear_unfinished, evidence, verdicts
 from tasks.steps.retaining import unfinished as unfinished_on
-from tasks.steps.trending import accept
 
 
 def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> int:
@@ -240,8 +240,11 @@ def prune(
 
 def _accept(office: Office) -> int:
     for part in office.parts:
-        for trouble in accept(office, part):
+        done = accept_change(office, part)
+        for trouble in done.told:
             good(f"{office.full_name(part)}: accepted that {trouble}")
+        for cause in done.unseen:
+            say(f"Not looked at: {cause}")
     say("Pruning goes on with the next run, or with `datasave prune --apply`.")
     return 0
 

@@ -39,6 +39,11 @@ def bad(error: DatasaveError | str) -> None:
         err.print(f"  → {escape(error.hint)}", soft_wrap=True)
 
 
+def warning(text: str) -> None:
+    """What a person should know before going on; the command goes on."""
+    err.print(f"[yellow]![/yellow] {escape(text)}", soft_wrap=True)
+
+
 class Steps:
     """A bar for each step under way; also a listener for ``tasks.progress.watched_by``."""
 
@@ -102,9 +107,17 @@ def _backup_table(target: str, shelf: Sequence[Shelved]) -> None:
             when_text(manifest.taken) if manifest else escape(backup.name),
             size_text(backup.bytes),
             str(len(backup.certificates)),
-            "[green]verified[/green]" if backup.verified else f"[red]{escape(backup.trouble)}[/red]",
+            _state(backup),
         )
     out.print(table)
+
+
+def _state(backup: Shelved) -> str:
+    if not backup.verified:
+        return f"[red]{escape(backup.trouble)}[/red]"
+    if backup.marks:
+        return f"[yellow]verified, but marked: {escape(', '.join(backup.marks))}[/yellow]"
+    return "[green]verified[/green]"
 
 
 def media_table(lines: Sequence[MediumLine]) -> None:

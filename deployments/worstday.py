@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from deployments.options import DEFAULT_PLAN, BackupOption, PassphraseOption, PlanOption
-from deployments.screen import findings_table, good, path_line, say, steps
+from deployments.screen import findings_table, good, path_line, say, steps, warning
 from deployments.unlocking import unlock
 from tasks.age.recipients import Identity
 from tasks.errors import PlanError
@@ -22,6 +22,7 @@ from tasks.options import UserCheck
 from tasks.sources.base import Source
 from tasks.steps import recovering
 from tasks.steps.office import Office
+from tasks.steps.trending import accepted_through
 from tasks.steps.workspace import remove_tree, scratch_room, sweep
 
 
@@ -73,7 +74,9 @@ def restore(  # noqa: PLR0913 - what a person can say about it
 
 
 def _recover(found: _Found, wanted: str, identities: list[Identity], room: Path) -> recovering.Recovered:
-    backup, manifest = recovering.choose(found.place, wanted, found.trusted, found.source, found.timezone)
+    backup, manifest = recovering.choose(
+        found.place, wanted, found.trusted, found.source, found.timezone, found.accepted, warning
+    )
     with steps() as progress:
         return recovering.recover(
             found.place,
@@ -111,6 +114,7 @@ class _Found:
     checks: tuple[UserCheck, ...] = ()
     adapter: Source | None = None
     timezone: tzinfo = UTC
+    accepted: int = 0
 
 
 @contextmanager
@@ -134,6 +138,7 @@ def _place(folder: Path | None, plan: Path, target: str | None, source: str | No
             office.checks(part),
             office.source(part),
             office.timezone,
+            accepted_through(office, part),
         )
 
 

@@ -23,6 +23,12 @@ from tasks.steps.workspace import Workspace
 
 T = TypeVar("T")
 
+MARKED = (
+    "Look at the database today, before anyone works on: is this damage, ransomware, or was it meant? If it "
+    "was meant, say so with `datasave prune --accept-change`. If not, the older backups are all still there: "
+    "`datasave list` shows the last one that is not marked, and `datasave restore` takes it."
+)
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -114,6 +120,12 @@ class Line:
         return (*sent, *left_out)
 
     @property
+    def suspicions(self) -> tuple[str, ...]:
+        """Why the backup is marked, if it is."""
+        rehearsed = result_of(self.chain.rehearsed)
+        return rehearsed.suspicions if rehearsed else ()
+
+    @property
     def alarms(self) -> list[str]:
         """Why old backups were not cleared out: something about the clock or the shelf is wrong."""
         return [d.problem for d in self.deliveries if d.outcome == "delivered" and d.problem]
@@ -122,13 +134,14 @@ class Line:
     def succeeded(self) -> bool:
         """Whether every step ran and every target has the backup."""
         arrived = all(delivery.outcome in ("delivered", "not due") for delivery in self.deliveries)
-        return arrived and not self.errors and not self.alarms
+        return arrived and not self.errors and not self.alarms and not self.suspicions
 
 
 def backup_report(office: Office, lines: list[Line], started: datetime) -> RunReport:
     """All facts of a backup run whose tasks have come to rest; the main source's line comes first."""
     main = result_of(lines[0].chain.run)
-    hints = [error.hint for line in lines for error in line.errors if error.hint]
+    hints = [MARKED] if any(line.suspicions for line in lines) else []
+    hints += [error.hint for line in lines for error in line.errors if error.hint]
     return RunReport(
         flow="backup",
         run=runtime.flow_run.name or "",
@@ -163,6 +176,7 @@ def _about_source(office: Office, line: Line) -> dict[str, Any]:
         "sealed_bytes": sealed.bytes if sealed else 0,
         "profile": validated.profile if validated else None,
         "findings": _findings(chain),
+        "suspicions": line.suspicions,
     }
 
 
@@ -221,6 +235,10 @@ def _sentence(office: Office, line: Line) -> str:
         return f"No backup of {what}: {cause}"
     wanted = [d for d in line.deliveries if d.outcome != "not due"]
     missing = [d for d in wanted if d.outcome != "delivered"]
+    if line.suspicions:
+        failed = f"; {_names(d.target for d in missing)} failed" if missing else ""
+        cause = "; ".join(line.suspicions)
+        return f"ALARM: {what} is backed up, but marked, and pruning suspended: {cause}{failed}"
     if not missing and not problems:
         return f"{what} is backed up and proven at {_names(d.target for d in wanted)}"
     if not missing:

@@ -87,9 +87,9 @@ class Alarm(Record):
         25,
         ge=1,
         le=100,
-        description="Percent of its rows that a table may lose since the last good backup. Beyond that the "
-        "run alarms and nothing old is removed until someone says that the change was meant "
-        "(`datasave prune --accept-change`).",
+        description="Percent of its rows that a table may lose within 30 days. Beyond that the run alarms, "
+        "the backup is marked and nothing old is removed anywhere until someone says that the change was "
+        "meant (`datasave prune --accept-change`).",
     )
     packs_worse: int = Field(
         50,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 Progress = Callable[[int, int], None]
 """Called with (done, total), both in the step's own unit (bytes, pages, rows); total 0 = unknown."""
@@ -84,11 +84,12 @@ class Table(Record):
 
 
 class TableProfile(Record):
-    """Row count and content fingerprint of one table (see tasks/checks/measure.py)."""
+    """Row count and content fingerprint of one table (see tasks/checks/measure.py), names of its columns."""
 
     name: str
     rows: int
     fingerprint: str
+    columns: tuple[str, ...] = ()
 
 
 class Profile(Record):
@@ -136,11 +137,15 @@ class Sealed(Record):
 
 
 class Rehearsed(Record):
-    """Evidence that the sealed archive was opened and counted; ``manifest`` in staging states it, signed."""
+    """Evidence that the sealed archive was opened and counted; ``manifest`` in staging states it, signed.
+
+    ``suspicions`` say in words why the backup is marked (tasks/policy/trend.py), if it is.
+    """
 
     findings: tuple[Finding, ...]
     seconds: float
     manifest: Path
+    suspicions: tuple[str, ...] = ()
 
 
 class Placed(Record):
@@ -190,14 +195,17 @@ class Contents(Record):
     files: tuple[CopiedFile, ...]
     profile: Profile
     findings: tuple[Finding, ...]
+    suspicions: tuple[str, ...] = ()
 
 
 class Manifest(Record):
     """The signed JSON beside each sealed archive; design.md lists the fields and why.
 
     ``contents`` is an armored age file for the holders. ``checks`` are names and outcomes only: no
-    table names, no counts. ``machine`` is the backup machine's Ed25519 public key, ``signature``
-    covers everything else (tasks/manifests/manifest.py says how).
+    table names, no counts. ``marks`` name the signs of damage or ransomware that were seen (the words
+    are in ``contents``); without any the field is left out, as it was before there were marks.
+    ``machine`` is the backup machine's Ed25519 public key, ``signature`` covers everything else
+    (tasks/manifests/manifest.py says how).
     """
 
     format: Literal[1] = 1
@@ -216,9 +224,18 @@ class Manifest(Record):
     sealed_sha256: str
     recipients: tuple[Holder, ...]
     checks: tuple[Finding, ...]
+    marks: tuple[str, ...] = ()
     contents: str
     machine: str
     signature: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_marks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Signatures made before there were marks must go on matching.
+        found: dict[str, Any] = handler(self)
+        if not self.marks:
+            found.pop("marks", None)
+        return found
 
 
 class Shelved(Record):
@@ -227,7 +244,8 @@ class Shelved(Record):
     ``slot`` is the folder on the target, "" for its root. ``trouble`` says why the backup does not
     count (unsigned, forged, dated in the future, archive missing or of another size); empty means
     verified. ``manifest_name`` is the manifest's name on the target. ``manifest`` is None where it
-    could not be read at all. ``certificates`` are the names of its drill certificates.
+    could not be read at all. ``certificates`` are the names of its drill certificates. ``marks`` are
+    the manifest's, empty once someone accepted them here.
     """
 
     name: str
@@ -237,11 +255,17 @@ class Shelved(Record):
     trouble: str
     bytes: int
     certificates: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
     @property
     def verified(self) -> bool:
         """Whether this backup counts: for pruning, for restore by default, for posture."""
         return self.manifest is not None and not self.trouble
+
+    @property
+    def good(self) -> bool:
+        """Whether it counts and nothing speaks against its contents: what retention builds on."""
+        return self.verified and not self.marks
 
     @property
     def full_name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.notices.wording import step_text
@@ -13,6 +13,7 @@ from tasks.records import Certificate
 from tasks.steps import recovering
 from tasks.steps.identities import read_identities
 from tasks.steps.office import Office
+from tasks.steps.trending import accepted_through
 from tasks.steps.workspace import scratch_room, sweep
 
 
@@ -34,7 +35,13 @@ def restore(plan: Path, target: str, backup: str, identity: Path, destination: P
     recovering.refuse_occupied(destination)
     with office.target(target) as place, scratch_room(office.staging, "restore") as room:
         shelved, manifest = recovering.choose(
-            place, backup, office.trusted(), office.full_name(part), office.timezone
+            place,
+            backup,
+            office.trusted(),
+            office.full_name(part),
+            office.timezone,
+            accepted_through(office, part),
+            get_run_logger().warning,
         )
         progress = progress_of(f"restore ← {target}")
         keys, checks, source = read_identities([identity]), office.checks(part), office.source(part)

@@ -7,7 +7,7 @@ from prefect import task
 from tasks.progress import progress_of
 from tasks.records import Archived, Rehearsed, Run, Sealed, Validated
 from tasks.running import KEPT, room_of, step_of
-from tasks.steps import rehearsing, sealing, spooling, trending
+from tasks.steps import proving, spooling
 from tasks.steps.listing import Copied
 
 
@@ -18,12 +18,8 @@ def rehearse(run: Run, copy: Copied, archived: Archived, sealed: Sealed, validat
     # Without its result a finished rehearsal counts for nothing: should this try fail, all is taken afresh.
     workspace.unmark("sealed")
     with workspace.timed("rehearse"):
-        findings, seconds = rehearsing.rehearse(
-            office, run, copy, archived, sealed, validated, progress_of(step_of(run, "rehearse"))
-        )
-        manifest = sealing.describe(office, run, copy, archived, sealed, validated, findings)
-        trending.note(office, run, copy, archived, validated)
-    rehearsed = Rehearsed(findings=findings, seconds=seconds, manifest=manifest)
+        progress = progress_of(step_of(run, "rehearse"))
+        rehearsed = proving.prove(office, run, copy, archived, sealed, validated, progress)
     spooling.remember(office, spooling.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
     workspace.mark("sealed")
     return rehearsed

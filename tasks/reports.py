@@ -36,7 +36,10 @@ class Step(Record):
 
 
 class SourceReport(Record):
-    """What a run did with one source. ``part`` is its name in the plan, "" for the main source."""
+    """What a run did with one source. ``part`` is its name in the plan, "" for the main source.
+
+    ``suspicions`` say why the backup doesn't look like those before it, and is marked.
+    """
 
     source: str
     part: str = ""
@@ -47,6 +50,7 @@ class SourceReport(Record):
     sealed_bytes: int = 0
     profile: Profile | None = None
     findings: tuple[Finding, ...] = ()
+    suspicions: tuple[str, ...] = ()
 
 
 class RunReport(SourceReport):

@@ -42,7 +42,8 @@ def profile(connection: Any, tables: Sequence[Table], progress: Progress = no_pr
     found, before = [], 0
     for table in tables:
         rows, fingerprint = _measure(connection, table, before, progress)
-        found.append(TableProfile(name=table.name, rows=rows, fingerprint=fingerprint))
+        columns = tuple(column.strip('"`[]') for column in table.columns)
+        found.append(TableProfile(name=table.name, rows=rows, fingerprint=fingerprint, columns=columns))
         before += rows
     progress(before, before)
     return Profile(tables=tuple(sorted(found, key=lambda table: table.name)))

@@ -53,6 +53,7 @@ class _Shelf:
     certificates: Mapping[str, tuple[str, ...]]
     trusted: Collection[str] | None
     latest: datetime
+    accepted: int
 
     def backup(self, slot: str, stem: str) -> Shelved | None:
         """One backup, None if it vanished since the listing was made."""
@@ -81,6 +82,7 @@ class _Shelf:
             trouble=self._trouble(manifest, stem, size) if manifest else trouble,
             bytes=size or 0,
             certificates=self.certificates.get(path, ()),
+            marks=manifest.marks if manifest and manifest.sequence > self.accepted else (),
         )
 
     def _trouble(self, manifest: Manifest, stem: str, size: int | None) -> str:
@@ -99,16 +101,18 @@ def read_shelf(
     now: datetime,
     source: str | None = None,
     tolerance: timedelta = CLOCK_TOLERANCE,
+    accepted: int = 0,
 ) -> list[Shelved]:
     """Every backup on ``place``, oldest first by sequence number, those without a readable manifest first.
 
     ``trusted`` as in signing.signature_trouble; ``now`` with a zone; ``source`` leaves out other
-    sources' backups. ``manifest_name`` is empty where there is no manifest. Files of other kinds are
-    ignored, manifests that vanish meanwhile are left out. Raises TargetError where the listing fails
-    or the medium is gone; a single manifest that cannot be read is a trouble, not an error.
+    sources' backups; marks up to number ``accepted`` are not shown. ``manifest_name`` is empty where
+    there is no manifest. Files of other kinds are ignored, manifests that vanish meanwhile are left out.
+    Raises TargetError where the listing fails or the medium is gone; a single manifest that cannot be
+    read is a trouble, not an error.
     """
     sizes = {stat.name: stat.bytes for stat in place.list("")}
-    shelf = _Shelf(place, sizes, _certificates(sizes), trusted, now + tolerance)
+    shelf = _Shelf(place, sizes, _certificates(sizes), trusted, now + tolerance, accepted)
     found = (shelf.backup(slot, stem) for slot, stem in _stems(sizes, source))
     return sorted(_without_copies(backup for backup in found if backup), key=_order)
 
@@ -124,13 +128,15 @@ def newest_verified(shelf: Sequence[Shelved]) -> Shelved | None:
 def find(shelf: Sequence[Shelved], text: str, *, timezone: tzinfo = UTC) -> Shelved:
     """The verified backup that ``text`` asks for.
 
-    ``text`` is "latest", a sequence number ("417"), the date it was taken in ``timezone``
-    ("2026-11-23": the newest of that day), or the name of archive or manifest, with its slot or
-    without. Raises NoBackup, saying what there is, also where two different backups fit equally.
+    ``text`` is "latest" (the newest that is not marked, if there is one), a sequence number ("417"), the
+    date it was taken in ``timezone`` ("2026-11-23": the newest of that day), or the name of archive or
+    manifest, with its slot or without. Raises NoBackup, saying what there is, also where two different
+    backups fit equally.
     """
     matches = [backup for backup in shelf if _fits(backup, text.strip(), timezone)]
     verified = [backup for backup in matches if backup.verified]
-    newest = newest_verified(verified)
+    unmarked = [backup for backup in verified if backup.good]
+    newest = newest_verified(unmarked if unmarked and text.strip() == "latest" else verified)
     if newest is None:
         cause = f": {matches[-1].trouble}" if matches else ""
         raise NoBackup(f"no verified backup fits {text!r}{cause}", hint=_offer(shelf))

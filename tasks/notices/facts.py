@@ -153,7 +153,10 @@ def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | No
         tables_summary=_tables_summary(tables, len(failed), group),
         failed_tables=failed,
         other_tables=tuple(line for line in tables if line.tone != "bad"),
-        checks=_checks([finding for finding in source.findings if finding.table is None]),
+        checks=(
+            *_suspicions(source.suspicions),
+            *_checks([finding for finding in source.findings if finding.table is None]),
+        ),
         proof=proof_sentences(report, source),
     )
 
@@ -221,6 +224,11 @@ def _tables_summary(tables: list[TableLine], failed: int, noun: str) -> str:
     if left := len(tables) - same - failed:
         parts.append(f"{count_text(left)} not compared")
     return ", ".join(parts)
+
+
+def _suspicions(suspicions: tuple[str, ...]) -> list[Line]:
+    name = "looks like the backups before"
+    return [Line(name, "ALARM", "bad", plain_text(detail, MESSAGE_LIMIT)) for detail in suspicions]
 
 
 def _checks(findings: list[Finding]) -> tuple[Line, ...]:

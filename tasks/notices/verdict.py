@@ -17,7 +17,8 @@ def is_good(report: RunReport) -> bool:
     A backup run that left no copy anywhere isn't good, however smoothly it went.
     """
     if not report.succeeded or any(
-        not finding.passed for source in report.sources for finding in source.findings
+        source.suspicions or not all(finding.passed for finding in source.findings)
+        for source in report.sources
     ):
         return False
     outcomes = [delivery.outcome for delivery in report.deliveries]

@@ -42,14 +42,15 @@ def judge_retention(
     """A verdict on each backup of one source on one target, in the order of ``shelf``.
 
     The rules of ``keep`` apply within each slot; days begin at midnight in ``timezone``. Over all slots
-    at least ``floor`` verified backups stay, if there are as many. ``now`` lets a newest backup dated
+    at least ``floor`` verified backups stay, if there are as many. Marked backups stay and take no other's
+    place: what may be damage must not push out what was there before it. ``now`` lets a newest backup dated
     after it suspend removal (see `suspended`), as does a ``suspicion`` of the caller's. Raises ValueError:
     floor below 1, or several sources.
     """
     if floor < 1:
         raise ValueError(f"a floor of {floor} would let the last backup go")
-    contradiction = suspended(shelf, now) or suspicion
-    counting = _newest_first(shelf)
+    contradiction = suspended(shelf, now, suspicion)
+    counting = [(place, made) for place, made in _newest_first(shelf) if shelf[place].good]
     reasons: dict[int, list[str]] = {}
     if contradiction:
         reasons = {place: [contradiction] for place, _ in counting}
@@ -63,19 +64,22 @@ def judge_retention(
     return tuple(_verdict(backup, reasons.get(place, []), keep) for place, backup in enumerate(shelf))
 
 
-def suspended(shelf: Sequence[Shelved], now: datetime | None = None) -> str:
+def suspended(shelf: Sequence[Shelved], now: datetime | None = None, suspicion: str = "") -> str:
     """Why nothing may be removed from this shelf at present; empty when all is well.
 
     Evidence of a clock that jumped, from signed backups only: one is dated in the future, or earlier
     than one with a lower number, or the newest more than 400 days after the one before (which a long
-    pause explains as well: the next backup lifts it). Also two different backups under one number.
+    pause explains as well: the next backup lifts it). Also a ``suspicion`` of the caller's, a newest
+    backup that is marked, and two different backups under one number.
     """
     verified = [made for _, made in _newest_first(shelf)]
     if len({made.source for made in verified}) > 1:
         raise ValueError("retention judges the backups of one source at a time")
     verified.sort(key=lambda made: (made.sequence, made.taken))
     cause = _ahead(shelf, now) or _disorder(verified) or _leap(verified)
-    return f"clock jump: pruning suspended ({cause})" if cause else _twins(verified)
+    if cause:
+        return f"clock jump: pruning suspended ({cause})"
+    return suspicion or newest_marked(shelf) or _twins(verified)
 
 
 def _newest_first(shelf: Sequence[Shelved]) -> list[tuple[int, Manifest]]:
@@ -114,6 +118,9 @@ def _raise_to_floor(
 def _verdict(backup: Shelved, reasons: list[str], keep: Keep) -> Verdict:
     if not backup.verified:
         return Verdict(backup=backup, kept=True, reasons=(f"kept aside: {backup.trouble or 'no manifest'}",))
+    if backup.marks:
+        marks = ", ".join(backup.marks)
+        return Verdict(backup=backup, kept=True, reasons=(f"kept aside: marked ({marks})",))
     if reasons:
         return Verdict(backup=backup, kept=True, reasons=tuple(reasons))
     rules = ", ".join(f"{rule} {count}" for rule, count in keep if rule != "forever" and count)
@@ -142,6 +149,16 @@ def _leap(by_sequence: list[Manifest]) -> str:
         if newest.taken - older.taken > LONGEST_PAUSE:
             return f"{_named(newest)} is dated {days} days after {_named(older)}"
     return ""
+
+
+def newest_marked(shelf: Sequence[Shelved]) -> str:
+    """Why the newest backup of a shelf lets nothing go: it is marked; empty where it is not."""
+    newest = next((place for place, _ in _newest_first(shelf)), None)
+    if newest is None or not shelf[newest].marks:
+        return ""
+    backup = shelf[newest]
+    marks = ", ".join(backup.marks)
+    return f"pruning suspended: the newest backup here, {backup.name}, is marked ({marks})"
 
 
 def _twins(by_sequence: list[Manifest]) -> str:

@@ -32,7 +32,8 @@ _HINTS = {
         "let the user who runs the backup write the file and its folder."
     ),
     sqlite3.SQLITE_NOTADB: (
-        "The file is not an SQLite database, or it is encrypted: check `path:` in the plan."
+        "The file is not an SQLite database, or it is encrypted: check `path:` in the plan. Where it was "
+        "backed up before, think of ransomware: take this machine off the network, plug no backup into it."
     ),
     sqlite3.SQLITE_CORRUPT: (
         "The database itself is damaged: keep the older backups, and restore the newest that passes."

@@ -12,6 +12,7 @@ directly, because on the worst day no server may be needed.
 - ``listing.py``     the files of a copy, whose names stay in staging
 - ``sealing.py``     archive, encryption, the signed manifest
 - ``rehearsing.py``  open the sealed archive in scratch and compare it with what was recorded
+- ``proving.py``     rehearse, compare with earlier runs, sign the manifest: the last gate
 - ``appointments.py`` which targets are due, and what each got last
 - ``media.py``       removable media: made ready, whose turn it is, where they are
 - ``sending.py``     put on a target, read back, publish the manifest
@@ -20,6 +21,9 @@ directly, because on the worst day no server may be needed.
 - ``trending.py``    what earlier runs saw, and whether the newest looks like them
 - ``history.py``     what ran on this machine, in counts and sizes
 - ``status.py``      how things stand, from what is remembered
+- ``signs.py``       headers, names and noise in the files of a copy
+- ``marks.py``       what to know of a marked backup before it is brought back
+- ``accepting.py``   a person's word that a change was meant
 - ``restarting.py``  the engine's daily restart, backups of its log
 - ``recovering.py``  fetch, open, prove: shared by drill and restore
 - ``auditing.py``    every target: present, whole, fresh

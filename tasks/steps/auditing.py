@@ -52,7 +52,17 @@ def _shelf_findings(name: str, shelf: Sequence[Shelved]) -> list[Finding]:
         for backup in shelf
         if not backup.verified
     ]
-    return findings
+    return [*findings, *_marks(name, good)]
+
+
+def _marks(name: str, good: Sequence[Shelved]) -> list[Finding]:
+    """Marked backups are told as long as nobody accepted them; while the newest is one, that is an alarm."""
+    marked = [backup for backup in good if backup.marks]
+    if not marked:
+        return []
+    listed = ", ".join(f"{backup.name} ({', '.join(backup.marks)})" for backup in marked[:-6:-1])
+    detail = f"{len(marked)} marked on {name}, kept aside until accepted: {listed}"
+    return [Finding(check="looks like those before", passed=good[-1] is not marked[-1], detail=detail)]
 
 
 def _freshness(entry: TargetEntry, name: str, shelf: Sequence[Shelved]) -> Finding:

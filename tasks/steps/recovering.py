@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -37,10 +37,12 @@ from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Sh
 from tasks.sources.base import Source
 from tasks.sources.registry import source_for_copies
 from tasks.steps.identities import recipients_of
+from tasks.steps.marks import no_warning, warnings_about
 from tasks.steps.office import Office
 from tasks.steps.rehearsing import Proof, unpack
 from tasks.steps.sealing import outline, seal_text
 from tasks.steps.taking import require, same_digest
+from tasks.steps.trending import accepted_through
 from tasks.steps.workspace import scratch_room
 from tasks.targets.base import Target
 
@@ -100,15 +102,21 @@ def choose(
     trusted: frozenset[str] | None,
     source: str | None = None,
     timezone: tzinfo = UTC,
+    accepted: int = 0,
+    warn: Callable[[str], object] = no_warning,
 ) -> tuple[Shelved, Manifest]:
     """The verified backup that ``wanted`` names (a number, a date, a name, ``latest``), its manifest.
 
-    A date is a day in ``timezone``. Raises NoBackup where there is none.
+    A date is a day in ``timezone``. ``warn`` is told where the backup is marked, or where the newest ones
+    are and ``latest`` passes them over; marks up to number ``accepted`` don't count. Raises NoBackup where
+    there is none.
     """
-    shelf = read_shelf(place, trusted=trusted, now=datetime.now(UTC), source=source)
+    shelf = read_shelf(place, trusted=trusted, now=datetime.now(UTC), source=source, accepted=accepted)
     backup = find(shelf, wanted, timezone=timezone)
     if backup.manifest is None:
         raise NoBackup(f"the backup {backup.name} has no manifest")
+    for warning in warnings_about(shelf, backup, backup.manifest):
+        warn(warning)
     return backup, backup.manifest
 
 
@@ -194,7 +202,10 @@ def drill(
     after it was written.
     """
     with office.target(target_name) as target, scratch_room(office.staging, "drill") as room:
-        backup, manifest = choose(target, wanted, office.trusted(), office.full_name(part), office.timezone)
+        accepted = accepted_through(office, part)
+        backup, manifest = choose(
+            target, wanted, office.trusted(), office.full_name(part), office.timezone, accepted
+        )
         began = time.monotonic()
         try:
             recovered = recover(

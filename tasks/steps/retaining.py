@@ -9,12 +9,12 @@ from datetime import UTC, date, datetime
 from tasks.errors import ObjectMissing, TargetError, TargetLocked
 from tasks.manifests.manifest import parse_name
 from tasks.manifests.shelf import read_shelf
-from tasks.policy.retention import judge_retention, suspended
+from tasks.policy.retention import judge_retention, newest_marked, suspended
 from tasks.records import Finding, Pruned, Run, Shelved, Verdict
 from tasks.steps.appointments import day_of
 from tasks.steps.media import label_due, may_replace_first, note_use, take_turn
 from tasks.steps.office import Office
-from tasks.steps.trending import suspicion
+from tasks.steps.trending import accepted_through, suspicion
 from tasks.targets.base import Target
 
 
@@ -30,7 +30,13 @@ def reached(office: Office, name: str, day: date | None = None) -> Iterator[Targ
 def shelf_of(office: Office, target: Target, part: str = "") -> list[Shelved]:
     """The backups of one of the plan's sources on one target, oldest first."""
     source = office.full_name(part)
-    return read_shelf(target, trusted=office.trusted(), now=datetime.now(UTC), source=source)
+    return read_shelf(
+        target,
+        trusted=office.trusted(),
+        now=datetime.now(UTC),
+        source=source,
+        accepted=accepted_through(office, part),
+    )
 
 
 def highest_sequence(office: Office, target_name: str) -> int:
@@ -58,7 +64,7 @@ def _judged(office: Office, target: Target, part: str) -> tuple[tuple[Verdict, .
     shelf = shelf_of(office, target, part)
     doubt = suspicion(office, part)
     judged = judge_retention(shelf, entry.keep, entry.floor, office.timezone, now, doubt)
-    return judged, suspended(shelf, now) or doubt
+    return judged, suspended(shelf, now, doubt)
 
 
 def prune(
@@ -84,7 +90,7 @@ def prune(
         removed = [v.backup for v in judged if not v.kept and _gone(target, v.backup)]
         kept = sum(verdict.backup.verified for verdict in judged) - len(removed)
         if day is not None and not part:
-            note_use(office, target, day, kept)
+            note_use(office, target, day, sum(verdict.backup.good for verdict in judged) - len(removed))
     names = tuple(backup.name for backup in removed)
     return Pruned(target=target_name, removed=names, kept=kept, note=note)
 
@@ -112,7 +118,7 @@ def make_room(office: Office, run: Run, target: Target, needed: int) -> bool:
     shelf = shelf_of(office, target, run.part)
     if suspended(shelf, datetime.now(UTC)):
         return False
-    for backup in [backup for backup in shelf if backup.verified]:
+    for backup in [backup for backup in shelf if backup.good]:
         free = target.free_space()
         if free is None or free >= needed:
             break
@@ -126,7 +132,9 @@ def evidence(office: Office, target_name: str, part: str, shelf: Sequence[Shelve
     entry = office.entry(target_name)
     good = [backup for backup in shelf if backup.verified]
     aside = [backup for backup in shelf if not backup.verified]
-    clock, doubt = suspended(shelf, datetime.now(UTC)), suspicion(office, part)
+    now = datetime.now(UTC)
+    doubt = suspicion(office, part) or newest_marked(shelf)
+    clock = suspended([backup for backup in shelf if not backup.marks], now)
     newest = f"{good[-1].full_name} was read back here" if good else "no verified backup here"
     enough = f"{len(good)} verified, at least {entry.floor} always stay"
     signed = (

@@ -16,6 +16,7 @@ from tasks.archive.writer import write_archive
 from tasks.files import HashingReader, HashingWriter, atomic_writer, private_folder, write_atomic
 from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
 from tasks.manifests.signing import sign_record
+from tasks.policy.trend import Snapshot
 from tasks.records import (
     Archived,
     Contents,
@@ -72,7 +73,7 @@ def encrypt_archive(
     return Sealed(path=path, name=name, bytes=writer.bytes, sha256=writer.hexdigest())
 
 
-def describe(
+def describe(  # noqa: PLR0913, PLR0917 - all that a manifest is made of
     office: Office,
     run: Run,
     copy: Copied,
@@ -80,10 +81,20 @@ def describe(
     sealed: Sealed,
     validated: Validated,
     rehearsal: tuple[Finding, ...],
+    seen: Snapshot | None = None,
 ) -> Path:
-    """Write the signed manifest beside the sealed archive in staging; returns its path."""
+    """Write the signed manifest beside the sealed archive in staging; returns its path.
+
+    Where ``seen`` doesn't look like the runs before, the backup is marked for good: what was seen stands
+    in the encrypted part, the kind of it in the open, so that no machine clears out older ones over it.
+    """
     findings = (*validated.findings, *rehearsal)
-    contents = Contents(files=summed_up(copy.files), profile=validated.profile, findings=findings)
+    contents = Contents(
+        files=summed_up(copy.files),
+        profile=validated.profile,
+        findings=findings,
+        suspicions=seen.trouble if seen else (),
+    )
     manifest = Manifest(
         source=run.source,
         kind=copy.engine.kind,
@@ -100,6 +111,7 @@ def describe(
         sealed_sha256=sealed.sha256,
         recipients=tuple(Holder(name=h.name, recipient=h.recipient) for h in office.plan.holders),
         checks=outline(findings),
+        marks=seen.marks if seen else (),
         contents=seal_text(contents.model_dump_json(), office.recipients()),
         machine="",
     )

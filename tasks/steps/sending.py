@@ -109,7 +109,7 @@ def read_back(
         _publish(target, rehearsed.manifest, placed.name)
         _refresh_recover(office, target)
         if target.properties.removable:
-            note_use(office, target, day, sum(backup.verified for backup in shelf_of(office, target)))
+            note_use(office, target, day, sum(backup.good for backup in shelf_of(office, target)))
     note_delivery(office, run, placed.target)
     return placed.model_copy(update={"seconds": placed.seconds + time.monotonic() - began})
 

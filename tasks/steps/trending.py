@@ -17,6 +17,7 @@ from tasks.policy.trend import Snapshot, suspicions
 from tasks.records import Archived, Run, Validated
 from tasks.steps.listing import Copied
 from tasks.steps.office import Office
+from tasks.steps.signs import signs_of
 
 KEPT = 400
 _SNAPSHOTS = TypeAdapter(tuple[Snapshot, ...])
@@ -37,21 +38,33 @@ def history(office: Office, part: str) -> tuple[Snapshot, ...]:
 
 
 def note(office: Office, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
-    """Add what a run saw, judged by the last run that was trusted."""
-    seen = history(office, run.part)
+    """Add what a run saw, judged by the runs before it that were trusted."""
+    snapshot = look(office, run, copy, archived, validated)
+    remember(office, run.part, snapshot)
+    return snapshot
+
+
+def look(office: Office, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
+    """What a run saw, judged by the runs before it that were trusted. Nothing is remembered yet."""
     snapshot = Snapshot(
         sequence=run.sequence,
         taken=run.started,
         copy_bytes=copy.bytes,
         archive_bytes=archived.bytes,
         tables=validated.profile.tables,
+        files=signs_of(copy.folder, copy.files),
     )
+    seen = history(office, run.part)
     trusted = [old for old in seen if not old.trouble and old.sequence != run.sequence]
-    if trusted:
-        trouble = suspicions(trusted[-1], snapshot, office.plan.alarm)
-        snapshot = snapshot.model_copy(update={"trouble": trouble})
-    _write(office, run.part, [*(old for old in seen if old.sequence != run.sequence), snapshot])
-    return snapshot
+    found = suspicions(trusted, snapshot, office.plan.alarm, accepted_through(office, run.part))
+    marks = tuple(dict.fromkeys(one.sign for one in found))
+    return snapshot.model_copy(update={"trouble": tuple(one.detail for one in found), "marks": marks})
+
+
+def remember(office: Office, part: str, snapshot: Snapshot) -> None:
+    """Keep what a run saw: from now on it is the newest."""
+    seen = history(office, part)
+    _write(office, part, [*(old for old in seen if old.sequence != snapshot.sequence), snapshot])
 
 
 def suspicion(office: Office, part: str) -> str:
@@ -62,13 +75,35 @@ def suspicion(office: Office, part: str) -> str:
     return f"pruning suspended: {'; '.join(seen[-1].trouble)}"
 
 
-def accept(office: Office, part: str) -> tuple[str, ...]:
-    """Trust the newest run on the user's word; returns what had spoken against it."""
+def accepted_through(office: Office, part: str) -> int:
+    """Number of the newest backup whose marks someone on this machine accepted, 0 where none is."""
+    path = _path(office, part).with_suffix(".accepted")
+    try:
+        return int(path.read_text("ascii"))
+    except FileNotFoundError:
+        return 0
+    except ValueError as error:
+        raise StateError(
+            f"the note of what was accepted {path} is damaged",
+            hint="Delete it; `datasave prune --accept-change` writes it anew.",
+        ) from error
+
+
+def accept(office: Office, part: str, through: int = 0) -> tuple[str, ...]:
+    """Trust the runs that looked wrong on the user's word; returns what had spoken against the newest.
+
+    ``through`` is the highest number that is marked on a target: this machine may not have taken it.
+    """
     seen = history(office, part)
-    if not seen or not seen[-1].trouble:
+    troubled = [old for old in seen if old.trouble]
+    number = max([through, *(old.sequence for old in troubled)])
+    if number > accepted_through(office, part):
+        write_atomic(_path(office, part).with_suffix(".accepted"), f"{number}\n".encode())
+    if not troubled:
         return ()
-    _write(office, part, [*seen[:-1], seen[-1].model_copy(update={"trouble": ()})])
-    return seen[-1].trouble
+    trusted = [old.model_copy(update={"trouble": (), "marks": ()}) if old.trouble else old for old in seen]
+    _write(office, part, trusted)
+    return troubled[-1].trouble
 
 
 def _path(office: Office, part: str) -> Path:

@@ -218,3 +218,13 @@ def test_no_damaged_byte_leaves_a_manifest_that_still_verifies(position: int, fl
         record = read_manifest(bytes(data))
         # Space between the values may change, what was signed may not.
         assert record == signed() or signature_trouble(record, {MACHINE})
+
+
+def test_marks_are_signed_and_left_out_where_there_are_none() -> None:
+    assert b"marks" not in to_json(signed())
+    marked = signed(marks=("row counts",))
+    read = read_manifest(to_json(marked))
+    assert read == marked
+    assert signature_trouble(read, {MACHINE}) == ""
+    bleached = read.model_copy(update={"marks": ()})
+    assert signature_trouble(bleached, {MACHINE}) == "signature does not match"

@@ -35,6 +35,7 @@ OTHER_VALUES: dict[str, Any] = {
     "drilled": TAKEN,
     "recipients": (Holder(name="Thief", recipient="age1thief"),),
     "checks": (Finding(check="integrity", passed=False, detail="1 of 1 passed"),),
+    "marks": ("row counts",),
     "machine": public_text(STRANGER.public_key()),
     "passed": False,
     "format": 2,

@@ -40,37 +40,38 @@ BEFORE = snapshot(7, {"ledger": 1000, "patients": 300, "users": 3})
     ],
 )
 def test_rows(tables: dict[str, int], words: list[str]) -> None:
-    found = suspicions(BEFORE, snapshot(8, tables, days=1), Alarm())
+    found = suspicions([BEFORE], snapshot(8, tables, days=1), Alarm())
     assert len(found) == len(words)
-    assert all(word in text for word, text in zip(words, found, strict=True))
+    assert all(word in one.detail for word, one in zip(words, found, strict=True))
 
 
 def test_the_plan_says_how_much() -> None:
     now = snapshot(8, {"ledger": 700, "patients": 300, "users": 3}, days=1)
-    assert suspicions(BEFORE, now, Alarm(rows_lost=30)) == ()
-    assert len(suspicions(BEFORE, now, Alarm(rows_lost=29))) == 1
+    assert suspicions([BEFORE], now, Alarm(rows_lost=30)) == ()
+    assert len(suspicions([BEFORE], now, Alarm(rows_lost=29))) == 1
 
 
 def test_data_that_no_longer_packs() -> None:
     held = {"ledger": 1000, "patients": 300, "users": 3}
-    assert suspicions(BEFORE, snapshot(8, held, archive=29 * MB, days=1), Alarm()) == ()
-    (found,) = suspicions(BEFORE, snapshot(8, held, archive=99 * MB, days=1), Alarm())
-    assert "20% of its size then, 99% now" in found
+    assert suspicions([BEFORE], snapshot(8, held, archive=29 * MB, days=1), Alarm()) == ()
+    (found,) = suspicions([BEFORE], snapshot(8, held, archive=99 * MB, days=1), Alarm())
+    assert "20% of its size then, 99% now" in found.detail
+    assert found.sign == "packing"
 
 
 def test_a_clock_that_went_back() -> None:
     held = {"ledger": 1000, "patients": 300, "users": 3}
     for days in (-1, -3650):
-        (found,) = suspicions(BEFORE, snapshot(8, held, days=days), Alarm())
-        assert "the clock went back" in found
-    assert suspicions(BEFORE, snapshot(8, held, days=-0.03), Alarm()) == ()
+        (found,) = suspicions([BEFORE], snapshot(8, held, days=days), Alarm())
+        assert "the clock went back" in found.detail
+    assert suspicions([BEFORE], snapshot(8, held, days=-0.03), Alarm()) == ()
 
 
 def test_many_tables_are_counted_not_listed() -> None:
     before = snapshot(7, {f"t{n}": 100 for n in range(9)})
-    found = suspicions(before, snapshot(8, {}, days=1), Alarm())
+    found = suspicions([before], snapshot(8, {}, days=1), Alarm())
     assert len(found) == 4
-    assert found[-1] == "and 6 more tables"
+    assert found[-1].detail == "and 6 more of the kind"
 
 
 @given(
@@ -83,7 +84,46 @@ def test_growth_is_never_suspicious_and_losses_are_by_the_limit(
 ) -> None:
     before = snapshot(1, tables)
     grown = snapshot(2, {name: rows + lost for name, rows in tables.items()}, days=1)
-    assert suspicions(before, grown, Alarm(rows_lost=limit)) == ()
+    assert suspicions([before], grown, Alarm(rows_lost=limit)) == ()
     left = {name: rows * (100 - lost) // 100 for name, rows in tables.items()}
     expected = any(rows > 20 and left[n] < rows * (100 - limit) / 100 for n, rows in tables.items())
-    assert bool(suspicions(before, snapshot(2, left, days=1), Alarm(rows_lost=limit))) == expected
+    assert bool(suspicions([before], snapshot(2, left, days=1), Alarm(rows_lost=limit))) == expected
+
+
+def test_a_little_each_night_adds_up() -> None:
+    seen = [snapshot(n, {"ledger": 1000 - 60 * n}, days=n) for n in range(5)]
+    assert suspicions(seen, snapshot(5, {"ledger": 760}, days=5), Alarm()) == ()
+    (found,) = suspicions(seen, snapshot(5, {"ledger": 700}, days=5), Alarm())
+    assert found.detail == "table ledger lost 30 % of its rows since number 0 (1,000 then, 700 now)"
+    assert suspicions(seen, snapshot(5, {"ledger": 700}, days=5), Alarm(), accepted=3) == ()
+    months_later = snapshot(6, {"ledger": 700}, days=50)
+    assert suspicions([*seen, months_later], snapshot(7, {"ledger": 680}, days=51), Alarm()) == ()
+
+
+def contents(sequence: int, prints: str, rows: int = 50, days: float = 0) -> Snapshot:
+    tables = tuple(
+        TableProfile(name=f"t{n}", rows=rows + n, fingerprint=text) for n, text in enumerate(prints)
+    )
+    return snapshot(sequence, {}, days=days).model_copy(update={"tables": tables})
+
+
+def test_everything_replaced_and_nothing_counted_differently() -> None:
+    (found,) = suspicions([contents(1, "abcd")], contents(2, "efgh", days=1), Alarm())
+    assert found.sign == "contents"
+    assert "all 4 tables" in found.detail
+    assert suspicions([contents(1, "abcd")], contents(2, "efgd", days=1), Alarm()) == (), "one stayed"
+    grown = contents(2, "efgh", rows=51, days=1)
+    assert suspicions([contents(1, "abcd")], grown, Alarm()) == (), "a busy day"
+    usual = [contents(1, "abcd"), contents(2, "efgh", days=1)]
+    assert suspicions(usual, contents(3, "ijkl", days=2), Alarm()) == (), "it was so before"
+
+
+def test_a_column_that_is_gone() -> None:
+    def with_columns(*names: str) -> Snapshot:
+        table = TableProfile(name="ledger", rows=5, fingerprint="-", columns=names)
+        return snapshot(1, {}).model_copy(update={"tables": (table,)})
+
+    (found,) = suspicions([with_columns("id", "cents")], with_columns("id"), Alarm())
+    assert found == ("columns", "column cents of table ledger is gone")
+    assert suspicions([with_columns()], with_columns("id"), Alarm()) == (), "not recorded then"
+    assert suspicions([with_columns("id")], with_columns("id", "cents"), Alarm()) == ()

@@ -1,0 +1,49 @@
+"""Night after night of one office by the program's own steps, without a Prefect server: quick."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import time_machine
+
+from tasks.records import Pruned, Rehearsed
+from tasks.steps import proving, retaining, sealing, sending, taking
+from tasks.steps.appointments import day_of
+from tasks.steps.office import Office
+from tasks.steps.workspace import working
+from tests.flows.site import Site
+
+
+class Night(NamedTuple):
+    """What one backup came to."""
+
+    number: int
+    rehearsed: Rehearsed
+    pruned: tuple[Pruned, ...]
+
+
+def night(site: Site, moment: datetime) -> Night:
+    """One whole backup to every target of the plan, begun at ``moment``."""
+    with time_machine.travel(moment, tick=True):
+        return _night(Office(site.plan), f"run-{moment:%Y%m%d%H%M}")
+
+
+def nights(site: Site, first: datetime, count: int) -> list[Night]:
+    return [night(site, first + timedelta(days=number)) for number in range(count)]
+
+
+def _night(office: Office, run_id: str) -> Night:
+    with working(office.staging, run_id, office.parts, office.plan.spool) as (workspace, *_):
+        run = taking.preflight(office, workspace.folder.name)
+        copy = taking.live_copy(office, run)
+        validated = taking.validate_copy(office, run, copy)
+        archived = sealing.archive_copy(office, workspace, copy)
+        sealed = sealing.encrypt_archive(office, workspace, run, archived)
+        rehearsed = proving.prove(office, run, copy, archived, sealed, validated)
+        pruned = []
+        for entry in office.plan.targets:
+            placed = sending.deliver(office, run, sealed, rehearsed, entry.name)
+            placed = sending.read_back(office, run, sealed, rehearsed, placed)
+            pruned.append(retaining.prune(office, entry.name, "", placed.name, day_of(office, run.started)))
+    return Night(run.sequence, rehearsed, tuple(pruned))
