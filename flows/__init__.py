@@ -2,6 +2,7 @@
 I/O of their own.
 
 ``alarm.py`` tells what no run can; ``clearing.py`` empties staging after a run that was ended from outside.
+``ending.py`` tells people how a run went and gives it its state.
 ``outcome.py`` turns the states of a run's tasks into the facts of its report.
 """
 

@@ -9,7 +9,9 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+from flows.ending import refused
 from tasks.errors import DatasaveError
+from tasks.noticing import every_end_told, told
 from tasks.reporting import now, reported
 from tasks.reports import RunReport
 from tasks.steps.office import Office
@@ -18,7 +20,7 @@ from tasks.steps.workspace import sweep
 NEXT = "Start a backup (`datasave backup`, or Run on the backup's page), and find out why none ended."
 
 
-@flow(name="alarm")
+@flow(name="alarm", **every_end_told())
 def alarm(plan: Path, reason: str = "The alarm was started by hand, as a test", run: str = "") -> State[Any]:
     """Report that a run died or that no backup succeeds any more. Prefect's automations start this.
 
@@ -35,7 +37,8 @@ def alarm(plan: Path, reason: str = "The alarm was started by hand, as a test", 
         sweep(office.staging, office.plan.spool)
         facts = reported(office.path, _facts(office, f"{reason}: {run}" if run else reason, started))
     except DatasaveError as error:
-        return Failed(message=f"ALARM: {reason}. Besides, {error}", data=error)
+        return refused(plan, "alarm", DatasaveError(f"{reason}. Besides, {error}"), started)
+    facts = told(office.path, facts)
     return Failed(message=f"ALARM: {facts.headline}. {NEXT}")
 
 

@@ -7,17 +7,17 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
 
+from flows.ending import concluded, refused
 from flows.evidence import audit_report
-from flows.outcome import concluded
 from tasks.errors import DatasaveError
+from tasks.noticing import every_end_told
 from tasks.reporting import audit as audit_target
 from tasks.reporting import now, reported
 from tasks.steps.office import Office
 
 
-@flow(name="audit")
+@flow(name="audit", **every_end_told())
 def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) -> State[Any]:
     """Verify what is on the targets: signatures, sizes, digests, freshness.
 
@@ -34,5 +34,5 @@ def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) 
         findings = {name: future.result() for name, future in futures.items()}
         facts = reported(office.path, audit_report(office, findings, started))
     except DatasaveError as error:
-        return Failed(message=str(error), data=error)
-    return concluded(facts)
+        return refused(plan, "audit", error, started)
+    return concluded(office.path, facts)

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from prefect import Task, flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
-from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.clearing import clear_staging
-from flows.outcome import Branch, Chain, Line, backup_report, concluded, result_of
+from flows.ending import refused, state_of
+from flows.outcome import Branch, Chain, Line, backup_report, result_of
 from tasks.errors import DatasaveError, StateError
 from tasks.notices.wording import step_text
+from tasks.noticing import begin, every_end_told, told
 from tasks.progress import stopping_steps
 from tasks.records import Rehearsed, Run, Sealed
 from tasks.rehearsing import rehearse
@@ -25,7 +26,7 @@ from tasks.retaining import prune_after
 from tasks.sealing import archive, encrypt
 from tasks.sending import deliver, read_back
 from tasks.steps.office import Office
-from tasks.steps.workspace import Workspace, working
+from tasks.steps.workspace import Workspace, release, working
 from tasks.taking import live_copy, preflight, validate_copy
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ P = ParamSpec("P")
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
 
-@flow(name="backup", task_runner=RUNNER, on_cancellation=[clear_staging], on_crashed=[clear_staging])
+@flow(name="backup", task_runner=RUNNER, **every_end_told(clear_staging))
 def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
     """Back up what the plan names, to all its targets or only to those chosen.
 
@@ -51,6 +52,8 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
     try:
         office = Office(plan)
         chosen = office.chosen(targets)
+        if office.plan.notices.heartbeat_of("backup"):
+            begin.submit(office.path, "backup")
         names = [entry.name for entry in office.plan.targets if entry.name in chosen]
         with working(office.staging, runtime.flow_run.id, office.parts, office.plan.spool) as workspaces:
             lines: list[Line] = []
@@ -68,12 +71,13 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
                 with suppress(StateError):  # what cannot go is told when it closes, after the report
                     workspace.wipe_plaintext()
             facts = reported(office.path, backup_report(office, lines, started))
-            if facts.succeeded:
-                for workspace in workspaces:
-                    workspace.unmark("sealed")
+        facts = told(office.path, facts)
+        if facts.succeeded:
+            for workspace in workspaces:
+                release(workspace.folder)
     except DatasaveError as error:
-        return Failed(message=str(error), data=error)
-    return concluded(facts)
+        return refused(plan, "backup", error, started)
+    return state_of(facts)
 
 
 def due_reasons(line: Line) -> dict[str, str]:

@@ -9,17 +9,20 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import wait
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from flows.backup import RUNNER, Proven, send
+from flows.ending import concluded, failure, refused
 from flows.outcome import error_of
 from tasks.errors import DatasaveError
+from tasks.noticing import every_end_told
+from tasks.reporting import now
 from tasks.steps.office import Office
 from tasks.steps.spooling import Spooled, lacking, waiting
 from tasks.steps.workspace import exclusively, locked
 
 
-@flow(name="deliver", task_runner=RUNNER)
+@flow(name="deliver", task_runner=RUNNER, **every_end_told())
 def deliver(plan: Path, targets: list[str] | None = None) -> State[Any]:
     """Deliver what waits in staging: the newest sealed archive of each source, to targets that lack it.
 
@@ -30,11 +33,12 @@ def deliver(plan: Path, targets: list[str] | None = None) -> State[Any]:
         plan: The plan file (YAML).
         targets: Names of the targets to deliver to; empty means all that lack the backup.
     """
+    started = now()
     try:
         office = Office(plan)
         names = office.chosen(targets)
         with exclusively(office.staging), ExitStack() as stack:
-            told, errors = [], []
+            done, errors = [], []
             for spooled in waiting(office):
                 workspace = stack.enter_context(locked(office.staging / spooled.run.id))
                 missing = lacking(office, spooled, names)
@@ -44,12 +48,16 @@ def deliver(plan: Path, targets: list[str] | None = None) -> State[Any]:
                 wait([future for branch in branches for future in branch.futures])
                 failed = {b.target: e for b in branches for f in b.futures if (e := error_of(f))}
                 errors += [f"{name}: {error}" for name, error in failed.items()]
-                told.append(_sentence(spooled, [name for name in missing if name not in failed]))
+                done.append(_sentence(spooled, [name for name in missing if name not in failed]))
                 if not failed and not lacking(office, spooled, office.chosen(None)):
                     workspace.unmark("sealed")
     except DatasaveError as error:
-        return Failed(message=str(error), data=error)
-    return Failed(message="; ".join([*told, *errors])) if errors else Completed(message="; ".join(told))
+        return refused(plan, "deliver", error, started)
+    if errors:
+        return concluded(
+            office.path, failure(plan, "deliver", "; ".join([*done, *errors]), started), reporting=False
+        )
+    return Completed(message="; ".join(done))
 
 
 def _sentence(spooled: Spooled, done: list[str]) -> str:

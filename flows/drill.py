@@ -7,18 +7,18 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
 
 from flows.clearing import clear_staging
+from flows.ending import concluded, refused
 from flows.evidence import drill_report
-from flows.outcome import concluded
 from tasks.errors import DatasaveError
+from tasks.noticing import every_end_told
 from tasks.recovering import drill as drill_target
 from tasks.reporting import now, reported
 from tasks.steps.office import Office
 
 
-@flow(name="drill", on_cancellation=[clear_staging], on_crashed=[clear_staging])
+@flow(name="drill", **every_end_told(clear_staging))
 def drill(
     plan: Path,
     target: str | None = None,
@@ -46,5 +46,5 @@ def drill(
         }
         facts = reported(office.path, drill_report(office, chosen, done, started))
     except DatasaveError as error:
-        return Failed(message=str(error), data=error)
-    return concluded(facts)
+        return refused(plan, "drill", error, started)
+    return concluded(office.path, facts)

@@ -7,17 +7,17 @@ from typing import Any
 
 from prefect import Task, flow
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
 
+from flows.ending import concluded, refused
 from flows.evidence import step_report
-from flows.outcome import concluded
 from tasks.errors import DatasaveError
+from tasks.noticing import every_end_told
 from tasks.reporting import now, reported
 from tasks.restarting import back_up_log, restart_engine
 from tasks.steps.office import Office
 
 
-@flow(name="restart")
+@flow(name="restart", **every_end_told())
 def restart(plan: Path, source: str | None = None) -> State[Any]:
     """Stop the database engine, start it again, and check that the database answers.
 
@@ -30,7 +30,7 @@ def restart(plan: Path, source: str | None = None) -> State[Any]:
     return _one_step("restart", restart_engine, "The engine of {} was restarted and answers", plan, source)
 
 
-@flow(name="log")
+@flow(name="log", **every_end_told())
 def log(plan: Path, source: str | None = None) -> State[Any]:
     """Add what changed since the last log backup to the chain of logs beside the full backups.
 
@@ -50,5 +50,5 @@ def _one_step(name: str, step: Task[..., Any], good: str, plan: Path, source: st
         headline = good.format(office.full_name(part))
         facts = reported(office.path, step_report(office, name, headline, done, started))
     except DatasaveError as error:
-        return Failed(message=str(error), data=error)
-    return concluded(facts)
+        return refused(plan, name, error, started)
+    return concluded(office.path, facts)

@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar, cast
 from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed
 
 from tasks.errors import DatasaveError, ProofError, TargetMissing
 from tasks.notices.wording import step_text
@@ -178,11 +177,6 @@ def _about_source(office: Office, line: Line) -> dict[str, Any]:
         "findings": _findings(chain),
         "suspicions": line.suspicions,
     }
-
-
-def concluded(facts: RunReport) -> State[Any]:
-    """The state that a flow ends in, its first line the report's headline."""
-    return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)
 
 
 def result_of(future: PrefectFuture[T]) -> T | None:

@@ -8,16 +8,19 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import wait
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
+from flows.ending import concluded, failure, refused
 from flows.outcome import error_of, result_of
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text
+from tasks.noticing import every_end_told
+from tasks.reporting import now
 from tasks.retaining import prune_now
 from tasks.steps.office import Office
 
 
-@flow(name="prune")
+@flow(name="prune", **every_end_told())
 def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
     """Apply the plan's retention to its targets. `datasave prune` shows first what would go.
 
@@ -25,6 +28,7 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
         plan: The plan file (YAML).
         targets: Names of the targets to prune; empty means all of them.
     """
+    started = now()
     try:
         office = Office(plan)
         names = office.chosen(targets)
@@ -35,11 +39,12 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
         ]
         wait([future for _, future in futures])
     except DatasaveError as error:
-        return Failed(message=str(error), data=error)
+        return refused(plan, "prune", error, started)
     errors = [f"{name}: {raised}" for name, future in futures if (raised := error_of(future))]
     pruned = [(name, done) for name, future in futures if (done := result_of(future))]
     notes = [f"{name}: {done.note}" for name, done in pruned if done.note]
     if errors or notes:
-        return Failed(message="; ".join([*errors, *notes]))
+        facts = failure(plan, "prune", "; ".join([*errors, *notes]), started)
+        return concluded(office.path, facts, reporting=False)
     told = ", ".join(f"{name}: {len(done.removed)} removed, {done.kept} kept" for name, done in pruned)
     return Completed(message=told)

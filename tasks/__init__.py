@@ -10,6 +10,7 @@ The files in this folder wrap steps as Prefect tasks, by stage:
 - ``recovering.py``  drill, restore
 - ``restarting.py``  the engine's daily restart, backups of its log
 - ``reporting.py``   report page and artifact, audit
+- ``noticing.py``    people and the outside switch are told how a run went
 - ``progress.py``    progress for the terminal and the run's page
 
 Underneath: ``steps/`` (the same steps as plain functions), then the libraries ``plan``, ``sources``,

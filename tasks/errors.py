@@ -32,9 +32,10 @@
     │   ├── TargetUnlocked       an object is there without the lock that the plan asks for
     │   ├── ObjectMissing        no object of that name
     │   └── ReadBackError        what came back is not what was sent
-    └── ManifestError            a manifest cannot be read or trusted
-        ├── SignatureError       unsigned, forged, or signed by a stranger
-        └── NoBackup             nothing fitting on the target's shelf
+    ├── ManifestError            a manifest cannot be read or trusted
+    │   ├── SignatureError       unsigned, forged, or signed by a stranger
+    │   └── NoBackup             nothing fitting on the target's shelf
+    └── NoticeError              someone could not be told how a run went
 
 A message names the operation, the object and the cause. The hint says what to do.
 """
@@ -221,3 +222,9 @@ class SignatureError(ManifestError):
 
 class NoBackup(ManifestError):
     """Nothing fitting was found on the target's shelf."""
+
+
+class NoticeError(DatasaveError):
+    """Someone could not be told how a run went."""
+
+    permanent = False

@@ -35,6 +35,17 @@ class Step(Record):
     detail: str = ""
 
 
+class Notified(Record):
+    """Whether someone was told how the run went. ``way``: ``mail → owner@office.example``, ``heartbeat``.
+
+    ``detail`` is what the other side answered, or why it could not be told.
+    """
+
+    way: str
+    told: bool
+    detail: str = ""
+
+
 class SourceReport(Record):
     """What a run did with one source. ``part`` is its name in the plan, "" for the main source.
 
@@ -67,6 +78,7 @@ class RunReport(SourceReport):
     deliveries: tuple[Delivery, ...] = ()
     holders: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    notices: tuple[Notified, ...] = ()
 
     @property
     def sources(self) -> tuple[SourceReport, ...]:

@@ -6,10 +6,11 @@ the Prefect server. No message of this module holds a secret, nor a text that mi
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from tasks.errors import SecretError
 from tasks.options import problem
 
 REFERENCE = r"(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00-\x1f]+|prefect:[A-Za-z0-9][A-Za-z0-9_.-]*)"
+REFERENCE_PATTERN = re.compile(REFERENCE)
 LARGEST = 64 * 1024
 BARE = "is not a reference to a secret"
 BARE_HINT = "Write secrets as env:, file: or prefect: references, never in the plan."
@@ -41,6 +43,11 @@ def _check(value: str, info: ValidationInfo) -> str:
     """Refuse what is no reference; make a file: reference absolute where the plan's folder is known."""
     if not re.fullmatch(REFERENCE, value):
         raise problem(BARE, hint=BARE_HINT)
+    return anchored_reference(value, info)
+
+
+def anchored_reference(value: str, info: ValidationInfo) -> str:
+    """A ``file:`` reference made absolute where the plan's folder is known; any other text as it is."""
     scheme, _, rest = value.partition(":")
     if scheme == "file" and info.context:
         return f"file:{anchored(Path(rest), info.context['folder'])}"
@@ -86,6 +93,14 @@ def resolve(reference: str, base: Path, prefect_lookup: Callable[[str], str] | N
     if not secret:
         raise SecretError(f"the secret {reference} is empty or not set", hint=_where_to_set(scheme))
     return secret
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """``text`` without the secrets, bare or as base64: what a server answers may hold what it was sent."""
+    for secret in filter(None, secrets):
+        for shape in (secret, base64.b64encode(secret.encode()).decode("ascii")):
+            text = text.replace(shape, "•••")
+    return text
 
 
 def _where_to_set(scheme: str) -> str:

@@ -24,7 +24,7 @@ from tasks.notices.wording import (
     when_text,
 )
 from tasks.records import Finding
-from tasks.reports import Delivery, RunReport, SourceReport, Step
+from tasks.reports import Delivery, Notified, RunReport, SourceReport, Step
 
 Tone = Literal["good", "bad", "warn", "quiet"]
 
@@ -38,6 +38,7 @@ _DELIVERY: dict[str, tuple[str, Tone]] = {
     "not due": ("Not due", "quiet"),
     "skipped": ("Skipped", "quiet"),
 }
+_NOTIFIED: dict[bool, tuple[str, Tone]] = {True: ("Told", "good"), False: ("NOT TOLD", "bad")}
 _STEP: dict[str, tuple[str, Tone]] = {
     "ok": ("Done", "good"),
     "failed": ("FAILED", "bad"),
@@ -115,6 +116,7 @@ class Facts:
     sources: tuple[SourceFacts, ...]
     targets: tuple[TargetLine, ...]
     steps: tuple[StepLine, ...]
+    notices: tuple[Line, ...]
     holders: tuple[str, ...]
     technical: tuple[tuple[str, str], ...]
 
@@ -131,6 +133,7 @@ def facts_of(report: RunReport, timezone: tzinfo | None = None) -> Facts:
         sources=tuple(_source_facts(report, source, timezone) for source in report.sources),
         targets=tuple(_target(delivery) for delivery in report.deliveries),
         steps=_steps(report.steps),
+        notices=tuple(_notified(notified) for notified in report.notices),
         holders=tuple(plain_text(holder) for holder in report.holders),
         technical=_technical(report),
     )
@@ -267,6 +270,13 @@ def _target(delivery: Delivery) -> TargetLine:
         took=duration_text(delivery.seconds) if arrived or delivery.seconds else "–",
         kept=count_text(delivery.kept) if arrived or delivery.kept else "–",
         removed=count_text(len(delivery.removed)) if arrived or delivery.removed else "–",
+    )
+
+
+def _notified(notified: Notified) -> Line:
+    outcome, tone = _NOTIFIED[notified.told]
+    return Line(
+        plain_text(notified.way), outcome, tone, _sentence(plain_text(notified.detail, MESSAGE_LIMIT))
     )
 
 

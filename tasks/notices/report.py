@@ -58,6 +58,7 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
             "Any one of these holders, with their own key:",
             _items(facts.holders),
         ]
+    parts += _notices(facts)
     parts += _steps(facts)
     for source in facts.sources:
         parts += _tables(_other_tables_title(source), source, source.other_tables)
@@ -111,6 +112,13 @@ def _checks(source: SourceFacts) -> list[str]:
         return []
     rows = [(line.name, line.detail, line.outcome) for line in source.checks]
     return ["## Other checks", _grid(("Check", "Detail", "Result"), rows)]
+
+
+def _notices(facts: Facts) -> list[str]:
+    if not facts.notices:
+        return []
+    rows = [(line.name, line.outcome, line.detail) for line in facts.notices]
+    return ["## Who was told", _grid(("Way", "Outcome", "Detail"), rows)]
 
 
 def _steps(facts: Facts) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tasks.notices.wording import MESSAGE_LIMIT, count_text, plain_text
 from tasks.reports import RunReport
 
@@ -11,20 +13,41 @@ _LAST_RESORT = (
 )
 
 
+Word = Literal["OK", "MISSED", "FAILED"]
+"""How a run went, as the first word of every notice."""
+
+
+def word_of(report: RunReport) -> Word:
+    """OK for a good run; MISSED where all that is wrong is a medium that was not there; else FAILED."""
+    if is_good(report):
+        return "OK"
+    missed = [delivery for delivery in report.deliveries if delivery.outcome == "missed"]
+    others = {delivery.outcome for delivery in report.deliveries} - {"missed", "delivered", "not due"}
+    causes = {delivery.problem for delivery in missed}
+    explained = all(step.detail in causes for step in report.steps if step.outcome == "failed")
+    sound = _checks_hold(report) and all(notified.told for notified in report.notices)
+    return "MISSED" if missed and sound and not others and explained else "FAILED"
+
+
 def is_good(report: RunReport) -> bool:
     """Whether the run may be called good: it says so, and none of its own facts speaks against it.
 
-    A backup run that left no copy anywhere isn't good, however smoothly it went.
+    A backup run that left no copy anywhere isn't good, however smoothly it went; unless none was due.
     """
-    if not report.succeeded or any(
-        source.suspicions or not all(finding.passed for finding in source.findings)
-        for source in report.sources
-    ):
+    told = all(notified.told for notified in report.notices)
+    if not (report.succeeded and told and _checks_hold(report)):
         return False
     outcomes = [delivery.outcome for delivery in report.deliveries]
     if "failed" in outcomes or "missed" in outcomes:
         return False
-    return report.flow != "backup" or "delivered" in outcomes
+    return report.flow != "backup" or not {"delivered", "not due"}.isdisjoint(outcomes)
+
+
+def _checks_hold(report: RunReport) -> bool:
+    return all(
+        not source.suspicions and all(finding.passed for finding in source.findings)
+        for source in report.sources
+    )
 
 
 def verdict(report: RunReport, when: str) -> str:
@@ -55,6 +78,8 @@ def _backup(report: RunReport, source: str) -> str:
     due = len(outcomes)
     # A target counts where all sources reached it.
     arrived = sum(set(found) == {"delivered"} for found in outcomes.values())
+    if is_good(report) and not arrived:
+        return f"{source} was copied and proven, and no target is due"
     if is_good(report):
         return f"{source} was backed up to {count_text(arrived, 'target')}"
     if 0 < arrived < due:

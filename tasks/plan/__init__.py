@@ -2,6 +2,7 @@
 
 - model.py     the options, each with its description and examples; the one declaration that also
                gives the sample plan, the reference and the JSON schema
+- notices.py   the options of the group `notices`: mail, channels, heartbeats
 - load.py      ``load_plan(path, kinds) -> Plan``: reads, checks, anchors relative paths
 - document.py  strict YAML: no duplicate keys, no tags, no aliases; errors with line and column
 - problems.py  what is wrong with a plan, one line each, never showing a value

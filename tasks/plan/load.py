@@ -6,17 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, TypeVar, Union
 
 from pydantic import BeforeValidator, Discriminator, ValidationError, create_model
 
 from tasks.errors import PlanError
 from tasks.options import Json, Options, problem
 from tasks.plan.document import parse, read_text
-from tasks.plan.model import Plan, SourceEntry, TargetEntry
+from tasks.plan.model import NoticesGroup, Plan, SourceEntry, TargetEntry
+from tasks.plan.notices import Notices
 from tasks.plan.problems import GROUP, TEXT, Problem, did_you_mean, problems_of, shown
 from tasks.records import Record
 from tasks.secrets import anchored
+
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +109,17 @@ def load_plan(path: Path, kinds: Kinds) -> Plan:
     return check_plan(read_text(path), str(path), folder, kinds)
 
 
+def notices_alone(path: Path) -> tuple[str, Notices]:
+    """A plan's name and whom it tells, for a plan whose other options are wrong. Raises PlanError."""
+    data = parse(read_text(path), str(path))
+    picked = {"notices": data["notices"]} if "notices" in data else {}
+    problems: list[Problem] = []
+    read = _validated(_Addressed, picked, path.absolute().parent, problems)
+    if read is None or problems:
+        raise PlanError("\n".join(f"{path}: {one}" for one in problems))
+    return str(data.get("name") or path.stem), read.notices
+
+
 def check_plan(text: str, name: str, folder: Path, kinds: Kinds) -> Plan:
     """The plan that stands in ``text``. ``name`` is its file's name for messages. Raises PlanError."""
     problems: list[Problem] = []
@@ -116,7 +130,11 @@ def check_plan(text: str, name: str, folder: Path, kinds: Kinds) -> Plan:
     return plan
 
 
-def _validated(model: type[Plan], data: Json, folder: Path, problems: list[Problem]) -> Plan | None:
+class _Addressed(Record):
+    notices: NoticesGroup = Notices()
+
+
+def _validated(model: type[R], data: Json, folder: Path, problems: list[Problem]) -> R | None:
     """The plan with absolute paths; what is wrong is added to ``problems``.
 
     pydantic's error ends here: it holds the values, passwords typed into the plan included, and must
@@ -127,7 +145,7 @@ def _validated(model: type[Plan], data: Json, folder: Path, problems: list[Probl
     except ValidationError as error:
         problems.extend(problems_of(error, model))
         return None
-    plan: Plan = _anchored(read, folder, "", problems)
+    plan: R = _anchored(read, folder, "", problems)
     return plan
 
 

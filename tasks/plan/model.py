@@ -14,6 +14,7 @@ from tasks.calendars import When, WhenRule
 from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName
 from tasks.plan.keys import Keys
+from tasks.plan.notices import Notices
 from tasks.plan.schedule import Schedule
 from tasks.records import Holder, Record
 from tasks.secrets import SecretReference
@@ -49,6 +50,9 @@ KeepRules = Annotated[Keep, BeforeValidator(_forever, json_schema_input_type=Kee
 def _group(value: object) -> object:
     """A heading with every line under it switched off is a group left at its defaults."""
     return {} if value is None else value
+
+
+NoticesGroup = Annotated[Notices, BeforeValidator(_group, json_schema_input_type=Notices | None)]
 
 
 def _default_keep(options: dict[str, Any]) -> Keep:
@@ -189,6 +193,9 @@ class Plan(Record):
     )
     keys: Annotated[Keys, BeforeValidator(_group, json_schema_input_type=Keys | None)] = Field(
         default=Keys(), description="How the holders' keys are looked after."
+    )
+    notices: NoticesGroup = Field(
+        default=Notices(), description="Who is told how runs went, and what watches that they happen."
     )
     checks: tuple[UserCheck, ...] = Field(
         default=(),

@@ -27,5 +27,6 @@ directly, because on the worst day no server may be needed.
 - ``restarting.py``  the engine's daily restart, backups of its log
 - ``recovering.py``  fetch, open, prove: shared by drill and restore
 - ``auditing.py``    every target: present, whole, fresh
+- ``noticing.py``    who is told how a run went, by which ways, in which order
 - ``checkup.py``     what ``datasave doctor`` looks at
 """

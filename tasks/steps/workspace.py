@@ -172,6 +172,15 @@ def locked(folder: Path) -> Iterator[Workspace]:
                 remove_tree(workspace.folder)
 
 
+def release(folder: Path) -> None:
+    """Let go of an ended run's sealed part: all targets have it, and nobody needs it for a re-run.
+
+    Where a sweep holds the folder just now it stays until the next one: bounded like that of any run.
+    """
+    with suppress(BusyError), locked(folder) as workspace:
+        workspace.unmark("sealed")
+
+
 @contextmanager
 def scratch_room(staging: Path, purpose: str) -> Iterator[Path]:
     """A private folder for plaintext outside a backup run (drill, restore); gone when the block ends."""

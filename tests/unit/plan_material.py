@@ -71,6 +71,14 @@ GOOD: dict[str, Any] = {
             },
         }
     ],
+    "notices": {
+        "mail": {
+            "to": ["owner@office.example"],
+            "server": "smtp.office.example",
+            "sender": "d@office.example",
+        },
+        "heartbeat": "env:HEARTBEAT",
+    },
     "alarm": {"rows_lost": 30},
     "keys": {"prove_days": 60},
     "spool": {"runs": 2},

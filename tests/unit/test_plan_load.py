@@ -271,7 +271,7 @@ REFUSED: list[tuple[tuple[str | int, ...], Any, str]] = [
         "ed25519:" + "A" * 42 + "B=",
         "signers[0]: is not the public key of a machine (ed25519:…)",
     ),
-    (("notices",), {}, "unknown option `notices`"),
+    (("notice",), {}, "unknown option `notice`; did you mean `notices`?"),
     (("shedule",), {}, "unknown option `shedule`; did you mean `schedule`?"),
     (("a\x1b[2J\nb",), 1, "unknown option `a\\x1b[2J\\nb`"),
     (("k" * 500,), 1, f"unknown option `{'k' * 60}…`"),

@@ -1,0 +1,61 @@
+"""The outside dead-man's switch: an address that is told of each run, and alarms when it hears nothing.
+
+As healthchecks.io and those like it take it: ``URL/start``, ``URL`` for good, ``URL/fail``. The address is
+a key to the switch, so no message shows more of it than its host.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import httpx
+
+from tasks.errors import NoticeError
+from tasks.notices.notice import Notice
+
+# They log each request with its address.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+Beat = Literal["start", "good", "fail"]
+
+PATHS: dict[Beat, str] = {"start": "/start", "good": "", "fail": "/fail"}
+SECONDS = 10.0
+TOO_MANY = 429
+# healthchecks.io answers 200 to these: nothing was noted all the same.
+IGNORED = ("(not found)", "(rate limited)")
+
+
+def beat_of(notice: Notice) -> Beat:
+    """What the switch is told: good for a run that went well in all, fail for every other."""
+    return "good" if notice.word == "OK" else "fail"
+
+
+def ping(address: str, beat: Beat, timeout: float = SECONDS) -> str:
+    """Tell the switch. Raises NoticeError."""
+    try:
+        url = httpx.URL(address.strip())
+        url = url.copy_with(path=url.path.rstrip("/") + PATHS[beat] or "/")
+        answer = httpx.post(url, timeout=timeout)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        failure = NoticeError("the secret holds no web address", permanent=True)
+    except httpx.TimeoutException:
+        failure = NoticeError(f"{url.host} said nothing for {timeout:g} s")
+    except httpx.HTTPError as error:
+        failure = NoticeError(f"{url.host} can't be reached: {type(error).__name__}")
+    else:
+        return _heard(answer, url.host)
+    raise failure  # outside of `except`: httpx's errors hold the address
+
+
+def _heard(answer: httpx.Response, host: str) -> str:
+    ignored = next((words for words in IGNORED if words in answer.text[:200]), "")
+    if answer.is_success and not ignored:
+        return f"{host} answered {answer.status_code}"
+    final = 300 <= answer.status_code < 500 and answer.status_code != TOO_MANY
+    raise NoticeError(
+        f"{host} answered {answer.status_code} {ignored}".rstrip(),
+        hint="Check the address of the heartbeat.",
+        permanent=final or "not found" in ignored,
+    )
