@@ -37,7 +37,7 @@ def alarm(plan: Path, reason: str = "The alarm was started by hand, as a test", 
         sweep(office.staging, office.plan.spool)
         facts = reported(office.path, _facts(office, f"{reason}: {run}" if run else reason, started))
     except DatasaveError as error:
-        return refused(plan, "alarm", DatasaveError(f"{reason}. Besides, {error}"), started)
+        return refused(plan, "alarm", DatasaveError(f"ALARM: {reason}. Besides, {error}"), started)
     facts = told(office.path, facts)
     return Failed(message=f"ALARM: {facts.headline}. {NEXT}")
 
