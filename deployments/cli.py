@@ -16,6 +16,7 @@ from cyclopts import App, CycloptsError
 
 from deployments import asking, keyring, media, planning, running, serving, worstday
 from deployments.demo import demo
+from deployments.rescue import rescue
 from deployments.screen import bad
 from tasks.errors import DatasaveError
 
@@ -42,6 +43,7 @@ for command in (
     running.log,
     running.prune,
     worstday.restore,
+    rescue,
     asking.list_backups,
     asking.status,
     serving.serve,

@@ -40,3 +40,10 @@ PassphraseOption = Annotated[
         "DATASAVE_PASSPHRASE is used if it is set, else the passphrase is asked for."
     ),
 ]
+WaitOption = Annotated[
+    float,
+    Parameter(help="How many hours to wait for an archive out of cold storage; without it, come back later."),
+]
+AcceptDamageOption = Annotated[
+    bool, Parameter(negative=(), help="Keep the restored data although checks failed; exit status 1.")
+]

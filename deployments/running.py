@@ -17,6 +17,7 @@ from deployments.options import (
     PlanOption,
     SourceOption,
     TargetsOption,
+    WaitOption,
 )
 from deployments.screen import bad, findings_table, good, path_line, say, steps, verdict_table
 from deployments.unlocking import unlock
@@ -103,6 +104,7 @@ def drill(
         str | None, Parameter(help="Which of the plan's sources; without it, each of them.")
     ] = None,
     passphrase_from: PassphraseOption = None,
+    wait: WaitOption = 0.0,
 ) -> int:
     """Prove that a backup can be brought back: restore it in scratch from a target, with a holder's key.
 
@@ -113,6 +115,8 @@ def drill(
         datasave drill --identity owner.key.txt
 
         datasave drill --target nas --backup 417 --identity /media/usb/owner.key.txt
+
+        datasave drill --target vault --identity owner.key.txt --wait 14
     """
     office = Office(plan)
     if identity:
@@ -121,9 +125,8 @@ def drill(
     prepare(office.path)
     from flows.drill import drill as flow
 
-    return _run(
-        office, flow, plan=office.path, target=target, backup=backup, identity=identity, source=source
-    )
+    chosen = {"target": target, "backup": backup, "identity": identity, "source": source}
+    return _run(office, flow, plan=office.path, **chosen, wait=wait)
 
 
 def audit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from tasks.notices.wording import count_text, size_text, when_text
 from tasks.policy.due import day_text
 from tasks.records import Finding, Shelved, Verdict
 from tasks.steps.media import MediumLine
+
+# Enough of a machine's public key to tell machines apart.
+SIGNER_SHOWN = 16
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -118,6 +121,25 @@ def _state(backup: Shelved) -> str:
     if backup.marks:
         return f"[yellow]verified, but marked: {escape(', '.join(backup.marks))}[/yellow]"
     return "[green]verified[/green]"
+
+
+def rescue_table(title: str, shelf: Sequence[Shelved], opened: Collection[str]) -> None:
+    """What lies in a place on a bare machine, newest first; ``opened`` are those that the given keys open."""
+    table = Table(title=escape(title), title_justify="left", show_edge=False)
+    for column in ("number", "taken", "size", "data", "your key", "signed by", "state"):
+        table.add_column(column, justify="right" if column in ("number", "size", "data") else "left")
+    for backup in reversed(shelf):
+        manifest = backup.manifest
+        table.add_row(
+            f"#{manifest.sequence}" if manifest else "?",
+            when_text(manifest.taken) if manifest else escape(backup.name),
+            size_text(backup.bytes),
+            size_text(manifest.copy_bytes) if manifest else "?",
+            "opens it" if backup.full_name in opened else "–",
+            escape(manifest.machine[:SIGNER_SHOWN]) + "…" if manifest else "?",
+            _state(backup),
+        )
+    out.print(table)
 
 
 def media_table(lines: Sequence[MediumLine]) -> None:

@@ -11,19 +11,29 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.options import DEFAULT_PLAN, BackupOption, PassphraseOption, PlanOption
+from deployments.options import (
+    DEFAULT_PLAN,
+    AcceptDamageOption,
+    BackupOption,
+    PassphraseOption,
+    PlanOption,
+    WaitOption,
+)
 from deployments.screen import findings_table, good, path_line, say, steps, warning
 from deployments.unlocking import unlock
 from tasks.age.recipients import Identity
 from tasks.errors import PlanError
-from tasks.manifests.shelf import Place
 from tasks.notices.wording import duration_text, when_text
 from tasks.options import UserCheck
+from tasks.records import Manifest, Shelved
 from tasks.sources.base import Source
 from tasks.steps import recovering
 from tasks.steps.office import Office
+from tasks.steps.thawing import Patience, awake
 from tasks.steps.trending import accepted_through
 from tasks.steps.workspace import remove_tree, scratch_room, sweep
+from tasks.targets.base import Target
+from tasks.targets.unmarked import UnmarkedFolder
 
 
 def restore(  # noqa: PLR0913 - what a person can say about it
@@ -47,10 +57,9 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     logs: Annotated[
         Path | None, Parameter(help="A folder of log backups: what followed the backup is applied too.")
     ] = None,
-    accept_damage: Annotated[
-        bool, Parameter(negative=(), help="Keep the restored data although checks failed; exit status 1.")
-    ] = False,
     passphrase_from: PassphraseOption = None,
+    accept_damage: AcceptDamageOption = False,
+    wait: WaitOption = 0.0,
 ) -> int:
     """Bring a backup back to a new, empty place; needs no Prefect server and, with --folder, no plan.
 
@@ -65,20 +74,34 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     destination = to.absolute()
     recovering.refuse_occupied(destination)
     identities = unlock(identity, passphrase_from)
-    with _place(folder, plan, target, source) as found, _room(destination) as room:
-        recovered = _recover(found, backup, identities, room)
+    with _place(folder, plan, target, source) as found, room_beside(destination) as room:
+        wanted = recovering.choose(
+            found.place, backup, found.trusted, found.source, found.timezone, found.accepted, warning
+        )
+        recovered = bring_back(found, *wanted, identities, room, wait)
         path = recovering.restore(
             recovered, destination, accept_damage=accept_damage, logs=logs, source=found.adapter
         )
-    return _tell(recovered, found, path)
+    return tell(recovered, path, known=found.trusted is not None)
 
 
-def _recover(found: _Found, wanted: str, identities: list[Identity], room: Path) -> recovering.Recovered:
-    backup, manifest = recovering.choose(
-        found.place, wanted, found.trusted, found.source, found.timezone, found.accepted, warning
-    )
+def bring_back(
+    found: Found,
+    backup: Shelved,
+    manifest: Manifest,
+    identities: list[Identity],
+    room: Path,
+    hours: float,
+) -> recovering.Recovered:
+    """Fetch, open and judge one backup, with its progress shown; cold storage is waited for that long."""
+    recovering.open_contents(manifest, identities)
     with steps() as progress:
-        return recovering.recover(
+        patience = Patience(
+            seconds=hours * 3600,
+            progress=lambda done, total: progress(f"out of cold storage {backup.name}", done, total),
+        )
+        thawed = awake(found.place, backup.full_name, patience)
+        recovered = recovering.recover(
             found.place,
             backup,
             manifest,
@@ -88,13 +111,14 @@ def _recover(found: _Found, wanted: str, identities: list[Identity], room: Path)
             lambda done, total: progress(f"restore {backup.name}", done, total),
             found.adapter,
         )
+    return recovered.after_thaw(thawed)
 
 
-def _tell(recovered: recovering.Recovered, found: _Found, path: Path) -> int:
+def tell(recovered: recovering.Recovered, path: Path, *, known: bool) -> int:
+    """Say what was found and where the data is; the exit status. ``known``: by machines that are trusted."""
     manifest = recovered.manifest
-    title = f"{manifest.source} #{manifest.sequence} of {when_text(manifest.taken)}"
-    findings_table(title, recovered.findings)
-    if found.trusted is None:
+    findings_table(title_of(manifest), recovered.findings)
+    if not known:
         say(f"Signed by {manifest.machine}; with no plan here, whose machine that is was not checked.")
     if not recovered.passed:
         path_line("Kept although checks failed:", path)
@@ -104,13 +128,18 @@ def _tell(recovered: recovering.Recovered, found: _Found, path: Path) -> int:
     return 0
 
 
+def title_of(manifest: Manifest) -> str:
+    """A backup as a person speaks of it."""
+    return f"{manifest.source} #{manifest.sequence} of {when_text(manifest.taken)}"
+
+
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """Where to restore from, and what is known about it. Without a plan, days are those of UTC."""
 
-    place: Place
-    trusted: frozenset[str] | None
-    source: str | None
+    place: Target
+    trusted: frozenset[str] | None = None
+    source: str | None = None
     checks: tuple[UserCheck, ...] = ()
     adapter: Source | None = None
     timezone: tzinfo = UTC
@@ -118,9 +147,9 @@ class _Found:
 
 
 @contextmanager
-def _place(folder: Path | None, plan: Path, target: str | None, source: str | None) -> Iterator[_Found]:
+def _place(folder: Path | None, plan: Path, target: str | None, source: str | None) -> Iterator[Found]:
     if folder is not None:
-        yield _Found(recovering.BareFolder(folder), None, source)
+        yield Found(UnmarkedFolder(folder), None, source)
         return
     if not plan.exists():
         raise PlanError(
@@ -131,7 +160,7 @@ def _place(folder: Path | None, plan: Path, target: str | None, source: str | No
     name = office.entry(target or office.drill_target()).name
     part = office.part(source)
     with office.target(name) as opened:
-        yield _Found(
+        yield Found(
             opened,
             office.trusted(),
             office.full_name(part),
@@ -143,7 +172,8 @@ def _place(folder: Path | None, plan: Path, target: str | None, source: str | No
 
 
 @contextmanager
-def _room(destination: Path) -> Iterator[Path]:
+def room_beside(destination: Path) -> Iterator[Path]:
+    """A private folder for what is readable on the way; gone when the block ends."""
     # Beside the destination: there the restored data will have to fit anyway, and a private folder
     # elsewhere might be on a small or shared disk. What a killed restore left there goes first.
     staging = destination.parent / ".datasave-restore"

@@ -25,6 +25,7 @@ def drill(
     backup: str = "latest",
     identity: Path | None = None,
     source: str | None = None,
+    wait: float | None = None,
 ) -> State[Any]:
     """Restore a backup from a target in scratch, check it, and leave a signed certificate there.
 
@@ -34,14 +35,16 @@ def drill(
         backup: Which backup: "latest", a number, a date, or a name from `datasave list`.
         identity: A holder's identity file; empty means the one the plan names for drills.
         source: Which of the plan's sources; empty means each of them.
+        wait: How many hours to wait for an archive out of cold storage; empty means as the plan says.
     """
     started = now()
     try:
         office = Office(plan)
         chosen = office.entry(target or office.drill_target()).name
+        hours = office.plan.drill.thaw_hours if wait is None else wait
         parts = office.parts if source is None else (office.part(source),)
         done = {
-            part: drill_target(office.path, chosen, backup, identity, part, return_state=True)
+            part: drill_target(office.path, chosen, backup, identity, part, hours, return_state=True)
             for part in parts
         }
         facts = reported(office.path, drill_report(office, chosen, done, started))

@@ -22,6 +22,7 @@ def restore(
     identity: Path,
     backup: str = "latest",
     source: str | None = None,
+    wait: float | None = None,
 ) -> State[Any]:
     """Fetch, open, prove and put a backup into an empty folder. Nothing that exists is overwritten.
 
@@ -32,11 +33,14 @@ def restore(
         identity: A holder's identity file on this machine.
         backup: Which backup: "latest", a number, a date, or a name from `datasave list`.
         source: Which of the plan's sources; empty means the main one.
+        wait: How many hours to wait for an archive out of cold storage; empty means as long as a drill does.
     """
     try:
         office = Office(plan)
         part = office.part(source)
-        path = restore_from(office.path, office.entry(target).name, backup, identity, destination, part)
+        hours = office.plan.drill.thaw_hours if wait is None else wait
+        name = office.entry(target).name
+        path = restore_from(office.path, name, backup, identity, destination, part, hours)
     except DatasaveError as error:
         return Failed(message=str(error), data=error)
     return Completed(message=f"{office.full_name(part)} was restored from {target}: open {path}")

@@ -31,6 +31,7 @@
     │   ├── TargetLocked         an object may not be removed yet
     │   ├── TargetUnlocked       an object is there without the lock that the plan asks for
     │   ├── ObjectMissing        no object of that name
+    │   ├── ObjectFrozen         in cold storage, asked for, and not readable yet
     │   └── ReadBackError        what came back is not what was sent
     ├── ManifestError            a manifest cannot be read or trusted
     │   ├── SignatureError       unsigned, forged, or signed by a stranger
@@ -206,6 +207,10 @@ class ObjectMissing(TargetError):
     """The target holds no object of that name."""
 
     permanent = True
+
+
+class ObjectFrozen(TargetError):
+    """An object is in cold storage. It was asked for, and can be read later."""
 
 
 class ReadBackError(TargetError):

@@ -289,7 +289,8 @@ class Verdict(Record):
 class Certificate(Record):
     """Signed evidence that a backup was restored from a target with a holder's key.
 
-    ``seconds`` is the measured recovery time: from the first byte fetched to the last check.
+    ``seconds`` is the measured recovery time: from the first byte fetched to the last check, and before
+    that the wait for cold storage, which ``checks`` then names.
     ``machine`` and ``signature`` as in Manifest. Findings name tables and counts only inside
     ``contents``, an armored age file for the holders.
     """

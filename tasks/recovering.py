@@ -7,28 +7,49 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.files import private_folder
 from tasks.notices.wording import step_text
 from tasks.progress import progress_of
 from tasks.records import Certificate
 from tasks.steps import recovering
 from tasks.steps.identities import read_identities
 from tasks.steps.office import Office
+from tasks.steps.thawing import Patience, awake
 from tasks.steps.trending import accepted_through
 from tasks.steps.workspace import scratch_room, sweep
 
 
 @task(name="drill", task_run_name="drill ← {target}", cache_policy=NO_CACHE)
-def drill(plan: Path, target: str, backup: str, identity: Path | None, part: str = "") -> Certificate:
-    """Restore a backup from a target in scratch with a holder's key, and certify it."""
+def drill(
+    plan: Path, target: str, backup: str, identity: Path | None, part: str = "", wait: float = 0.0
+) -> Certificate:
+    """Restore a backup from a target in scratch with a holder's key, and certify it.
+
+    ``wait`` is how many hours it waits for an archive out of cold storage.
+    """
     office = Office(plan)
     sweep(office.staging, office.plan.spool)
     progress = progress_of(step_text(f"drill ← {target}", part))
     identities = read_identities([identity]) if identity else office.drill_identities()
-    return recovering.drill(office, target, backup, identities, progress, part)
+    patience = _patience(office, step_text(f"out of cold storage ← {target}", part), wait)
+    return recovering.drill(office, target, backup, identities, progress, part, patience)
+
+
+def _patience(office: Office, step: str, hours: float) -> Patience:
+    notes = private_folder(office.state) / "thaws.json"
+    return Patience(seconds=hours * 3600, progress=progress_of(step), notes=notes)
 
 
 @task(name="restore", task_run_name="restore ← {target}", cache_policy=NO_CACHE)
-def restore(plan: Path, target: str, backup: str, identity: Path, destination: Path, part: str = "") -> Path:
+def restore(
+    plan: Path,
+    target: str,
+    backup: str,
+    identity: Path,
+    destination: Path,
+    part: str = "",
+    wait: float = 0.0,
+) -> Path:
     """Bring a source's backup from a target to a new, empty place."""
     office = Office(plan)
     sweep(office.staging, office.plan.spool)
@@ -43,6 +64,7 @@ def restore(plan: Path, target: str, backup: str, identity: Path, destination: P
             accepted_through(office, part),
             get_run_logger().warning,
         )
+        awake(place, shelved.full_name, _patience(office, f"out of cold storage ← {target}", wait))
         progress = progress_of(f"restore ← {target}")
         keys, checks, source = read_identities([identity]), office.checks(part), office.source(part)
         recovered = recovering.recover(place, shelved, manifest, keys, room, checks, progress, source)

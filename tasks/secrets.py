@@ -70,6 +70,16 @@ def look_up_by(lookup: Callable[[str], str]) -> None:
     _lookups[:] = [lookup]
 
 
+_typed: dict[str, str] = {}
+
+
+def typed(name: str, secret: str) -> str:
+    """A reference to a secret that a person just typed. It stays in this process: programs that are
+    started do not see it, as they would an environment variable."""
+    _typed[name] = secret
+    return f"env:{name}"
+
+
 def secret_of(reference: str) -> str:
     """The secret behind a reference of a loaded plan, whose paths are absolute. Raises SecretError."""
     return resolve(reference, Path.cwd(), _lookups[0] if _lookups else None)
@@ -85,7 +95,7 @@ def resolve(reference: str, base: Path, prefect_lookup: Callable[[str], str] | N
         raise SecretError("what stands for a secret is not a reference to one", hint=BARE_HINT)
     scheme, _, name = reference.partition(":")
     if scheme == "env":
-        secret = os.environ.get(name, "")
+        secret = _typed.get(name) or os.environ.get(name, "")
     elif scheme == "file":
         secret = _from_file(name, base)
     else:

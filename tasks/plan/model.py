@@ -149,6 +149,12 @@ class Drill(Record):
         description="Where the passphrase of that key is found, if it has one; not beside the key itself.",
         examples=["env:DATASAVE_PASSPHRASE"],
     )
+    thaw_hours: float = Field(
+        60.0,
+        ge=0,
+        description="How many hours a scheduled drill waits for an archive out of cold storage (S3's GLACIER "
+        "and DEEP_ARCHIVE); the wait counts as recovery time.",
+    )
 
 
 class Archive(Record):

@@ -26,6 +26,8 @@ directly, because on the worst day no server may be needed.
 - ``accepting.py``   a person's word that a change was meant
 - ``restarting.py``  the engine's daily restart, backups of its log
 - ``recovering.py``  fetch, open, prove: shared by drill and restore
+- ``rescuing.py``    what lies in a place that nothing is known of, and which of it to bring back
+- ``thawing.py``     archives in cold storage: asked for, waited for, the wait counted
 - ``auditing.py``    every target: present, whole, fresh
 - ``noticing.py``    who is told how a run went, by which ways, in which order
 - ``checkup.py``     what ``datasave doctor`` looks at

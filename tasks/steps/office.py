@@ -38,6 +38,7 @@ OWN_STATE = frozenset(
         "media.json",
         "history.json",
         "status.html",
+        "thaws.json",
     }
 )
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())

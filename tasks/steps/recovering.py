@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from pydantic import ValidationError as RecordError
 
@@ -23,17 +21,14 @@ from tasks.errors import (
     MismatchError,
     NoBackup,
     NoMatchingIdentity,
-    ObjectMissing,
     SourceError,
-    TargetError,
-    TargetMissing,
 )
 from tasks.files import HashingReader, private_folder
 from tasks.manifests.manifest import certificate_name, to_json
 from tasks.manifests.shelf import Place, find, read_shelf
 from tasks.manifests.signing import sign_record
 from tasks.options import UserCheck
-from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Shelved, Stat, no_progress
+from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Shelved, no_progress
 from tasks.sources.base import Source
 from tasks.sources.registry import source_for_copies
 from tasks.steps.identities import recipients_of
@@ -42,46 +37,20 @@ from tasks.steps.office import Office
 from tasks.steps.rehearsing import Proof, unpack
 from tasks.steps.sealing import outline, seal_text
 from tasks.steps.taking import require, same_digest
+from tasks.steps.thawing import Patience, awake, thaw_finding
 from tasks.steps.trending import accepted_through
 from tasks.steps.workspace import scratch_room
 from tasks.targets.base import Target
 
-
-class BareFolder:
-    """A folder that holds backups, read as it is: no plan, no marker, nothing written."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_dir():
-            raise TargetMissing(
-                f"{path} is not a folder", hint="Give the folder that holds the .tar.zst.age files."
-            )
-        self._path = path
-
-    def list(self, prefix: str = "") -> list[Stat]:
-        found = (path for path in sorted(self._path.rglob("*")) if path.is_file())
-        stats = (
-            Stat(name=path.relative_to(self._path).as_posix(), bytes=path.stat().st_size) for path in found
-        )
-        return [stat for stat in stats if stat.name.startswith(prefix)]
-
-    @contextmanager
-    def open(self, name: str) -> Iterator[BinaryIO]:
-        try:
-            stream = (self._path / name).open("rb", buffering=0)
-        except FileNotFoundError as error:
-            raise ObjectMissing(f"{self._path} holds no {name}") from error
-        except OSError as error:
-            raise TargetError(
-                f"cannot read {name} in {self._path}: {error.strerror}",
-                hint="Look at the drive, and whether you may read there.",
-            ) from error
-        with stream:
-            yield stream
+IMPATIENT = Patience()
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """A backup unpacked and judged: the folder of the copy, what was found, how long it took."""
+    """A backup unpacked and judged: the folder of the copy, what was found, how long it took.
+
+    ``seconds`` is the recovery time, the wait for cold storage included.
+    """
 
     manifest: Manifest
     contents: Contents
@@ -94,6 +63,11 @@ class Recovered:
     def passed(self) -> bool:
         """Whether every check passed."""
         return all(finding.passed for finding in self.findings)
+
+    def after_thaw(self, seconds: float) -> Recovered:
+        """The same, with the seconds counted that it took to have the archive out of cold storage."""
+        findings = (*thaw_finding(seconds), *self.findings)
+        return replace(self, seconds=self.seconds + seconds, findings=findings)
 
 
 def choose(
@@ -195,17 +169,21 @@ def drill(
     identities: Sequence[Identity],
     progress: Progress = no_progress,
     part: str = "",
+    patience: Patience = IMPATIENT,
 ) -> Certificate:
     """Restore a source's backup from a target in scratch, judge it, and leave a signed certificate there.
 
     A failed drill leaves a certificate that says so. Raises MismatchError, AgeError or ArchiveError
-    after it was written.
+    after it was written, ObjectFrozen where cold storage takes longer than the patience.
     """
     with office.target(target_name) as target, scratch_room(office.staging, "drill") as room:
         accepted = accepted_through(office, part)
         backup, manifest = choose(
             target, wanted, office.trusted(), office.full_name(part), office.timezone, accepted
         )
+        # The wrong key is found out before hours are spent on having the archive woken.
+        open_contents(manifest, identities)
+        thawed = awake(target, backup.full_name, patience)
         began = time.monotonic()
         try:
             recovered = recover(
@@ -214,9 +192,10 @@ def drill(
         except (AgeError, ArchiveError, MismatchError) as error:
             if not isinstance(error, NoMatchingIdentity):  # a wrong key says nothing of the backup
                 seconds = time.monotonic() - began
-                _certify(office, target, backup, _unopened(manifest, identities, room, error, seconds))
+                unopened = _unopened(manifest, identities, room, error, seconds)
+                _certify(office, target, backup, unopened.after_thaw(thawed))
             raise
-        certificate = _certify(office, target, backup, recovered)
+        certificate = _certify(office, target, backup, recovered.after_thaw(thawed))
     require(
         recovered.findings,
         f"the drill of {backup.name} from {target_name} failed",

@@ -14,6 +14,8 @@ smb.py       a Windows share that is not mounted
   remote.py         what these two have in common: a way to a folder on another machine
   remote_folder.py  the target on it
   remote_parts.py   sending, and going on where a dead run stopped
+unmarked.py  a folder, a drive or a remote folder read as it is, on the worst day
+addresses.py such a place by its address alone: s3://…, sftp://…, smb://…, a path
 memory.py    the reference implementation, in memory
 marker.py    the file that tells a medium from the empty folder it is mounted on
 faults.py    what the operating system says -> the TargetError branch
