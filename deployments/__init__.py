@@ -13,6 +13,9 @@
 - ``serving.py``      serve: keeps a Prefect server (``server.py``) and the runner of the plan's flows
                       (``runner.py``) going; both are ``children.py``
 - ``registering.py`` the plan's deployments: flows, schedules, names; flows that users start are added here
+- ``services.py``     serve --install: serve as a service; what the systems' files say is in ``units.py``
+- ``deploying.py``    deploy, worker: runs by way of a work pool; ``prefect.yaml`` is what deploy writes
+- ``supervising.py``  starts again what serves or works, where it died or lost touch with the server
 - ``watching.py``     automations: a dead run counts as Crashed; alarms after that, and after a silence
 - ``demo.py``         a clinic in a scratch folder, from first backup to drill
 - ``environment.py``  Prefect's settings, set before Prefect is imported

@@ -14,7 +14,7 @@ from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError
 
-from deployments import asking, keyring, media, planning, running, serving, worstday
+from deployments import asking, deploying, keyring, media, planning, running, serving, worstday
 from deployments.demo import demo
 from deployments.rescue import rescue
 from deployments.screen import bad
@@ -47,6 +47,8 @@ for command in (
     asking.list_backups,
     asking.status,
     serving.serve,
+    deploying.deploy,
+    deploying.worker,
     demo,
 ):
     app.command(command, name=command.__name__.split("_")[0])

@@ -19,6 +19,7 @@ import httpx
 
 from tasks.errors import ProgramError
 from tasks.files import create_private, private_folder
+from tasks.secrets import resolve
 
 SETTINGS = {
     # Nothing leaves the office unasked. Both are needed: the first for the server, the second for the UI.
@@ -62,7 +63,9 @@ def prepare(plan: Path, *, quiet: bool = True) -> None:
     if quiet:
         # Our own progress and last line are what a person reads; the log is kept in the UI.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if "PREFECT_API_URL" not in os.environ:
+    if "PREFECT_API_URL" in os.environ:
+        _show_password(home, os.environ["PREFECT_API_URL"])
+    else:
         _ask_for_a_password(home)
         if url := running_server(home):
             os.environ["PREFECT_API_URL"] = url
@@ -85,6 +88,23 @@ def _ask_for_a_password(home: Path) -> None:
             stream.write(f"office:{secrets.token_urlsafe(18)}".encode("ascii"))
     for name in ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"):
         os.environ.setdefault(name, path.read_text("ascii"))
+
+
+def given_password_file(home: Path) -> Path:
+    """Where the user may put the name and password for the server that PREFECT_API_URL names."""
+    return home / "api.password"
+
+
+def _show_password(home: Path, url: str) -> None:
+    """Log in to the server that is set: by what the environment says, else by a private file.
+
+    The password of our own server goes to that server alone. Raises SecretError for a file that others
+    can read.
+    """
+    ours = url == _announced(home)
+    path = password_file(home) if ours else given_password_file(home)
+    if path.exists() and "PREFECT_API_AUTH_STRING" not in os.environ:
+        os.environ["PREFECT_API_AUTH_STRING"] = resolve(f"file:{path}", home)
 
 
 def reach_server() -> None:
@@ -161,12 +181,18 @@ def retract_server(home: Path) -> None:
 
 def running_server(home: Path) -> str:
     """API address of the server announced for this folder if it answers, else ""."""
+    url = _announced(home)
     try:
-        url = str(json.loads(_address(home).read_text("utf-8"))["url"])
-        answer = httpx.get(f"{url}/health", timeout=2.0)
-    except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
+        return url if url and httpx.get(f"{url}/health", timeout=2.0).is_success else ""
+    except (ValueError, httpx.HTTPError):
         return ""
-    return url if answer.is_success else ""
+
+
+def _announced(home: Path) -> str:
+    try:
+        return str(json.loads(_address(home).read_text("utf-8"))["url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _address(home: Path) -> Path:

@@ -1,6 +1,7 @@
 """The deployments of one plan: which flows users start and schedule, under which names.
 
-A flow that users start belongs into ``offered``; whatever serves or registers takes it from there.
+A flow that users start belongs into ``offered``; whatever serves or registers takes it from there. Then
+write deployments/prefect.yaml anew: ``DATASAVE_REGENERATE_GOLDEN=1 pytest tests/golden/test_prefect_yaml.py``
 """
 
 from __future__ import annotations

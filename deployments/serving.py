@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.children import Child
 from deployments.environment import home_of, password_file, prepare
 from deployments.options import DEFAULT_PLAN, PlanOption
 from deployments.screen import path_line, say
-from deployments.server import LOOPBACK, Server, answers, running
-from tasks.errors import ProgramError
+from deployments.server import LOOPBACK, Server, running
+from deployments.services import install as install_service
+from deployments.services import service_of
+from deployments.supervising import keep_running
 from tasks.steps.office import Office
 from tasks.steps.workspace import held, sweep
-
-SECONDS_BETWEEN_LOOKS = 1.0
-# One that ends this soon, at the first start, never ran anything.
-SECONDS_TO_REGISTER = 20
-# A program that dies again and again is not helped by starting it again.
-MOST_STARTS, WITHIN_SECONDS = 5, 300
 
 
 def serve(
@@ -33,6 +27,14 @@ def serve(
     host: Annotated[
         str, Parameter(help="Where the Prefect server listens; 0.0.0.0 is every network of this machine.")
     ] = LOOPBACK,
+    install: Annotated[
+        bool, Parameter(negative=(), help="As a service of this machine. Only shows it without --apply.")
+    ] = False,
+    uninstall: Annotated[
+        bool, Parameter(negative=(), help="End and remove that service. Only shows it without --apply.")
+    ] = False,
+    apply: Annotated[bool, Parameter(negative=(), help="With --install or --uninstall: do it.")] = False,
+    dry_run: Annotated[bool, Parameter(negative=(), help="Only show it, with --apply too.")] = False,
 ) -> int:
     """Run the plan's schedules until stopped; watch the runs in the browser.
 
@@ -45,97 +47,33 @@ def serve(
         datasave serve
 
         datasave serve --plan clinic.yaml --port 4300
+
+        datasave serve --install
+
+        datasave serve --install --apply
+
+        datasave serve --uninstall --apply
     """
     office = Office(plan)
+    if install or uninstall:
+        command = ["serve", "--port", str(port), "--host", host]
+        service = service_of(office, command)
+        return install_service(service, apply=apply and not dry_run, remove=uninstall)
     home = Path(os.environ.get("PREFECT_HOME", home_of(office.path)))
     with held(home / f"serving-{office.plan.name}.lock", f"{office.plan.name} is being served already"):
         prepare(office.path, quiet=False)
         for swept in sweep(office.staging, office.plan.spool):
             say(f"cleared what a dead run left in {swept}")
         if "PREFECT_API_URL" in os.environ:
-            return _keep_running(office, os.environ["PREFECT_API_URL"], None)
+            return _keep_serving(office, os.environ["PREFECT_API_URL"], None)
         with running(Server(host, port)) as server:
-            return _keep_running(office, server.url, server)
+            return _keep_serving(office, server.url, server)
 
 
-def _keep_running(office: Office, url: str, server: Server | None) -> int:
+def _keep_serving(office: Office, url: str, server: Server | None) -> int:
     say(f"Watch, start and retry runs at {url.removesuffix('/api')} (stop with Ctrl-C)")
     password = password_file(Path(os.environ["PREFECT_HOME"]))
     if server is not None and password.exists():
         path_line("The page asks for name and password; they are in:", password)
-    runner = Kept(office)
-    try:
-        while True:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            if server is not None and server.ended:
-                say("the Prefect server ended: starting it again")
-                runner.count_start()
-                server.start()
-                runner.stale = True
-            elif server is None and not answers(url):
-                runner.stale = True
-            runner.look_after(url)
-    except KeyboardInterrupt:
-        say("stopping")
-        return 0
-    finally:
-        runner.stop()
-
-
-class Kept:
-    """The process that runs the plan's flows, started again where it died or lost touch with the server.
-
-    After an outage of the server it goes on with schedules, but no longer hears when someone presses
-    Cancel. It is exchanged once nothing is under way: with it, the run that it started would end.
-    """
-
-    def __init__(self, office: Office) -> None:
-        self._office = office
-        self._starts: list[float] = []
-        self.stale = False
-        self._child = self._start()
-
-    def look_after(self, url: str) -> None:
-        """Start the process again if need be."""
-        if self._child.ended:
-            if len(self._starts) == 1 and time.monotonic() - self._starts[0] < SECONDS_TO_REGISTER:
-                raise ProgramError(
-                    f"{self._office.plan.name} could not be served", hint="It said why, above."
-                )
-            say("what runs the flows ended: starting it again")
-        elif not self.stale or not answers(url) or _busy(self._office):
-            return
-        else:
-            self._child.stop()
-        self._child = self._start()
-
-    def count_start(self) -> None:
-        """Note that something was started again. Raises ProgramError where that happens all the time."""
-        now = time.monotonic()
-        self._starts = [start for start in self._starts if now - start < WITHIN_SECONDS] + [now]
-        if len(self._starts) > MOST_STARTS:
-            raise ProgramError(
-                f"what serves {self._office.plan.name} ended {MOST_STARTS} times within minutes",
-                hint=f"Read what it said above, and the server's log in {os.environ['PREFECT_HOME']}.",
-            )
-
-    def stop(self) -> None:
-        """End the process."""
-        self._child.stop()
-
-    def _start(self) -> Child:
-        self.count_start()
-        self.stale = False
-        command = [sys.executable, "-m", "deployments.runner", str(self._office.path)]
-        return Child(command, os.environ, with_all=False)
-
-
-def _busy(office: Office) -> bool:
-    """Whether a run of the plan is under way, as far as the server knows."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter
-
-    states = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
-    ours = FlowRunFilter.model_validate({"state": states, "tags": {"all_": ["datasave", office.plan.name]}})
-    with get_client(sync_client=True) as client:
-        return bool(client.read_flow_runs(flow_run_filter=ours, limit=1))
+    command = [sys.executable, "-m", "deployments.runner", str(office.path)]
+    return keep_running(office, command, url, server)

@@ -35,6 +35,7 @@ tests)
     install age zstd tar restic borgbackup chromium libodbc2 e2fsprogs exfatprogs exfat-fuse ntfs-3g mount util-linux
     install postgresql postgresql-contrib odbc-postgresql mariadb-server mariadb-backup odbc-mariadb
     install gcc libc6-dev libsqliteodbc tdsodbc
+    install systemd
     install radosgw ceph-mon ceph-osd ceph-common faketime openssh-server samba
     ;;
 *)

@@ -1,0 +1,203 @@
+"""Service files of three systems: a systemd unit, a launchd job, a scheduled task of Windows.
+
+Each starts the same command when the machine starts and again when it fails. None holds a secret.
+"""
+
+from __future__ import annotations
+
+import codecs
+import plistlib
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+TASKS = "http://schemas.microsoft.com/windows/2004/02/mit/task"
+
+
+class Service(NamedTuple):
+    """What a service file is made of.
+
+    ``system``: a service of the whole machine, else one of the account. ``restarts``: the plan restarts a
+    database engine, which may be started by a command that needs more rights, and must outlive us.
+    """
+
+    plan: str
+    command: Sequence[str]
+    user: str
+    system: bool
+    folder: Path
+    writable: Sequence[Path]
+    settings: dict[str, str]
+    restarts: bool
+
+    @property
+    def name(self) -> str:
+        """Its name among the system's services."""
+        return f"datasave-{self.plan}"
+
+
+class Files(NamedTuple):
+    """A service of one system: its file, and what must be run for it to begin and to end."""
+
+    path: Path
+    text: bytes
+    begin: Sequence[Sequence[str]]
+    end: Sequence[Sequence[str]]
+
+
+def files_of(service: Service, platform: str) -> Files:
+    """What ``platform`` (sys.platform's words) needs for the service."""
+    if platform == "win32":
+        return _windows(service)
+    return _macos(service) if platform == "darwin" else _linux(service)
+
+
+def _linux(service: Service) -> Files:
+    unit = f"{service.name}.service"
+    path = (Path("/etc/systemd/system") if service.system else Path.home() / ".config/systemd/user") / unit
+    control = ["systemctl"] if service.system else ["systemctl", "--user"]
+    # A user's services end with the last log-out, unless the account lingers.
+    linger = [] if service.system else [["loginctl", "enable-linger", service.user]]
+    return Files(
+        path,
+        systemd_unit(service).encode("utf-8"),
+        begin=[*linger, [*control, "daemon-reload"], [*control, "enable", "--now", unit]],
+        end=[[*control, "disable", "--now", unit], [*control, "daemon-reload"]],
+    )
+
+
+def systemd_unit(service: Service) -> str:
+    """The unit's text."""
+    settings = [f'Environment="{_escaped(f"{name}={value}")}"' for name, value in service.settings.items()]
+    writable = [f'ReadWritePaths="-{_escaped(str(path))}"' for path in service.writable]
+    # Not PrivateTmp: databases are reached by sockets in /tmp. Not strict: targets may be mounted anywhere.
+    own = [
+        f"User={service.user}",
+        "ProtectSystem=full",
+        "ProtectKernelTunables=yes",
+        "ProtectKernelModules=yes",
+        "ProtectControlGroups=yes",
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+        *writable,
+    ]
+    lines = [
+        "[Unit]",
+        f"Description=Datasave: backups of {service.plan}",
+        "Wants=network-online.target",
+        "After=network-online.target",
+        # A machine whose disk is full for an hour shall be tried again after it.
+        "StartLimitIntervalSec=0",
+        "",
+        "[Service]",
+        "Type=simple",
+        f"ExecStart={' '.join(_quoted(word) for word in service.command)}",
+        f"WorkingDirectory={str(service.folder).replace('%', '%%')}",
+        *settings,
+        "UMask=0077",
+        "Restart=on-failure",
+        "RestartSec=30",
+        # The program alone is told first, and ends its server and its runs in order.
+        f"KillMode={'process' if service.restarts else 'mixed'}",
+        "TimeoutStopSec=90",
+        "LockPersonality=yes",
+        *([] if service.restarts else ["NoNewPrivileges=yes", "RestrictSUIDSGID=yes"]),
+        *(own if service.system else []),
+        "",
+        "[Install]",
+        f"WantedBy={'multi-user' if service.system else 'default'}.target",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(word: str) -> str:
+    """A word of a command, where ``$`` stands for a variable."""
+    return f'"{_escaped(word).replace("$", "$$")}"'
+
+
+def _escaped(text: str) -> str:
+    """A text between quotes; ``%`` stands for a specifier in every value of a unit."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+
+
+def _macos(service: Service) -> Files:
+    label = f"org.{service.name}"
+    path = Path.home() / "Library/LaunchAgents" / f"{label}.plist"
+    logs = service.folder / ".datasave" / "service.log"
+    content = {
+        "Label": label,
+        "ProgramArguments": list(service.command),
+        "WorkingDirectory": str(service.folder),
+        "EnvironmentVariables": dict(service.settings),
+        "RunAtLoad": True,
+        # Again when it fails, not when it was told to stop.
+        "KeepAlive": {"SuccessfulExit": False},
+        "ThrottleInterval": 30,
+        "Umask": 0o077,
+        "ProcessType": "Background",
+        "StandardOutPath": str(logs),
+        "StandardErrorPath": str(logs),
+    }
+    return Files(
+        path,
+        plistlib.dumps(content),
+        begin=[["launchctl", "load", "-w", str(path)]],
+        end=[["launchctl", "unload", "-w", str(path)]],
+    )
+
+
+def _windows(service: Service) -> Files:
+    path = service.folder / ".datasave" / f"{service.name}.xml"
+    create = ["schtasks", "/Create", "/TN", service.name, "/XML", str(path), "/F"]
+    return Files(
+        path,
+        task_xml(service),
+        begin=[create, ["schtasks", "/Run", "/TN", service.name]],
+        end=[["schtasks", "/End", "/TN", service.name], ["schtasks", "/Delete", "/TN", service.name, "/F"]],
+    )
+
+
+def task_xml(service: Service) -> bytes:
+    """A task that starts with the machine, without a log-in or a stored password (S4U), and is not stopped.
+
+    Windows' own defaults would end it after three days and on battery.
+    """
+    program, *arguments = service.command
+    settings = "".join(f'set "{name}={value}" && ' for name, value in service.settings.items())
+    line = f"{settings}{subprocess.list2cmdline([program, *arguments])}"
+    plain: dict[str, object] = {"Command": program, "Arguments": subprocess.list2cmdline(arguments)}
+    wrapped: dict[str, object] = {"Command": "cmd.exe", "Arguments": f'/d /s /c "{line}"'}
+    tree = {
+        "RegistrationInfo": {"Description": f"Datasave: backups of {service.plan}"},
+        "Triggers": {"BootTrigger": {"Enabled": "true"}},
+        "Principals": {
+            "Principal": {"UserId": service.user, "LogonType": "S4U", "RunLevel": "LeastPrivilege"},
+        },
+        "Settings": {
+            "MultipleInstancesPolicy": "IgnoreNew",
+            "DisallowStartIfOnBatteries": "false",
+            "StopIfGoingOnBatteries": "false",
+            "StartWhenAvailable": "true",
+            "RestartOnFailure": {"Interval": "PT1M", "Count": "999"},
+            "ExecutionTimeLimit": "PT0S",
+        },
+        "Actions": {
+            "Exec": {**(wrapped if settings else plain), "WorkingDirectory": str(service.folder)},
+        },
+    }
+    root = ElementTree.Element("Task", {"version": "1.2", "xmlns": TASKS})
+    _grow(root, tree)
+    ElementTree.indent(root)
+    # schtasks reads UTF-16 with its mark.
+    text = f'<?xml version="1.0" encoding="UTF-16"?>\n{ElementTree.tostring(root, "unicode")}\n'
+    return codecs.BOM_UTF16_LE + text.encode("utf-16-le")
+
+
+def _grow(parent: ElementTree.Element, tree: dict[str, object]) -> None:
+    for name, content in tree.items():
+        child = ElementTree.SubElement(parent, name)
+        if isinstance(content, dict):
+            _grow(child, content)
+        else:
+            child.text = str(content)

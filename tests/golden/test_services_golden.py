@@ -1,0 +1,106 @@
+"""The files that make `datasave serve` a service, as three systems get them."""
+
+from __future__ import annotations
+
+import plistlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from deployments.units import TASKS, Service, files_of, systemd_unit, task_xml
+from tests.golden.goldens import same_as_golden
+
+OFFICE = Service(
+    plan="front-office",
+    command=["/opt/datasave/bin/datasave", "serve", "--plan", '/srv/100% of "the" office/$plan.yaml'],
+    user="office",
+    system=True,
+    folder=Path('/srv/100% of "the" office'),
+    writable=[Path('/srv/100% of "the" office'), Path("/var/lib/datasave")],
+    settings={"PREFECT_API_URL": "https://prefect.example/api"},
+    restarts=False,
+)
+PRACTICE = OFFICE._replace(
+    command=["C:\\Program Files\\datasave\\datasave.exe", "serve", "--plan", "C:\\Our Office\\plan.yaml"],
+    user="PRACTICE\\office",
+    folder=Path("/Our Office"),
+    settings={},
+)
+
+
+def test_systemd_unit_of_the_machine() -> None:
+    files = files_of(OFFICE, "linux")
+    same_as_golden("services/system.service", files.text)
+    assert files.path == Path("/etc/systemd/system/datasave-front-office.service")
+    assert files.begin[-1] == ["systemctl", "enable", "--now", "datasave-front-office.service"]
+    assert files.end[0] == ["systemctl", "disable", "--now", "datasave-front-office.service"]
+
+
+def test_systemd_unit_of_an_account_that_restarts_its_engine() -> None:
+    files = files_of(OFFICE._replace(system=False, restarts=True), "linux")
+    same_as_golden("services/account.service", files.text)
+    assert files.begin[0] == ["loginctl", "enable-linger", "office"]
+    assert all("--user" in command for command in (*files.begin[1:], *files.end))
+
+
+def test_launchd_job() -> None:
+    files = files_of(OFFICE, "darwin")
+    same_as_golden("services/launchd.plist", files.text)
+    job = plistlib.loads(files.text)
+    assert job["ProgramArguments"] == OFFICE.command
+    assert job["Umask"] == 0o077 and job["RunAtLoad"] and job["KeepAlive"] == {"SuccessfulExit": False}
+
+
+def test_windows_task() -> None:
+    files = files_of(PRACTICE, "win32")
+    same_as_golden("services/task.xml", files.text.decode("utf-16").encode())
+    # The parts in the order that the task scheduler's schema asks for.
+    root = ElementTree.fromstring(files.text)
+    assert root.tag == f"{{{TASKS}}}Task"
+    parts = [part.tag.removeprefix(f"{{{TASKS}}}") for part in root]
+    assert parts == ["RegistrationInfo", "Triggers", "Principals", "Settings", "Actions"]
+    action = root.find(f".//{{{TASKS}}}Exec")
+    assert action is not None
+    assert action.findtext(f"{{{TASKS}}}Command") == PRACTICE.command[0]
+    assert action.findtext(f"{{{TASKS}}}Arguments") == 'serve --plan "C:\\Our Office\\plan.yaml"'
+    assert files.begin[0][:4] == ["schtasks", "/Create", "/TN", "datasave-front-office"]
+
+
+def test_windows_task_with_settings() -> None:
+    text = task_xml(PRACTICE._replace(settings={"PREFECT_API_URL": "https://prefect.example/api"}))
+    assert 'set "PREFECT_API_URL=https://prefect.example/api" &amp;&amp; ' in text.decode("utf-16")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+@pytest.mark.parametrize("system", [True, False])
+@pytest.mark.parametrize("restarts", [True, False])
+def test_systemd_takes_the_unit(tmp_path: Path, system: bool, restarts: bool) -> None:
+    """What systemd itself says of it; a word that it does not know, or a bad path, is told."""
+    folder = tmp_path / "100% of the office"
+    folder.mkdir()
+    ours = OFFICE._replace(
+        command=[sys.executable, "-m", "deployments", "serve", "--plan", str(folder / "$plan.yaml")],
+        user="daemon",
+        folder=folder,
+        writable=[folder],
+        system=system,
+        restarts=restarts,
+    )
+    path = tmp_path / "datasave-front-office.service"
+    path.write_text(systemd_unit(ours), "utf-8")
+    verify = ["systemd-analyze", "verify", "--man=no", str(path)]
+    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert "datasave-front-office" not in done.stderr, done.stderr
+    path.write_text(systemd_unit(ours).replace("UMask=0077", "UMask=rw\nNoSuchWord=1"), "utf-8")
+    spoilt = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert "NoSuchWord" in spoilt.stderr, "the check itself must find what is wrong"
+
+
+def test_no_file_holds_a_secret() -> None:
+    for platform in ("linux", "darwin", "win32"):
+        text = files_of(OFFICE, platform).text
+        assert b"AUTH_STRING" not in text and b"password" not in text.lower()
