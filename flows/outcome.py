@@ -10,9 +10,11 @@ from typing import Any, Literal, TypeVar, cast
 from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed
 
 from tasks.errors import DatasaveError, ProofError, TargetMissing
 from tasks.notices.wording import step_text
+from tasks.policy.retention import CLOCK_JUMP
 from tasks.records import Archived, Finding, Placed, Pruned, Rehearsed, Run, Sealed, Validated
 from tasks.reporting import now
 from tasks.reports import Delivery, RunReport, SourceReport, Step
@@ -26,6 +28,12 @@ MARKED = (
     "Look at the database today, before anyone works on: is this damage, ransomware, or was it meant? If it "
     "was meant, say so with `datasave prune --accept-change`. If not, the older backups are all still there: "
     "`datasave list` shows the last one that is not marked, and `datasave restore` takes it."
+)
+
+WRONG_DATE = (
+    "A backup bears a wrong date, and nothing old is removed from where it lies until that is settled. Look "
+    "at the clock of this machine first. Then remove that backup by hand, its .manifest.json before its "
+    ".tar.zst.age, and say that it was looked into with `datasave prune --accept-change`."
 )
 
 
@@ -140,6 +148,9 @@ def backup_report(office: Office, lines: list[Line], started: datetime) -> RunRe
     """All facts of a backup run whose tasks have come to rest; the main source's line comes first."""
     main = result_of(lines[0].chain.run)
     hints = [MARKED] if any(line.suspicions for line in lines) else []
+    hints += (
+        [WRONG_DATE] if any(alarm.startswith(CLOCK_JUMP) for line in lines for alarm in line.alarms) else []
+    )
     hints += [error.hint for line in lines for error in line.errors if error.hint]
     return RunReport(
         flow="backup",
@@ -177,6 +188,11 @@ def _about_source(office: Office, line: Line) -> dict[str, Any]:
         "findings": _findings(chain),
         "suspicions": line.suspicions,
     }
+
+
+def concluded(facts: RunReport) -> State[Any]:
+    """The state that a flow ends in, its first line the report's headline."""
+    return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)
 
 
 def result_of(future: PrefectFuture[T]) -> T | None:

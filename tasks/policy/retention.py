@@ -19,6 +19,8 @@ from tasks.records import Manifest, Shelved, Verdict
 
 TOLERANCE = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(days=400)
+CLOCK_JUMP = "clock jump"
+"""What a reason to remove nothing begins with where dates contradict the numbers."""
 
 # The one trouble that is evidence: shelves give it only to backups whose signature is trusted.
 AHEAD = "dated in the future"
@@ -78,7 +80,7 @@ def suspended(shelf: Sequence[Shelved], now: datetime | None = None, suspicion: 
     verified.sort(key=lambda made: (made.sequence, made.taken))
     cause = _ahead(shelf, now) or _disorder(verified) or _leap(verified)
     if cause:
-        return f"clock jump: pruning suspended ({cause})"
+        return f"{CLOCK_JUMP}: pruning suspended ({cause})"
     return suspicion or newest_marked(shelf) or _twins(verified)
 
 

@@ -245,6 +245,15 @@ def test_a_clock_that_jumped(
     assert abs((taken[2] - taken[1]).days - jump) <= 1, "the fault fired"
     site.run("backup")
     assert sequences(site) == [1, 2, 3]
+    # The way out that the report shows.
+    assert "remove that backup by hand" in " ".join(site.report().split())
+    [manifest] = (site.root / "nas").glob("*-000002.manifest.json")
+    manifest.unlink()
+    [archive] = (site.root / "nas").glob("*-000002.tar.zst.age")
+    archive.unlink()
+    assert site.run("prune", "--accept-change") == 0
+    assert site.run("backup") == 0
+    assert sequences(site) == [4]
 
 
 def test_a_rerun_trusts_only_what_is_unchanged(running_site: Site, capsys: Captured) -> None:
