@@ -17,11 +17,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 _EXT4_IOC_SHUTDOWN = 0x8004587D
 _WITHOUT_LOG_FLUSH = 2
+
+Kind = Literal["ext4", "exfat", "ntfs"]
+_TOOLS = {
+    "ext4": ["mkfs.ext4"],
+    "exfat": ["mkfs.exfat", "mount.exfat-fuse"],
+    "ntfs": ["mkntfs", "ntfs-3g"],
+}
+_FORMAT = {
+    "ext4": ["mkfs.ext4", "-q"],
+    "exfat": ["mkfs.exfat"],
+    "ntfs": ["mkntfs", "--quick", "--force", "--quiet"],
+}
+_DRIVER = {
+    # -d keeps the driver in the foreground, at the price of a line for every call.
+    "exfat": ["mount.exfat-fuse", "-d"],
+    "ntfs": ["ntfs-3g", "-o", "no_detach"],
+}
 
 
 @dataclass
@@ -98,17 +116,41 @@ def ramfs(path: Path) -> Iterator[Path]:
         _unmount(path)
 
 
+@dataclass(frozen=True)
+class Drive:
+    """A file system in an image file, as a drive that is plugged in and pulled out again and again."""
+
+    image: Path
+    kind: Kind
+
+    @classmethod
+    def formatted(cls, image: Path, kind: Kind, megabytes: int = 32) -> Drive:
+        """A new, empty one."""
+        need("mount", "umount", "losetup", *_TOOLS[kind])
+        with image.open("wb") as stream:
+            stream.truncate(megabytes << 20)
+        run(*_FORMAT[kind], image)
+        return cls(image, kind)
+
+    @contextmanager
+    def plugged_in(self, path: Path) -> Iterator[Mounted]:
+        """Mounted at ``path``, which is made if need be: ext4 over a loop device, else by its driver."""
+        if self.kind != "ext4":
+            with _served(path, self.image, *_DRIVER[self.kind]) as mounted:
+                yield mounted
+            return
+        mount_ext4(path, self.image)
+        try:
+            yield Mounted(path, self.image)
+        finally:
+            _unmount(path)
+
+
 @contextmanager
 def ext4(path: Path, megabytes: int = 32) -> Iterator[Mounted]:
     """A new ext4 in an image file beside ``path``, mounted there over a loop device."""
-    need("mount", "umount", "losetup", "mkfs.ext4")
-    image = _image(path, megabytes)
-    run("mkfs.ext4", "-q", image)
-    mount_ext4(path, image)
-    try:
-        yield Mounted(path, image)
-    finally:
-        _unmount(path)
+    with _new(path, "ext4", megabytes) as mounted:
+        yield mounted
 
 
 def mount_ext4(path: Path, image: Path) -> None:
@@ -120,21 +162,21 @@ def mount_ext4(path: Path, image: Path) -> None:
 @contextmanager
 def exfat(path: Path, megabytes: int = 32) -> Iterator[Mounted]:
     """A new exFAT in an image file beside ``path``, mounted there by its user-space driver."""
-    need("mount.exfat-fuse", "mkfs.exfat", "umount", "losetup")
-    image = _image(path, megabytes)
-    run("mkfs.exfat", image)
-    # -d keeps the driver in the foreground, at the price of a line for every call.
-    with _served(path, image, "mount.exfat-fuse", "-d") as mounted:
+    with _new(path, "exfat", megabytes) as mounted:
         yield mounted
 
 
 @contextmanager
 def ntfs(path: Path, megabytes: int = 32) -> Iterator[Mounted]:
     """A new NTFS in an image file beside ``path``, mounted there by its user-space driver."""
-    need("ntfs-3g", "mkntfs", "umount", "losetup")
-    image = _image(path, megabytes)
-    run("mkntfs", "--quick", "--force", "--quiet", image)
-    with _served(path, image, "ntfs-3g", "-o", "no_detach") as mounted:
+    with _new(path, "ntfs", megabytes) as mounted:
+        yield mounted
+
+
+@contextmanager
+def _new(path: Path, kind: Kind, megabytes: int) -> Iterator[Mounted]:
+    drive = Drive.formatted(path.with_name(f"{path.name}.img"), kind, megabytes)
+    with drive.plugged_in(path) as mounted:
         yield mounted
 
 
@@ -152,13 +194,6 @@ def _served(path: Path, image: Path, *driver: str) -> Iterator[Mounted]:
         _unmount(path)
         server.wait(timeout=30)
         run("losetup", "--detach", device)
-
-
-def _image(path: Path, megabytes: int) -> Path:
-    image = path.with_name(f"{path.name}.img")
-    with image.open("wb") as stream:
-        stream.truncate(megabytes << 20)
-    return image
 
 
 def _wait_until_mounted(path: Path, driver: subprocess.Popen[bytes]) -> None:

@@ -26,6 +26,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.servers.clocks import faked, set_clock
+
 CONFIGURATION = """
 [global]
 fsid = {fsid}
@@ -98,13 +100,17 @@ class Keys:
 
 @dataclass
 class Radosgw:
-    """A running server. ``endpoint`` speaks http, ``endpoint_tls`` https with the certificate ``ca``."""
+    """A running server. ``endpoint`` speaks http, ``endpoint_tls`` https with the certificate ``ca``.
+
+    With ``clock``, a file that holds how far the gateway's clock is off (``+86400s``), that is its clock.
+    """
 
     folder: Path
     endpoint: str
     endpoint_tls: str
     ca: Path
     admin: Keys = Keys("admin", "adminkey", "adminsecret")
+    clock: Path | None = None
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _clients: dict[Keys, Any] = field(default_factory=dict)
 
@@ -184,6 +190,22 @@ class Radosgw:
         finally:
             gateway.send_signal(signal.SIGCONT)
 
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """No gateway at all: connections are refused. All that was stored is there again afterwards."""
+        gateway = self.processes.pop()
+        gateway.kill()
+        gateway.wait()
+        try:
+            yield
+        finally:
+            start_gateway(self)
+
+    def set_clock(self, ahead: float) -> None:
+        """Make the gateway's clock run so many seconds ahead of the machine's, from the next request on."""
+        assert self.clock, "this server goes by the machine's clock"
+        set_clock(self.clock, ahead)
+
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radosgw]:
@@ -193,8 +215,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radosgw]:
 
 
 @contextmanager
-def radosgw(folder: Path) -> Iterator[Radosgw]:
-    """A server in an empty folder."""
+def radosgw(folder: Path, *, own_clock: bool = False) -> Iterator[Radosgw]:
+    """A server in an empty folder; with ``own_clock`` its gateway's can be set."""
     missing = [name for name in ("ceph-mon", "ceph-osd", "radosgw") if shutil.which(name) is None]
     assert not missing, f"not installed: {missing}; run tests/machine.sh tests"
     mon, http, https = free_ports(3)
@@ -205,9 +227,11 @@ def radosgw(folder: Path) -> Iterator[Radosgw]:
     conf = folder / "ceph.conf"
     conf.write_text(CONFIGURATION.format(fsid=fsid, dir=folder, mon=mon, http=http, https=https))
     server = Radosgw(folder, f"http://127.0.0.1:{http}", f"https://127.0.0.1:{https}", folder / "cert.pem")
+    if own_clock:
+        server.clock = folder / "clock"
+        set_clock(server.clock, 0)
     try:
         start(server, conf, fsid, mon)
-        wait_for_port(http)
         yield server
     finally:
         for process in reversed(server.processes):
@@ -231,7 +255,15 @@ def start(server: Radosgw, conf: Path, fsid: str, mon: int) -> None:
         pool = ("--data-pool", "default.rgw.buckets.data") if area == "zone" else ()
         words = (area, "placement", "add", name, "default", "--placement-id", "default-placement")
         server.command(*words, "--storage-class", "GLACIER", *pool)
-    spawn(server, "radosgw", "-c", conf, "-n", "client.rgw.a", "-f")
+    start_gateway(server)
+
+
+def start_gateway(server: Radosgw) -> None:
+    """Start the gateway, the last of the processes, and wait until it answers."""
+    environment = faked(server.clock) if server.clock else {}
+    command = ("radosgw", "-c", server.folder / "ceph.conf", "-n", "client.rgw.a", "-f")
+    spawn(server, *command, environment=environment)
+    wait_for_port(int(server.endpoint.rpartition(":")[2]))
 
 
 def run(*words: object) -> str:
@@ -240,11 +272,15 @@ def run(*words: object) -> str:
     return done.stdout
 
 
-def spawn(server: Radosgw, *words: object) -> None:
-    log = (server.folder / "log" / f"{words[0]}.out").open("wb")
+def spawn(server: Radosgw, *words: object, environment: dict[str, str] | None = None) -> None:
+    log = (server.folder / "log" / f"{words[0]}.out").open("ab")
     with log:
         process = subprocess.Popen(
-            [str(word) for word in words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            [str(word) for word in words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(environment or {})},
         )
     server.processes.append(process)
 
