@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar, cast
 from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed
 
 from tasks.errors import DatasaveError, ProofError, TargetMissing
 from tasks.notices.wording import step_text
@@ -148,9 +147,8 @@ def backup_report(office: Office, lines: list[Line], started: datetime) -> RunRe
     """All facts of a backup run whose tasks have come to rest; the main source's line comes first."""
     main = result_of(lines[0].chain.run)
     hints = [MARKED] if any(line.suspicions for line in lines) else []
-    hints += (
-        [WRONG_DATE] if any(alarm.startswith(CLOCK_JUMP) for line in lines for alarm in line.alarms) else []
-    )
+    if any(alarm.startswith(CLOCK_JUMP) for line in lines for alarm in line.alarms):
+        hints.append(WRONG_DATE)
     hints += [error.hint for line in lines for error in line.errors if error.hint]
     return RunReport(
         flow="backup",
@@ -188,11 +186,6 @@ def _about_source(office: Office, line: Line) -> dict[str, Any]:
         "findings": _findings(chain),
         "suspicions": line.suspicions,
     }
-
-
-def concluded(facts: RunReport) -> State[Any]:
-    """The state that a flow ends in, its first line the report's headline."""
-    return Completed(message=facts.headline) if facts.succeeded else Failed(message=facts.headline)
 
 
 def result_of(future: PrefectFuture[T]) -> T | None:
