@@ -3,6 +3,7 @@
 - ``cli.py``          the program ``datasave``: commands, exit status, the one clear line of a failure
 - ``planning.py``     init, doctor, adopt
 - ``keyring.py``      keys new, protect, sheet, split, join
+- ``holders.py``      keys opens, rewrap
 - ``unlocking.py``    passphrases of identity files
 - ``running.py``      backup, retry, deliver, drill, audit, restart, log, prune
 - ``media.py``        media init, list, which

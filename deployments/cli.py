@@ -14,7 +14,7 @@ from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError
 
-from deployments import asking, deploying, keyring, media, planning, running, serving, worstday
+from deployments import asking, deploying, holders, keyring, media, planning, running, serving, worstday
 from deployments.demo import demo
 from deployments.rescue import rescue
 from deployments.screen import bad
@@ -57,6 +57,8 @@ keys.command(keyring.protect, name="protect")
 keys.command(keyring.sheet, name="sheet")
 keys.command(keyring.split, name="split")
 keys.command(keyring.join, name="join")
+keys.command(holders.opens, name="opens")
+keys.command(holders.rewrap, name="rewrap")
 drives.command(media.init, name="init")
 drives.command(media.list_media, name="list")
 drives.command(media.which, name="which")

@@ -3,6 +3,7 @@
 ::
 
     file.py        encrypt, decrypt, decrypting_reader, decrypt_to_file: what other code calls
+    rewrap.py      another header on the same payload     protected.py  identity files under a passphrase
     keys.py        recipients and identities from text, and every key class
     x25519.py, hybrid.py, scrypt.py   the three ways to wrap a file key
     recipients.py  what they have in common: the seam, the no-mixing rule, HKDF, key wrapping

@@ -45,6 +45,11 @@ class Header:
     mac: bytes
     covered: bytes
 
+    @property
+    def length(self) -> int:
+        """Bytes of the header in the file, its last line included."""
+        return len(self.covered) + len(" " + encode_base64(self.mac) + "\n")
+
     def verify(self, file_key: bytes) -> None:
         """Raise HeaderMACError unless this header was made by someone who knew the file key."""
         if not hmac.compare_digest(self.mac, _mac(file_key, self.covered)):

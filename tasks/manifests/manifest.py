@@ -5,6 +5,7 @@
     clinic-20261123T020000Z-000417.tar.zst.age                     sealed archive
     clinic-20261123T020000Z-000417.manifest.json                   its manifest
     clinic-20261123T020000Z-000417.drill-20261129T060000Z.json     a drill certificate
+    clinic-20261123T020000Z-000417.r1.tar.zst.age                  the same backup, sealed anew
 
 Reading is strict because a manifest decides what is deleted and what is restored, and anyone who can
 write to a target can put one there.
@@ -32,7 +33,7 @@ MAX_BYTES = 16 << 20
 _SOURCE = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _TIME = r"[0-9]{8}T[0-9]{6}Z"
 _NAME = re.compile(
-    rf"(?P<stem>(?P<source>{_SOURCE})-(?P<taken>{_TIME})-(?P<sequence>[0-9]{{6,18}}))"
+    rf"(?P<stem>(?P<source>{_SOURCE})-(?P<taken>{_TIME})-(?P<sequence>[0-9]{{6,18}})(?:\.r(?P<anew>[1-9][0-9]{{0,3}}))?)"
     rf"(?:(?P<sealed>\.tar\.zst\.age)|(?P<manifest>\.manifest\.json)|\.drill-(?P<drilled>{_TIME})\.json)"
 )
 _DAMAGED = "It is damaged or was altered: use another backup or another target."
@@ -42,7 +43,10 @@ Kept = TypeVar("Kept", Manifest, Certificate)
 
 
 class NameParts(NamedTuple):
-    """What an object's name says. ``taken`` is in UTC; ``drilled`` is set for certificates only."""
+    """What an object's name says. ``taken`` is in UTC; ``drilled`` is set for certificates only.
+
+    ``anew`` counts how often the backup was sealed for other holders after it was taken.
+    """
 
     stem: str
     source: str
@@ -50,6 +54,7 @@ class NameParts(NamedTuple):
     sequence: int
     kind: NameKind
     drilled: datetime | None = None
+    anew: int = 0
 
 
 def stem(source: str, taken: datetime, sequence: int) -> str:
@@ -75,6 +80,18 @@ def manifest_name(stem_text: str) -> str:
     return stem_text + MANIFEST_SUFFIX
 
 
+def anew_name(sealed: str) -> str:
+    """Name of the sealed archive ``sealed`` once it is sealed anew; raises ValueError for a foreign name."""
+    parts = parse_name(sealed)
+    if parts is None or parts.kind != "sealed":
+        raise ValueError(f"{_quoted(sealed)} is not the name of a sealed archive")
+    return sealed_name(f"{_first_stem(parts)}.r{parts.anew + 1}")
+
+
+def _first_stem(parts: NameParts) -> str:
+    return parts.stem.removesuffix(f".r{parts.anew}")
+
+
 def certificate_name(archive: str, drilled: datetime) -> str:
     """Name of the certificate of a drill, begun at ``drilled``, of the sealed archive named ``archive``."""
     return f"{archive.removesuffix(SEALED_SUFFIX)}.drill-{_time_text(drilled)}.json"
@@ -91,7 +108,7 @@ def parse_name(name: str) -> NameParts | None:
     if taken is None or f"{sequence:06d}" != match["sequence"] or (match["drilled"] and drilled is None):
         return None
     kind: NameKind = "sealed" if match["sealed"] else "manifest" if match["manifest"] else "certificate"
-    return NameParts(match["stem"], match["source"], taken, sequence, kind, drilled)
+    return NameParts(match["stem"], match["source"], taken, sequence, kind, drilled, int(match["anew"] or 0))
 
 
 def to_json(record: Manifest | Certificate) -> bytes:
@@ -111,7 +128,8 @@ def read_manifest(data: bytes) -> Manifest:
         expected = sealed_name(stem(record.source, record.taken, record.sequence))
     except ValueError as error:
         raise _unreadable(Manifest, str(error)) from error
-    if record.sealed_name != expected:
+    parts = parse_name(record.sealed_name)
+    if parts is None or parts.kind != "sealed" or sealed_name(_first_stem(parts)) != expected:
         named = _quoted(record.sealed_name)
         raise _unreadable(Manifest, f"it names {named} where source, time and number give {expected}")
     return record

@@ -30,6 +30,7 @@ from tasks.records import Manifest, Shelved, Stat
 CLOCK_TOLERANCE = timedelta(hours=1)
 NO_MANIFEST = "no manifest (unfinished delivery)"
 FUTURE = "dated in the future"
+SEALED_ANEW = "it was sealed anew for other holders"
 LISTED = 10
 ON_A_NEW_MACHINE = (
     "If this machine replaces the one that took them, put that one's public key under `signers:` in the "
@@ -208,15 +209,39 @@ def _without_copies(backups: Iterable[Shelved]) -> list[Shelved]:
     """
     judged = []
     first: dict[tuple[str, int, str], str] = {}
+    latest = _latest_seals(backups := list(backups))
     for backup in sorted(backups, key=lambda backup: (len(backup.slot), backup.slot)):
         manifest = backup.manifest
         if manifest is None or not backup.verified:
             judged.append(backup)
             continue
+        if _anew(backup) < latest[_copied_by(manifest)]:
+            judged.append(backup.model_copy(update={"trouble": SEALED_ANEW}))
+            continue
         slot = first.setdefault((manifest.source, manifest.sequence, manifest.sealed_sha256), backup.slot)
         trouble = "" if slot == backup.slot else f"another copy of the backup in {slot or 'the root'}"
         judged.append(backup.model_copy(update={"trouble": trouble}))
     return judged
+
+
+def _latest_seals(backups: Iterable[Shelved]) -> dict[tuple[str, int, str], int]:
+    """How often each verified backup was sealed anew at the most."""
+    latest: dict[tuple[str, int, str], int] = {}
+    for backup in backups:
+        if backup.manifest and backup.verified:
+            key = _copied_by(backup.manifest)
+            latest[key] = max(_anew(backup), latest.get(key, 0))
+    return latest
+
+
+def _copied_by(manifest: Manifest) -> tuple[str, int, str]:
+    """What all copies of one backup have in common, whoever they are sealed for."""
+    return manifest.source, manifest.sequence, manifest.archive_sha256
+
+
+def _anew(backup: Shelved) -> int:
+    parts = parse_name(backup.name)
+    return parts.anew if parts else 0
 
 
 def _order(backup: Shelved) -> tuple[bool, int, str, str]:

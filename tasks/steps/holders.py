@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from tasks.errors import DatasaveError
 from tasks.escrow.sheet import Opens
+from tasks.manifests.manifest import MANIFEST_SUFFIX, read_manifest
 from tasks.manifests.shelf import read_shelf
 from tasks.notices.wording import count_text
 from tasks.records import Holder, Manifest, Shelved
 from tasks.steps.office import Office
+from tasks.steps.workspace import Workspace, spools
 from tasks.targets.base import Target
 
 
@@ -36,8 +38,34 @@ def openable(office: Office, target: Target, who: str) -> list[Openable]:
         for backup in shelf
         if backup.manifest
         for holder in backup.manifest.recipients
-        if who == holder.recipient or who.casefold() == holder.name.casefold()
+        if _is(holder, who)
     ]
+
+
+def waiting(office: Office, who: str) -> list[Openable]:
+    """The same of the sealed archives in staging, which a later delivery will send as they are."""
+    found = []
+    for folder in spools(office.staging):
+        for path in sorted(Workspace(folder).sealed.glob(f"*{MANIFEST_SUFFIX}")):
+            manifest = read_manifest(path.read_bytes())
+            backup = Shelved(
+                name=manifest.sealed_name,
+                slot="",
+                manifest_name=path.name,
+                manifest=manifest,
+                trouble="",
+                bytes=manifest.sealed_bytes,
+            )
+            found += [
+                Openable(backup, manifest, holder, "waits to be delivered")
+                for holder in manifest.recipients
+                if _is(holder, who)
+            ]
+    return found
+
+
+def _is(holder: Holder, who: str) -> bool:
+    return who == holder.recipient or who.casefold() == holder.name.casefold()
 
 
 def bound_by(target: Target) -> str:

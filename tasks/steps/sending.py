@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import date
 from hashlib import sha256
 from io import BytesIO
-from pathlib import Path
 
 from tasks.calendars import WEEKDAYS
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetFull
@@ -61,12 +60,12 @@ def deliver(
 
 
 def _put(target: Target, name: str, sealed: Sealed, progress: Progress) -> None:
-    _check_room(target, sealed.bytes)
+    check_room(target, sealed.bytes)
     with sealed.path.open("rb", buffering=0) as stream:
         reader = HashingReader(stream)
         target.put(name, reader.stream, sealed.bytes, progress)
     if reader.hexdigest() != sealed.sha256:
-        _discard(target, name)
+        discard(target, name)
         raise MismatchError(
             f"the sealed archive in staging changed before it reached {target.name}",
             hint="Run the whole backup again.",
@@ -99,22 +98,23 @@ def read_back(
                 permanent=True,
             ) from error
         if not same:
-            _discard(target, placed.name)
+            discard(target, placed.name)
             raise ReadBackError(
                 f"{placed.name} read back from {placed.target} is not what was written",
                 hint="The medium or the connection damages data. Check it, then re-run the failed run.",
                 # It was removed: reading it once more would only find it missing.
                 permanent=True,
             )
-        _publish(target, rehearsed.manifest, placed.name)
-        _refresh_recover(office, target)
+        publish(target, rehearsed.manifest.read_bytes(), placed.name)
+        refresh_recover(office, target)
         if target.properties.removable:
             note_use(office, target, day, sum(backup.good for backup in shelf_of(office, target)))
     note_delivery(office, run, placed.target)
     return placed.model_copy(update={"seconds": placed.seconds + time.monotonic() - began})
 
 
-def _check_room(target: Target, size: int) -> None:
+def check_room(target: Target, size: int) -> None:
+    """Raise TargetFull unless an archive of ``size`` bytes fits."""
     free = target.free_space()
     if free is not None and free < size + SPARE_BYTES:
         raise TargetFull(
@@ -124,22 +124,22 @@ def _check_room(target: Target, size: int) -> None:
         )
 
 
-def _publish(target: Target, manifest: Path, sealed_name: str) -> None:
-    data = manifest.read_bytes()
+def publish(target: Target, data: bytes, sealed_name: str) -> None:
+    """Put the manifest of a sealed archive beside it, and read it back: with it the backup exists."""
     name = manifest_name(sealed_name.removesuffix(SEALED_SUFFIX))
     target.put(name, BytesIO(data), len(data))
     if not target.verify(name, len(data), sha256(data).hexdigest(), local=BytesIO(data)):
-        _discard(target, name)
+        discard(target, name)
         raise ReadBackError(f"the manifest {name} read back from {target.name} is not what was written")
 
 
-def _discard(target: Target, name: str) -> None:
+def discard(target: Target, name: str) -> None:
     """Remove what read back wrong; where that is refused, as of a locked object, the greater error counts."""
     with suppress(TargetError):
         target.delete(name)
 
 
-def _refresh_recover(office: Office, target: Target) -> None:
+def refresh_recover(office: Office, target: Target) -> None:
     """Keep RECOVER.md true: whoever finds this medium in five years starts from it."""
     plan = office.plan
     holders = [holder.name for holder in plan.holders]

@@ -27,7 +27,17 @@ from tests.flows.site import Site, counts
 from tests.mounts import tmpfs
 
 COMMANDS = ["init", "doctor", "adopt", "backup", "retry", "drill", "audit", "prune", "restore", "list"]
-COMMANDS += ["serve", "demo", "keys new", "keys protect", "keys sheet", "keys split", "keys join"]
+COMMANDS += [
+    "serve",
+    "demo",
+    "keys new",
+    "keys protect",
+    "keys sheet",
+    "keys split",
+    "keys join",
+    "keys opens",
+]
+COMMANDS += ["keys rewrap"]
 
 Captured = pytest.CaptureFixture[str]
 

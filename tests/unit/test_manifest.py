@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tasks.errors import ManifestError
 from tasks.manifests import manifest as module
 from tasks.manifests.manifest import (
+    anew_name,
     certificate_name,
     manifest_name,
     parse_name,
@@ -51,10 +52,37 @@ def test_every_name_parses_to_what_it_was_made_of(
 ) -> None:
     own = stem(source, taken, sequence)
     facts = (own, source, taken.replace(microsecond=0), sequence)
-    assert parse_name(sealed_name(own)) == (*facts, "sealed", None)
-    assert parse_name(manifest_name(own)) == (*facts, "manifest", None)
+    assert parse_name(sealed_name(own)) == (*facts, "sealed", None, 0)
+    assert parse_name(manifest_name(own)) == (*facts, "manifest", None, 0)
     drill = drilled.replace(microsecond=0)
-    assert parse_name(certificate_name(sealed_name(own), drilled)) == (*facts, "certificate", drill)
+    assert parse_name(certificate_name(sealed_name(own), drilled)) == (*facts, "certificate", drill, 0)
+
+
+def test_a_backup_that_is_sealed_anew_says_so_in_its_name() -> None:
+    name = sealed_name(stem("clinic", TAKEN, 417))
+    for count in (1, 2, 3):
+        name = anew_name(name)
+        parts = parse_name(name)
+        assert parts
+        assert (parts.anew, parts.sequence, parts.kind) == (count, 417, "sealed")
+    assert name == "clinic-20261123T020000Z-000417.r3.tar.zst.age"
+    drilled = parse_name(certificate_name(name, TAKEN))
+    assert drilled
+    assert (drilled.kind, drilled.anew, drilled.stem) == ("certificate", 3, name.removesuffix(".tar.zst.age"))
+    with pytest.raises(ValueError, match="not the name of a sealed archive"):
+        anew_name(manifest_name(stem("clinic", TAKEN, 417)))
+
+
+def test_its_manifest_is_read_under_that_name_and_no_other_backups() -> None:
+    anew = anew_name(sealed_name(stem("clinic", TAKEN, 417)))
+    assert read_manifest(to_json(signed(sealed_name=anew))).sealed_name == anew
+    for foreign in (
+        anew.replace("000417", "000418"),
+        anew.replace(".r1", ".r0"),
+        anew.replace(".r1", ".r01"),
+    ):
+        with pytest.raises(ManifestError):
+            read_manifest(to_json(signed(sealed_name=foreign)))
 
 
 @pytest.mark.parametrize(
@@ -65,6 +93,9 @@ def test_every_name_parses_to_what_it_was_made_of(
         "clinic-20261123T020000Z-000417",
         "clinic-20261123T020000Z-000417.tar.zst",
         "clinic-20261123T020000Z-417.tar.zst.age",
+        "clinic-20261123T020000Z-000417.r0.tar.zst.age",
+        "clinic-20261123T020000Z-000417.r.tar.zst.age",
+        "clinic-20261123T020000Z-000417.r1.r2.tar.zst.age",
         "clinic-20261123T020000Z-0000417.tar.zst.age",
         "clinic-20261323T020000Z-000417.tar.zst.age",
         "clinic-20261123T020060Z-000417.tar.zst.age",

@@ -1,0 +1,349 @@
+"""Holders come and go: each of them alone brings it all back, one who left cannot open what is new."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deployments import cli, screen
+from tasks.age.keys import X25519Identity
+from tasks.errors import TargetLocked
+from tasks.files import create_private
+from tasks.records import Properties
+from tasks.steps import rewrapping
+from tasks.steps.retaining import remove_backup
+from tasks.targets.folder import FolderTarget
+from tests.flows.site import Site, counts
+
+Captured = pytest.CaptureFixture[str]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal so wide that no sentence is broken."""
+    monkeypatch.setattr(screen.out, "width", 400)
+    monkeypatch.setattr(screen.err, "width", 400)
+
+
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory, clinic: Path, prefect_server: str) -> Site:
+    """An office of three holders with a backup on each of two targets and a drill of one; left as it is."""
+    assert prefect_server
+    root = tmp_path_factory.mktemp("office")
+    shutil.copy(clinic, root / "clinic.db")
+    site = Site.make(root, ["nas", "second-disk"])
+    add_holder(site, "Partner")
+    assert site.run("backup") == 0
+    assert site.run("drill", "--identity", str(site.keys[0]), "--target", "nas") == 0
+    return site
+
+
+@pytest.fixture
+def office(taken: Site, tmp_path: Path) -> Iterator[Site]:
+    """A copy of it for one test."""
+    root = tmp_path / "office"
+    shutil.copytree(taken.root, root)
+    yield Site(root, root / "clinic.yaml", tuple(root / key.name for key in taken.keys))
+
+
+def add_holder(site: Site, name: str) -> Path:
+    """A further holder in the plan; the path of their key."""
+    path = site.root / f"{name.lower()}.key.txt"
+    identity = X25519Identity.generate()
+    with create_private(path) as stream:
+        stream.write(f"# holder: {name}\n{identity.secret_text()}\n".encode())
+    holders = yaml.safe_load(site.plan.read_text("utf-8"))["holders"]
+    site.change_plan(holders=[*holders, {"name": name, "recipient": str(identity.recipient())}])
+    return path
+
+
+def remove_holder(site: Site, name: str) -> None:
+    holders = yaml.safe_load(site.plan.read_text("utf-8"))["holders"]
+    site.change_plan(holders=[holder for holder in holders if holder["name"] != name])
+
+
+def on_an_empty_machine(folder: Path, key: Path, to: Path) -> subprocess.CompletedProcess[str]:
+    """Restore with nothing but a key and the folder: a new process, an empty home, no plan, no server."""
+    home = to.with_name(f"{to.name}-home")
+    home.mkdir()
+    command = [sys.executable, "-m", "deployments", "restore", "--folder", str(folder)]
+    return subprocess.run(
+        [*command, "--identity", str(key), "--to", str(to)],
+        cwd=home,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_each_holder_alone_restores_on_an_empty_machine(taken: Site, tmp_path: Path) -> None:
+    keys = [*taken.keys, taken.root / "partner.key.txt"]
+    for number, (key, name) in enumerate(zip(keys, ("Owner", "Bank safe", "Partner"), strict=True)):
+        to = tmp_path / f"restored-{number}"
+        done = on_an_empty_machine(taken.root / "nas", key, to)
+        assert done.returncode == 0, done.stderr
+        assert f"restored with the key of {name}" in " ".join(done.stdout.split())
+        assert counts(to / "clinic.db") == counts(taken.database)
+
+
+def test_two_of_three_shares_restore_and_one_does_not(taken: Site, tmp_path: Path) -> None:
+    shares = tmp_path / "shares"
+    splitting = ["keys", "split", "--identity", str(taken.keys[1]), "--plan", str(taken.plan)]
+    assert cli.main([*splitting, "--out", str(shares)]) == 0
+    first, _, third = sorted(shares.glob("bank-safe.share-*.txt"))
+    joined = tmp_path / "joined.key.txt"
+    assert cli.main(["keys", "join", str(first), "--out", str(joined)]) == 1
+    assert not joined.exists()
+    assert on_an_empty_machine(taken.root / "nas", first, tmp_path / "with-one-share").returncode == 1
+    assert not (tmp_path / "with-one-share").exists()
+    assert cli.main(["keys", "join", str(third), str(first), "--out", str(joined)]) == 0
+    done = on_an_empty_machine(taken.root / "nas", joined, tmp_path / "restored")
+    assert done.returncode == 0, done.stderr
+    assert counts(tmp_path / "restored" / "clinic.db") == counts(taken.database)
+
+
+def test_a_removed_holder_opens_the_old_backups_and_not_the_new(
+    office: Site, prefect_server: str, tmp_path: Path, capsys: Captured
+) -> None:
+    assert prefect_server
+    office.change_plan(targets=[{"name": "nas", "kind": "folder", "path": "nas"}])
+    partner = office.root / "partner.key.txt"
+    remove_holder(office, "Partner")
+    assert office.run("backup") == 0
+    shutil.copytree(office.root / "nas", tmp_path / "copy")
+    capsys.readouterr()
+    restoring = ["restore", "--identity", str(partner), "--to", str(tmp_path / "new"), "--backup"]
+    assert office.run(*restoring, "2") == 1
+    assert "It was sealed for: Owner, Bank safe." in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    archive = max(office.archives("nas"), key=lambda path: path.name)
+    refused = subprocess.run(
+        ["age", "-d", "-i", str(partner), str(archive)], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode != 0
+    assert "no identity matched" in refused.stderr
+    assert office.run("keys", "opens", "Partner") == 0
+    shown = capsys.readouterr().out
+    assert "#1" in shown and "#2" not in shown
+    assert "keeps both" in shown
+    assert "backups from now on are closed to that key" in shown
+    assert office.run("keys", "opens", "Owner") == 0
+    shown = capsys.readouterr().out
+    assert "#1" in shown and "#2" in shown and "closed to that key" not in shown
+
+
+def test_rewrap_shows_first_and_changes_nothing(office: Site, capsys: Captured) -> None:
+    add_holder(office, "Heir")
+    remove_holder(office, "Partner")
+    before = contents(office)
+    assert office.run("keys", "rewrap", "--identity", str(office.keys[0])) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("would be sealed anew, opened to Heir and closed to Partner") == 2
+    assert "Nothing was changed. Add --apply" in shown
+    assert contents(office) == before
+
+
+def test_rewrap_opens_old_backups_to_a_new_holder_and_closes_them_to_a_former_one(
+    office: Site, tmp_path: Path, capsys: Captured
+) -> None:
+    heir = add_holder(office, "Heir")
+    remove_holder(office, "Partner")
+    old = {target: office.archives(target)[0].read_bytes() for target in ("nas", "second-disk")}
+    assert office.run("keys", "rewrap", "--identity", str(office.keys[0]), "--apply") == 0
+    for target in ("nas", "second-disk"):
+        (archive,), (manifest,) = office.archives(target), office.manifests(target)
+        assert archive.name.endswith("-000001.r1.tar.zst.age")
+        assert [holder["name"] for holder in manifest["recipients"]] == ["Owner", "Bank safe", "Heir"]
+        assert payload(archive.read_bytes()) == payload(old[target])
+        assert archive.read_bytes() != old[target]
+        assert "Heir" in (office.root / target / "RECOVER.md").read_text("utf-8")
+    assert sum(".drill-" in name for name in office.objects("nas")) == 1, "the evidence of drills stays"
+    capsys.readouterr()
+    assert office.run("list") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("verified") == 2 and shown.count("#1") == 2
+    assert office.run("keys", "rewrap", "--identity", str(office.keys[0]), "--apply") == 0
+    assert capsys.readouterr().out.count("every backup is sealed for the present holders") == 2
+    done = on_an_empty_machine(office.root / "nas", heir, tmp_path / "restored")
+    assert done.returncode == 0, done.stderr
+    assert counts(tmp_path / "restored" / "clinic.db") == counts(office.database)
+    archive = office.archives("nas")[0]
+    stock = subprocess.run(
+        ["age", "-d", "-i", str(heir), str(archive)], capture_output=True, check=True
+    ).stdout
+    assert stock[:4] == b"\x28\xb5\x2f\xfd", "a zstandard frame"
+    partner = office.root / "partner.key.txt"
+    assert on_an_empty_machine(office.root / "nas", partner, tmp_path / "no").returncode == 1
+    kept = tmp_path / "kept.age"
+    kept.write_bytes(old["nas"])
+    again = subprocess.run(["age", "-d", "-i", str(partner), str(kept)], capture_output=True, check=True)
+    assert again.stdout == stock, "who kept a copy can still open it, as is said"
+
+
+def test_rewrap_again_for_the_next_change(office: Site) -> None:
+    add_holder(office, "Heir")
+    assert office.run("keys", "rewrap", "--identity", str(office.keys[0]), "--apply") == 0
+    remove_holder(office, "Partner")
+    heir = office.root / "heir.key.txt"
+    assert office.run("keys", "rewrap", "--identity", str(heir), "--target", "nas", "--apply") == 0
+    assert [path.name.partition(".")[2] for path in office.archives("nas")] == ["r2.tar.zst.age"]
+    assert [path.name.partition(".")[2] for path in office.archives("second-disk")] == ["r1.tar.zst.age"]
+
+
+def test_a_stranger_cannot_rewrap(office: Site, capsys: Captured) -> None:
+    stranger = add_holder(office, "Stranger")
+    before = contents(office)
+    assert office.run("keys", "rewrap", "--identity", str(stranger), "--apply") == 0
+    assert capsys.readouterr().out.count("is left as it is: none of the given keys opens it") == 2
+    assert contents(office) == before
+
+
+def test_a_rewrap_that_was_cut_off_leaves_two_whole_backups_and_is_finished(
+    office: Site, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the new manifest and the removal of the old file: both are on the shelf then."""
+    add_holder(office, "Heir")
+    rewrapping_nas = ["keys", "rewrap", "--identity", str(office.keys[0]), "--target", "nas", "--apply"]
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rewrapping, "remove_backup", die)
+        assert office.run(*rewrapping_nas) == 130
+    assert len(office.archives("nas")) == 2, "the fault fired"
+    capsys.readouterr()
+    assert office.run("list", "--target", "nas") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("verified") == 1 and "it was sealed anew for other holders" in shown
+    assert office.run(*rewrapping_nas) == 0
+    assert "removed, the old file" in capsys.readouterr().out
+    assert [path.name.partition(".")[2] for path in office.archives("nas")] == ["r1.tar.zst.age"]
+
+
+def test_the_old_file_of_a_cut_off_rewrap_stays_where_the_new_one_is_damaged(
+    office: Site, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_holder(office, "Heir")
+    rewrapping_nas = ["keys", "rewrap", "--identity", str(office.keys[0]), "--target", "nas", "--apply"]
+    with monkeypatch.context() as patch:
+        patch.setattr(rewrapping, "remove_backup", lambda *_: None)
+        assert office.run(*rewrapping_nas) == 0
+    (new,) = [path for path in office.archives("nas") if ".r1." in path.name]
+    flip(new, -100)
+    assert office.run(*rewrapping_nas) == 1
+    assert "does not read back" in capsys.readouterr().err
+    assert len(office.archives("nas")) == 2
+
+
+def test_a_damaged_backup_is_not_sealed_anew(office: Site, capsys: Captured) -> None:
+    add_holder(office, "Heir")
+    (old,) = office.archives("nas")
+    flip(old, -100)
+    before = contents(office)
+    command = ["keys", "rewrap", "--identity", str(office.keys[0]), "--target", "nas", "--apply"]
+    assert office.run(*command) == 1
+    assert "is not what its manifest says" in capsys.readouterr().err
+    assert contents(office) == before
+
+
+def test_a_new_file_that_reads_back_wrong_never_replaces_the_old(
+    office: Site, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_holder(office, "Heir")
+    before = contents(office)
+    put = FolderTarget.put
+
+    def put_damaged(self, name, *arguments):  # type: ignore[no-untyped-def]
+        stat = put(self, name, *arguments)
+        if name.endswith(".r1.tar.zst.age"):
+            flip(office.root / "nas" / name, -100)
+        return stat
+
+    monkeypatch.setattr(FolderTarget, "put", put_damaged)
+    command = ["keys", "rewrap", "--identity", str(office.keys[0]), "--target", "nas", "--apply"]
+    assert office.run(*command) == 1
+    assert "read back from nas is not what was written" in capsys.readouterr().err
+    assert contents(office) == before
+
+
+@pytest.mark.parametrize(
+    ("properties", "reason"),
+    [
+        (Properties(immutable_until=datetime.now(UTC) + timedelta(days=9)), "locked: nobody can remove"),
+        (Properties(thaw_seconds=3600), "in cold storage"),
+    ],
+    ids=["locked", "cold"],
+)
+def test_what_cannot_be_replaced_is_left_out_and_told(
+    office: Site, capsys: Captured, monkeypatch: pytest.MonkeyPatch, properties: Properties, reason: str
+) -> None:
+    add_holder(office, "Heir")
+    remove_holder(office, "Partner")
+    before = contents(office)
+    monkeypatch.setattr(
+        FolderTarget, "properties", property(lambda _: properties, lambda *_: None), raising=False
+    )
+    assert office.run("keys", "rewrap", "--identity", str(office.keys[0]), "--apply") == 0
+    assert capsys.readouterr().out.count(f"is left as it is: {reason}") == 2
+    assert contents(office) == before
+    assert office.run("keys", "opens", "Partner") == 0
+    assert capsys.readouterr().out.count(reason) == 2
+
+
+def test_a_lock_that_nobody_knew_of_keeps_the_old_file_and_is_told(
+    office: Site, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_holder(office, "Heir")
+    command = ["keys", "rewrap", "--identity", str(office.keys[0]), "--target", "nas", "--apply"]
+
+    def locked(*_: object) -> None:
+        raise TargetLocked("it is locked until 2031")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderTarget, "delete", locked)
+        assert office.run(*command) == 1
+    assert "a lock keeps the old file on nas" in capsys.readouterr().err
+    assert len(office.archives("nas")) == 2
+    assert remove_backup is rewrapping.remove_backup
+    assert office.run(*command) == 0
+    assert len(office.archives("nas")) == 1
+
+
+def test_opens_says_which_target_it_could_not_look_at(office: Site, capsys: Captured) -> None:
+    (office.root / "second-disk").rename(office.root / "elsewhere")
+    assert office.run("keys", "opens", "Owner") == 1
+    shown = capsys.readouterr()
+    assert "#1" in shown.out
+    assert "second-disk" in shown.err
+
+
+def contents(site: Site) -> dict[str, bytes]:
+    """All that lies on the targets."""
+    return {
+        f"{target}/{name}": (site.root / target / name).read_bytes()
+        for target in ("nas", "second-disk")
+        for name in [*site.objects(target), "RECOVER.md"]
+    }
+
+
+def payload(data: bytes) -> bytes:
+    mark = data.index(b"\n--- ")
+    return data[data.index(b"\n", mark + 1) + 1 :]
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
