@@ -9,6 +9,7 @@
 - ``media.py``        media init, list, which
 - ``worstday.py``     restore, with no Prefect at all
 - ``rescue.py``       rescue: the same with no plan, from any place, on a bare machine
+- ``drilling.py``     drills: what was proved, what is due
 - ``asking.py``       list, status
 - ``standing.py``     the status as a terminal shows it
 - ``serving.py``      serve: keeps a Prefect server (``server.py``) and the runner of the plan's flows

@@ -14,7 +14,18 @@ from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError
 
-from deployments import asking, deploying, holders, keyring, media, planning, running, serving, worstday
+from deployments import (
+    asking,
+    deploying,
+    drilling,
+    holders,
+    keyring,
+    media,
+    planning,
+    running,
+    serving,
+    worstday,
+)
 from deployments.demo import demo
 from deployments.rescue import rescue
 from deployments.screen import bad
@@ -38,6 +49,7 @@ for command in (
     running.retry,
     running.deliver,
     running.drill,
+    drilling.drills,
     running.audit,
     running.restart,
     running.log,

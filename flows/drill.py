@@ -7,13 +7,16 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flows.clearing import clear_staging
 from flows.ending import concluded, refused
-from flows.evidence import drill_report
+from flows.evidence import drill_report, step_report
+from flows.outcome import state_error
 from tasks.errors import DatasaveError
 from tasks.noticing import every_end_told
 from tasks.recovering import drill as drill_target
+from tasks.recovering import whose_turn
 from tasks.reporting import now, reported
 from tasks.steps.office import Office
 
@@ -31,23 +34,31 @@ def drill(
 
     Args:
         plan: The plan file (YAML).
-        target: Which target to drill from; empty means the plan's drill target, or its first.
+        target: Which target to drill from; empty means the one whose proof is oldest.
         backup: Which backup: "latest", a number, a date, or a name from `datasave list`.
-        identity: A holder's identity file; empty means the one the plan names for drills.
+        identity: A holder's identity file; empty means that the keys the plan names take turns.
         source: Which of the plan's sources; empty means each of them.
         wait: How many hours to wait for an archive out of cold storage; empty means as the plan says.
     """
     started = now()
     try:
         office = Office(plan)
-        chosen = office.entry(target or office.drill_target()).name
+        chosen = whose_turn(office.path, target, identity, return_state=True)
+        if state_error(chosen):
+            facts = reported(office.path, step_report(office, "drill", "", chosen, started))
+            return concluded(office.path, facts)
+        turn = chosen.result()
+        if turn is None:
+            return Completed(message="No drill is due: the rest is away, cold storage was drilled before")
         hours = office.plan.drill.thaw_hours if wait is None else wait
         parts = office.parts if source is None else (office.part(source),)
         done = {
-            part: drill_target(office.path, chosen, backup, identity, part, hours, return_state=True)
+            part: drill_target(
+                office.path, turn.target, backup, identity, part, turn.holder, hours, return_state=True
+            )
             for part in parts
         }
-        facts = reported(office.path, drill_report(office, chosen, done, started))
+        facts = reported(office.path, drill_report(office, turn.target, done, started))
     except DatasaveError as error:
         return refused(plan, "drill", error, started)
     return concluded(office.path, facts)

@@ -11,11 +11,16 @@ from prefect.client.schemas.objects import State
 
 from flows.outcome import state_error
 from tasks.errors import DatasaveError, ProofError
-from tasks.notices.wording import step_text
+from tasks.notices.wording import duration_text, step_text
 from tasks.records import Certificate, Finding
 from tasks.reporting import now
 from tasks.reports import RunReport, SourceReport, Step
 from tasks.steps.office import Office
+
+SLOW = (
+    "Getting the data back took longer than the plan allows (drill.objective_hours). Keep a copy on a faster "
+    "target, or plan for the longer time."
+)
 
 
 def drill_report(
@@ -43,15 +48,27 @@ def drill_report(
             for part in done
         ),
         holders=tuple(holder.name for holder in office.plan.holders),
-        advice=tuple(dict.fromkeys(error.hint for error in errors.values() if error.hint)),
+        advice=tuple(
+            dict.fromkeys(
+                [
+                    *(error.hint for error in errors.values() if error.hint),
+                    *(SLOW for certificate in certificates.values() if not certificate.in_time),
+                ]
+            )
+        ),
     )
 
 
 def _restored(certificate: Certificate) -> str:
-    return (
+    took = duration_text(certificate.seconds)
+    told = (
         f"{certificate.sealed_name} was restored from {certificate.target} with the key of "
-        f"{certificate.holder} and is identical to what was recorded"
+        f"{certificate.holder} in {took} and is identical to what was recorded"
     )
+    if certificate.objective_seconds is None:
+        return told
+    wanted = duration_text(certificate.objective_seconds)
+    return f"{told} (objective: {wanted})" if certificate.in_time else f"{told}, OBJECTIVE MISSED: {wanted}"
 
 
 def _about_source(

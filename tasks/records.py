@@ -292,7 +292,8 @@ class Certificate(Record):
     ``seconds`` is the measured recovery time: from the first byte fetched to the last check, and before
     that the wait for cold storage, which ``checks`` then names.
     ``machine`` and ``signature`` as in Manifest. Findings name tables and counts only inside
-    ``contents``, an armored age file for the holders.
+    ``contents``, an armored age file for the holders. ``objective_seconds`` is within what time the plan
+    wanted the data back, left out where it says nothing.
     """
 
     format: Literal[1] = 1
@@ -304,8 +305,22 @@ class Certificate(Record):
     holder: str
     drilled: datetime
     seconds: float
+    objective_seconds: float | None = None
     passed: bool
     checks: tuple[Finding, ...]
     contents: str
     machine: str
     signature: str = ""
+
+    @property
+    def in_time(self) -> bool:
+        """Whether the recovery time is within the objective, if there is one."""
+        return self.objective_seconds is None or self.seconds <= self.objective_seconds
+
+    @model_serializer(mode="wrap")
+    def _without_objective(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # As for a manifest's marks.
+        found: dict[str, Any] = handler(self)
+        if self.objective_seconds is None:
+            found.pop("objective_seconds", None)
+        return found

@@ -9,9 +9,11 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.files import private_folder
 from tasks.notices.wording import step_text
+from tasks.policy.drilling import Pair
 from tasks.progress import progress_of
 from tasks.records import Certificate
 from tasks.steps import recovering
+from tasks.steps.drills import next_drill
 from tasks.steps.identities import read_identities
 from tasks.steps.office import Office
 from tasks.steps.thawing import Patience, awake
@@ -19,9 +21,21 @@ from tasks.steps.trending import accepted_through
 from tasks.steps.workspace import scratch_room, sweep
 
 
+@task(name="next drill", task_run_name="whose turn it is", cache_policy=NO_CACHE)
+def whose_turn(plan: Path, target: str | None, identity: Path | None) -> Pair | None:
+    """The target and the holder whose proof is oldest, by the certificates of all drills before."""
+    return next_drill(Office(plan), target, read_identities([identity]) if identity else ())
+
+
 @task(name="drill", task_run_name="drill ← {target}", cache_policy=NO_CACHE)
 def drill(
-    plan: Path, target: str, backup: str, identity: Path | None, part: str = "", wait: float = 0.0
+    plan: Path,
+    target: str,
+    backup: str,
+    identity: Path | None,
+    part: str = "",
+    holder: str = "",
+    wait: float = 0.0,
 ) -> Certificate:
     """Restore a backup from a target in scratch with a holder's key, and certify it.
 
@@ -30,7 +44,7 @@ def drill(
     office = Office(plan)
     sweep(office.staging, office.plan.spool)
     progress = progress_of(step_text(f"drill ← {target}", part))
-    identities = read_identities([identity]) if identity else office.drill_identities()
+    identities = read_identities([identity]) if identity else office.drill_identities(holder)
     patience = _patience(office, step_text(f"out of cold storage ← {target}", part), wait)
     return recovering.drill(office, target, backup, identities, progress, part, patience)
 

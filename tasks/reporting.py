@@ -16,6 +16,7 @@ from tasks.progress import progress_of
 from tasks.records import Finding
 from tasks.reports import RunReport
 from tasks.steps import auditing
+from tasks.steps.drillbook import write_drills
 from tasks.steps.history import remember
 from tasks.steps.office import Office
 from tasks.steps.status import write_status
@@ -50,6 +51,8 @@ def audit(plan: Path, target: str, read_all: bool = False) -> tuple[Finding, ...
 def reported(plan: Path, facts: RunReport) -> RunReport:
     """Write the report. A run without its report has failed, but its own outcome is told first."""
     try:
+        if facts.flow == "drill":
+            write_drills(Office(plan))
         report(plan, facts)
         remember(Office(plan), facts)
         write_status(Office(plan))

@@ -12,12 +12,12 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tasks.calendars import When, WhenRule
 from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
+from tasks.plan.drill import Drill
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName
 from tasks.plan.keys import Keys
 from tasks.plan.notices import Notices
 from tasks.plan.schedule import Schedule
 from tasks.records import Holder, Record
-from tasks.secrets import SecretReference
 
 # One backup in each weekday's slot; elsewhere a week of nights, a month of weeks, a year of months.
 KEEP_IN_SLOTS = Keep(last=1)
@@ -129,34 +129,6 @@ class TargetEntry(Options):
     )
 
 
-class Drill(Record):
-    """How scheduled drills are done."""
-
-    target: str | None = Field(
-        None,
-        description="The target to restore from. Left out: the first of the list above.",
-        examples=["nas"],
-    )
-    identity: SecretReference | None = Field(
-        None,
-        description="Where the private key of one holder is found: env:NAME for an environment variable, "
-        "file:path for a file that nobody else can read, prefect:name for a secret block. Never the key "
-        "itself. Only scheduled drills need it; best on another machine than the one that takes backups.",
-        examples=["env:DATASAVE_IDENTITY"],
-    )
-    passphrase: SecretReference | None = Field(
-        None,
-        description="Where the passphrase of that key is found, if it has one; not beside the key itself.",
-        examples=["env:DATASAVE_PASSPHRASE"],
-    )
-    thaw_hours: float = Field(
-        60.0,
-        ge=0,
-        description="How many hours a scheduled drill waits for an archive out of cold storage (S3's GLACIER "
-        "and DEEP_ARCHIVE); the wait counts as recovery time.",
-    )
-
-
 class Archive(Record):
     """How the copy is packed."""
 
@@ -261,16 +233,9 @@ class Plan(Record):
 
     @model_validator(mode="after")
     def _drill_can_be_done(self) -> Plan:
-        names = [target.name for target in self.targets]
-        if self.drill.target is not None and self.drill.target not in names:
-            raise problem(
-                "is not the name of a target", hint=f"Targets: {', '.join(names)}.", place="drill.target"
-            )
-        if self.schedule.drill and not self.drill.identity:
-            raise problem(
-                "is missing, and schedule.drill is set",
-                hint="Say where a holder's private key is found (env:, file: or prefect:), "
-                "or remove schedule.drill and drill by hand.",
-                place="drill.identity",
-            )
+        self.drill.check(
+            [target.name for target in self.targets],
+            [holder.name for holder in self.holders],
+            scheduled=self.schedule.drill is not None,
+        )
         return self

@@ -29,6 +29,8 @@ directly, because on the worst day no server may be needed.
 - ``recovering.py``  fetch, open, prove: shared by drill and restore
 - ``rescuing.py``    what lies in a place that nothing is known of, and which of it to bring back
 - ``thawing.py``     archives in cold storage: asked for, waited for, the wait counted
+- ``drills.py``      certificates of drills, on the targets and kept here; whose turn is next
+- ``drillbook.py``   what drills proved and what is due, in words
 - ``auditing.py``    every target: present, whole, fresh
 - ``noticing.py``    who is told how a run went, by which ways, in which order
 - ``checkup.py``     what ``datasave doctor`` looks at

@@ -30,8 +30,10 @@ def checkup(office: Office) -> list[Finding]:
         _look("machine key", lambda: public_text(office.machine_key().public_key())),
         _look("plan's checks", lambda: _expectations(office)),
     ]
-    if office.plan.drill.identity:
+    drill = office.plan.drill
+    if drill.identity:
         findings.append(_look("drill key", lambda: _drill_key(office)))
+    findings += [_look(f"drill key {name}", partial(_drill_key, office, name)) for name in drill.identities]
     names = [entry.name for entry in office.plan.targets]
     findings += [_look(f"target {name}", partial(_target, office, name, engines)) for name in names]
     return [*findings, _tools()]
@@ -89,12 +91,18 @@ def _expectations(office: Office) -> str:
     return f"{len(checks)} checks of your own"
 
 
-def _drill_key(office: Office) -> str:
-    reference = office.plan.drill.identity or ""
+def _drill_key(office: Office, holder: str = "") -> str:
+    drill = office.plan.drill
+    reference = drill.identities.get(holder) or drill.identity or ""
     if reference.startswith("prefect:"):
         return f"{reference}: known to the Prefect server only, not looked at"
-    mine = recipients_of(office.drill_identities())
-    holders = [holder.name for holder in office.plan.holders if holder.recipient in mine]
+    mine = recipients_of(office.drill_identities(holder))
+    holders = [one.name for one in office.plan.holders if one.recipient in mine]
+    if holder and holder not in holders:
+        raise DatasaveError(
+            f"the key that drills take for {holder}'s is not theirs",
+            hint=f"Name {holder}'s own identity file under `drill: identities:`.",
+        )
     if not holders:
         raise DatasaveError(
             "the key for scheduled drills is not that of any holder",

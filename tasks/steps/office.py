@@ -36,6 +36,7 @@ OWN_STATE = frozenset(
         "reports",
         "prefect",
         "media.json",
+        "drills",
         "history.json",
         "status.html",
         "thaws.json",
@@ -130,9 +131,15 @@ class Office:
         """Where scheduled drills restore from: the plan's choice, or its first target."""
         return self.plan.drill.target or self.plan.targets[0].name
 
-    def drill_identities(self) -> Sequence[Identity]:
-        """The identities that the plan names for drills. Raises PlanError where it names none."""
-        reference = self.plan.drill.identity
+    def drill_identities(self, holder: str = "") -> Sequence[Identity]:
+        """The identities that the plan names for drills, or for drills with that holder's key.
+
+        Raises PlanError where it names none.
+        """
+        drill = self.plan.drill
+        reference = (
+            drill.identities.get(holder) or drill.identity or next(iter(drill.identities.values()), None)
+        )
         if reference is None:
             raise PlanError(
                 "no identity for the drill",

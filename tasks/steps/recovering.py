@@ -31,6 +31,7 @@ from tasks.options import UserCheck
 from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Shelved, no_progress
 from tasks.sources.base import Source
 from tasks.sources.registry import source_for_copies
+from tasks.steps.drills import keep
 from tasks.steps.identities import recipients_of
 from tasks.steps.marks import no_warning, warnings_about
 from tasks.steps.office import Office
@@ -263,6 +264,7 @@ def _unopened(
 def _certify(office: Office, target: Target, backup: Shelved, recovered: Recovered) -> Certificate:
     now = datetime.now(UTC).replace(microsecond=0)
     manifest = recovered.manifest
+    hours = office.plan.drill.objective_hours
     certificate = Certificate(
         source=manifest.source,
         sequence=manifest.sequence,
@@ -272,6 +274,7 @@ def _certify(office: Office, target: Target, backup: Shelved, recovered: Recover
         holder=recovered.holder,
         drilled=now,
         seconds=round(recovered.seconds, 3),
+        objective_seconds=hours * 3600 if hours is not None else None,
         passed=recovered.passed,
         checks=outline(recovered.findings),
         contents=seal_text(
@@ -288,4 +291,5 @@ def _certify(office: Office, target: Target, backup: Shelved, recovered: Recover
     data = to_json(signed)
     name = certificate_name(manifest.sealed_name, now)
     target.put(f"{backup.slot}/{name}" if backup.slot else name, BytesIO(data), len(data))
+    keep(office, signed)
     return signed
