@@ -8,6 +8,7 @@
 - ``running.py``      backup, retry, deliver, drill, audit, restart, log, prune
 - ``media.py``        media init, list, which
 - ``worstday.py``     restore, with no Prefect at all
+- ``inplace.py``      restore in place, its resume and undo
 - ``rescue.py``       rescue: the same with no plan, from any place, on a bare machine
 - ``drilling.py``     drills: what was proved, what is due
 - ``asking.py``       list, status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -47,3 +48,36 @@ WaitOption = Annotated[
 AcceptDamageOption = Annotated[
     bool, Parameter(negative=(), help="Keep the restored data although checks failed; exit status 1.")
 ]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class InPlace:
+    """What a person can say about a restore in place; its names are options of ``restore``."""
+
+    in_place: Annotated[
+        bool, Parameter(negative=(), help="Put the live data aside as DATASAVE, and the backup in its place.")
+    ] = False
+    dry_run: Annotated[bool, Parameter(negative=(), help="With --in-place: show the steps, do nothing.")] = (
+        False
+    )
+    yes: Annotated[
+        bool, Parameter(negative=(), help="Don't ask: for scripts, and where there is no terminal.")
+    ] = False
+    discard_old: Annotated[
+        bool, Parameter(negative=(), help="Remove DATASAVE: after --in-place, or alone for the last one.")
+    ] = False
+    resume: Annotated[bool, Parameter(negative=(), help="Finish a restore in place that was cut off.")] = (
+        False
+    )
+    undo: Annotated[
+        bool, Parameter(negative=(), help="Have the old data back, after a cut or after all was done.")
+    ] = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether this is what the command is about."""
+        return self.in_place or self.resume or self.undo or self.discard_old
+
+
+NOT_IN_PLACE = InPlace()

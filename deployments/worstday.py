@@ -13,8 +13,10 @@ from cyclopts import Parameter
 
 from deployments.options import (
     DEFAULT_PLAN,
+    NOT_IN_PLACE,
     AcceptDamageOption,
     BackupOption,
+    InPlace,
     PassphraseOption,
     PlanOption,
     WaitOption,
@@ -38,10 +40,11 @@ from tasks.targets.unmarked import UnmarkedFolder
 
 def restore(  # noqa: PLR0913 - what a person can say about it
     *,
-    to: Annotated[Path, Parameter(help="A new or empty folder for the restored data.")],
+    to: Annotated[Path | None, Parameter(help="A new or empty folder for the restored data.")] = None,
     identity: Annotated[
-        list[Path], Parameter(name=["--identity", "-i"], negative=(), help="Identity file of a holder.")
-    ],
+        list[Path] | None,
+        Parameter(name=["--identity", "-i"], negative=(), help="Identity file of a holder."),
+    ] = None,
     folder: Annotated[
         Path | None, Parameter(help="A folder with backups, read without any plan (bare machine).")
     ] = None,
@@ -60,17 +63,34 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     passphrase_from: PassphraseOption = None,
     accept_damage: AcceptDamageOption = False,
     wait: WaitOption = 0.0,
+    live: InPlace = NOT_IN_PLACE,
 ) -> int:
-    """Bring a backup back to a new, empty place; needs no Prefect server and, with --folder, no plan.
+    """Bring a backup back, to a new place or to where the live data is; needs no Prefect server.
 
-    What was restored is opened and compared with what was recorded before it is put into place.
+    With --folder it needs no plan either. What was restored is opened and compared with what was recorded
+    before it is put into place. With --in-place the live data is put aside as DATASAVE, never overwritten;
+    whatever fails or is cut off ends with the old data or the new one, whole.
 
     **Examples:**
 
         datasave restore --folder /media/usb/datasave --identity owner.key.txt --to /srv/restored
 
         datasave restore --plan clinic.yaml --target nas --backup 2026-11-20 -i owner.key.txt --to D:/restored
+
+        datasave restore --in-place --identity owner.key.txt
+
+        datasave restore --undo
     """
+    if live.asked:
+        from deployments import inplace  # which uses what stands here
+
+        asked = inplace.Wanted(plan, target, folder, backup, source, identity or [], passphrase_from, wait)
+        return inplace.run(live, asked)
+    if to is None or not identity:
+        raise PlanError(
+            "the restore needs to know where to, and with which key",
+            hint="Give --to FOLDER (or --in-place) and --identity FILE.",
+        )
     destination = to.absolute()
     recovering.refuse_occupied(destination)
     identities = unlock(identity, passphrase_from)

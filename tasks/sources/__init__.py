@@ -1,6 +1,7 @@
 """Engines that can be copied while they are in use, all behind one seam.
 
 base.py               Source, the seam; the contract is tests/contract/source_contract.py
+place.py              where the live data lies, for a restore in place
 registry.py           which ``kind:`` of the plan is which engine
 folders.py            a copy's folder: growth, its files, closing it to others, restoring into a new one
 odbc.py               the driver manager, SQLSTATEs, rows

@@ -1,5 +1,5 @@
-"""The seam every engine fits into: six methods, held to one contract suite (tests/contract), and three more
-that only some engines need.
+"""The seam every engine fits into: six methods, held to one contract suite (tests/contract), and more that
+only some engines need: for log backups, the daily restart, a restore in place.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 from tasks.errors import SourceError
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
+from tasks.sources.place import TO_HINT, InPlaceOptions, LivePlace, open_files
 
 
 class Cursor(Protocol):
@@ -139,3 +140,41 @@ class Source(ABC):
         raise SourceError(
             f"a source of kind {self.kind} needs no restart", hint="Remove `schedule.restart` from the plan."
         )
+
+    def live_place(self) -> LivePlace:
+        """The live data, as it can be put aside whole. Works with the engine down.
+
+        Raises SourceError where the engine's data cannot be replaced like that, with the way there is.
+        """
+        raise SourceError(f"a source of kind {self.kind} cannot be restored in place", hint=TO_HINT)
+
+    def in_place(self) -> InPlaceOptions:
+        """The plan's commands to stop and start what uses the data; none where it names none."""
+        return getattr(self._options, "in_place", None) or InPlaceOptions()  # type: ignore[attr-defined]
+
+    def in_use(self, place: LivePlace) -> str:
+        """Who uses the live data now, for a message; empty where nobody does. Alters nothing."""
+        return open_files(place.there)
+
+    def build(self, copy: Path, destination: Path) -> Path:
+        """As ``restore``, but gives what is to be renamed to the live place: a folder, or a file."""
+        return self.restore(copy, destination)
+
+    def compare_live(self, copy: Path, place: LivePlace) -> list[Finding]:
+        """Compare the live data, no engine running, with the copy it was built from, file by file."""
+        del copy, place
+        return []
+
+    def open_live(
+        self, copy: Path, place: LivePlace, scratch: Path
+    ) -> AbstractContextManager[Connection | None]:
+        """Open the live data in its place, privately, before its engine is started; None if it has no tables.
+
+        ``copy`` is the copy it was built from; ``scratch`` an empty private folder on the same disk. What
+        a start of the engine may change in the data, this may change too. Raises ValidationError.
+        """
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Whether the engine answers, with no account needed; True where there is no engine to ask."""
+        return True

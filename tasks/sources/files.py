@@ -28,9 +28,10 @@ from tasks.sources.files_findings import findings_of
 from tasks.sources.files_index import read_index, write_index
 from tasks.sources.files_measure import measure, open_measured, top_tables
 from tasks.sources.files_names import listed, shown
-from tasks.sources.files_restore import restore_folder
+from tasks.sources.files_restore import compare_folder, restore_folder
 from tasks.sources.files_selection import Patterns
 from tasks.sources.files_walk import Listing, Selection, place_in, real_root, walk
+from tasks.sources.place import TO_HINT, InPlaceOptions, LivePlace, live_folder
 
 MOST_NAMES = 5
 
@@ -67,6 +68,13 @@ class FilesOptions(Options):
         description="what to do with a file that keeps changing while it is copied, even when tried three "
         "times (one that only grows, a log, is no such file: its beginning is kept): `fail` the backup, or "
         "keep the file as it was read last, maybe half old and half new, and `report` it",
+    )
+
+    in_place: InPlaceOptions | None = Field(
+        None,
+        description="how the program that uses the folder is stopped and started when a backup is restored "
+        "in its place. Left out: it must have been closed by then",
+        examples=[{"stop": ["systemctl", "stop", "office"], "start": ["systemctl", "start", "office"]}],
     )
 
     @field_validator("include", "exclude")
@@ -178,6 +186,31 @@ class FilesSource(Source):
         """See Source.restore. Owners are given back by root alone; the folder itself stays private."""
         restore_folder(read_index(copy), copy, destination)
         return destination
+
+    def live_place(self) -> LivePlace:
+        """See Source.live_place. Refused where it holds a database that this backup leaves out."""
+        root = self._options.path
+        place = live_folder(root, deep=False)
+        if root.is_dir():
+            notes = walk(real_root(root), self._selection(None)).notes
+            left_out = notes.counts.get("databases", 0)
+            if left_out:
+                raise SourceError(
+                    f"cannot restore in place of {root}: a database that this backup leaves out lies in it: "
+                    f"{listed(notes.names['databases'], left_out)}",
+                    hint=f"It would be put aside with the folder. {TO_HINT}",
+                )
+        return place
+
+    def compare_live(self, copy: Path, place: LivePlace) -> list[Finding]:
+        """See Source.compare_live: the contents of every file, against the index of the copy."""
+        return compare_folder(read_index(copy), place.path)
+
+    @contextmanager
+    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> Iterator[None]:
+        """See Source.open_live: files are compared as they are, there is nothing to open."""
+        del copy, place, scratch
+        yield None
 
     def _selection(self, avoid: tuple[int, int] | None) -> Selection:
         options = self._options

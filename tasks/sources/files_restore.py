@@ -10,9 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from tasks.errors import SourceError
-from tasks.files import BLOCK, create_private
+from tasks.files import BLOCK, create_private, sha256_of
+from tasks.records import Finding
 from tasks.sources.files_index import ROOT, Entry, Index
-from tasks.sources.files_names import impossible, listed
+from tasks.sources.files_names import impossible, listed, shown
 from tasks.sources.files_owners import can_give, give
 from tasks.sources.files_walk import place_in, real_root
 from tasks.sources.folders import refuse_if_occupied
@@ -46,6 +47,29 @@ def restore_folder(index: Index, copy: Path, destination: Path) -> None:
         if isinstance(error, OSError):
             raise _failed(destination, error) from error
         raise
+
+
+def compare_folder(index: Index, folder: Path) -> list[Finding]:
+    """Whether every file and link that the copy holds stands in ``folder`` with its contents."""
+    root = real_root(folder)
+    wrong = [shown(entry.path) for entry in index.entries if not _is_there(entry, place_in(root, entry.path))]
+    count = sum(entry.kind == "file" for entry in index.entries)
+    detail = f"{count:,} files read and found as recorded"
+    if wrong:
+        detail = f"not as recorded: {listed(wrong[:_MOST_NAMES], len(wrong))}"
+    return [Finding(check="files in place", passed=not wrong, detail=detail)]
+
+
+def _is_there(entry: Entry, place: str) -> bool:
+    path = Path(place)
+    try:
+        if entry.kind == "link":
+            return str(path.readlink()) == entry.target
+        if entry.kind == "folder":
+            return path.is_dir() and not path.is_symlink()
+        return not path.is_symlink() and sha256_of(path) == entry.sha256
+    except OSError:
+        return False
 
 
 class _Restorer:

@@ -21,14 +21,15 @@ from tasks.errors import CopyError, ProgramError
 from tasks.options import Options, problem
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.secrets import SecretReference, secret_of
-from tasks.sources import mariadb_copies, mariadb_dump, mariadb_physical, mariadb_rights
+from tasks.sources import mariadb_copies, mariadb_dump, mariadb_inplace, mariadb_physical, mariadb_rights
 from tasks.sources.base import Connection, Source
 from tasks.sources.folders import copied_files, emptied
 from tasks.sources.mariadb_check import LOOPBACK, ready_to_copy
 from tasks.sources.mariadb_connection import Login, Server
 from tasks.sources.mariadb_programs import Programs
-from tasks.sources.mariadb_record import DATA, DUMP, CopyRecord, write_record
+from tasks.sources.mariadb_record import DATA, DUMP, CopyRecord, read_record, write_record
 from tasks.sources.mariadb_tables import tables_of
+from tasks.sources.place import LivePlace, ServerInPlaceOptions
 
 _OWN_SCHEMAS = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 
@@ -83,6 +84,17 @@ class MariadbOptions(Options):
         None,
         description="the folder with mariadbd, mariadb-backup and the other programs, if not the usual one",
         examples=["/opt/mariadb/bin"],
+    )
+    in_place: ServerInPlaceOptions | None = Field(
+        None,
+        description="how a backup is restored in place of the server's data (`method: physical` only)",
+        examples=[
+            {
+                "data": "/var/lib/mysql",
+                "stop": ["systemctl", "stop", "mariadb"],
+                "start": ["systemctl", "start", "mariadb"],
+            }
+        ],
     )
 
     @field_validator("database", "user")
@@ -179,6 +191,19 @@ class MariadbSource(Source):
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore: the prepared data folder of a physical copy, or ``dump.sql``."""
         return mariadb_copies.restore(copy, destination, self._folder)
+
+    def live_place(self) -> LivePlace:
+        """See Source.live_place: the server's data folder, for physical copies."""
+        return mariadb_inplace.live_place(self._options.method, self._options.in_place)
+
+    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> AbstractContextManager[Connection]:
+        """See Source.open_live: a private server over the folder, which prepares it for the real one."""
+        record = read_record(copy)
+        return mariadb_inplace.opened(Programs(self._folder, record.release), record, place.path, scratch)
+
+    def answers(self) -> bool:
+        """See Source.answers."""
+        return mariadb_inplace.answers(self._login())
 
     def grants(self) -> str:
         """See Source.grants: for an account on the server's own machine, else from any."""

@@ -47,7 +47,7 @@ def opened_copy(copy: Path, scratch: Path, folder: Path | None) -> Iterator[Any]
     programs = Programs(folder, record.release)
     if not (scratch / READY).exists():
         _build(programs, copy, record, scratch)
-    with _served(programs, record, scratch) as connection:
+    with served(programs, record, scratch) as connection:
         yield connection
 
 
@@ -75,7 +75,7 @@ def _physical_steps(
     mariadb_physical.prepare_clone(programs, copy, scratch)
     yield [Finding(check="log applied", passed=True, detail="mariadb-backup prepared a clone of the copy")]
     yield mariadb_physical.pages(programs, scratch / DATA)
-    with _served(programs, record, scratch) as connection:
+    with served(programs, record, scratch) as connection:
         yield mariadb_physical.dictionary(connection, scratch / DATA)
         yield check_tables(connection)
         yield [_has_tables(connection)]
@@ -114,7 +114,8 @@ def _build(programs: Programs, copy: Path, record: CopyRecord, scratch: Path) ->
 
 
 @contextmanager
-def _served(programs: Programs, record: CopyRecord, scratch: Path) -> Iterator[Any]:
+def served(programs: Programs, record: CopyRecord, scratch: Path) -> Iterator[Any]:
+    """A connection to a private server over the data folder in ``scratch``. Raises ValidationError."""
     settings: Sequence[str] = mariadb_dump.SCRATCH_SETTINGS
     if record.method == "physical":
         mariadb_physical.require_prepared(scratch / DATA)

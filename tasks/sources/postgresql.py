@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +22,10 @@ from tasks.files import sha256_of
 from tasks.options import Options, problem
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.secrets import SecretReference, secret_of
-from tasks.sources import postgresql_logical, postgresql_physical
+from tasks.sources import postgresql_inplace, postgresql_logical, postgresql_physical
 from tasks.sources.base import Connection, Source
 from tasks.sources.folders import close_to_others, restoring_into
+from tasks.sources.place import LivePlace, ServerInPlaceOptions
 from tasks.sources.postgresql_check import look, try_replication
 from tasks.sources.postgresql_connection import Server, local_host, pass_file
 from tasks.sources.postgresql_programs import Programs, programs_for, unprivileged
@@ -91,6 +92,17 @@ class PostgresqlOptions(Options):
         description="the folder with pg_basebackup, pg_dump and postgres, where it is not a usual one",
         examples=["/usr/lib/postgresql/16/bin"],
     )
+    in_place: ServerInPlaceOptions | None = Field(
+        None,
+        description="how a backup is restored in place of the server's data (`method: physical` only)",
+        examples=[
+            {
+                "data": "/var/lib/postgresql/16/main",
+                "stop": ["systemctl", "stop", "postgresql@16-main"],
+                "start": ["systemctl", "start", "postgresql@16-main"],
+            }
+        ],
+    )
 
 
 class PostgresqlSource(Source):
@@ -149,6 +161,34 @@ class PostgresqlSource(Source):
             if record.method == "physical":
                 postgresql_physical.link_absolute(destination)
         return destination / ("data" if record.method == "physical" else "dump")
+
+    def live_place(self) -> LivePlace:
+        """See Source.live_place: the server's data folder, for physical copies."""
+        return postgresql_inplace.live_place(self._options.method, self._options.in_place)
+
+    def in_use(self, place: LivePlace) -> str:
+        """See Source.in_use."""
+        return postgresql_inplace.in_use(place)
+
+    def build(self, copy: Path, destination: Path) -> Path:
+        """See Source.build. Raises SourceError too where tablespaces lie elsewhere."""
+        postgresql_inplace.refuse_tablespaces(copy)
+        return self.restore(copy, destination)
+
+    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> AbstractContextManager[Connection]:
+        """See Source.open_live: a private server over the folder, which replays what the copy's log holds."""
+        record = read_record(copy)
+        programs = Scratch(copy, record, scratch, self._programs_folder).programs
+        return postgresql_inplace.opened(programs, record, copy, place.path, scratch)
+
+    def answers(self) -> bool:
+        """See Source.answers: as pg_isready sees it, which needs no account."""
+        options = self._options
+        host = options.host or local_host(options.port)
+        return postgresql_inplace.is_ready(self._any_programs(), host, options.port)
+
+    def _any_programs(self) -> Programs:
+        return programs_for(("pg_isready",), lambda _: True, "any version", self._programs_folder)
 
     def grants(self) -> str:
         """See Source.grants."""

@@ -23,10 +23,12 @@ from tasks.files import create_private
 from tasks.options import Options
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.secrets import SecretReference, secret_of
-from tasks.sources import sqlanywhere_conformance, sqlanywhere_logs, sqlanywhere_restart
+from tasks.sources import sqlanywhere_conformance, sqlanywhere_inplace, sqlanywhere_logs, sqlanywhere_restart
 from tasks.sources.base import Connection, Source
 from tasks.sources.folders import restoring_into
+from tasks.sources.place import InPlaceOptions, LivePlace, live_folder
 from tasks.sources.sqlanywhere_catalog import base_tables, definitions
+from tasks.sources.sqlanywhere_codes import DONE
 from tasks.sources.sqlanywhere_connection import Address, Login
 from tasks.sources.sqlanywhere_copy import (
     DATABASE,
@@ -34,11 +36,12 @@ from tasks.sources.sqlanywhere_copy import (
     copy_database,
     read_note,
 )
+from tasks.sources.sqlanywhere_inplace import SqlanywhereInPlaceOptions
 from tasks.sources.sqlanywhere_install import Install, check_driver, find_any_install, find_install
 from tasks.sources.sqlanywhere_place import refuse_network
 from tasks.sources.sqlanywhere_restart import RestartOptions
-from tasks.sources.sqlanywhere_scratch import Access, opened
-from tasks.sources.sqlanywhere_server import Facts, ask, refuse_elsewhere, refuse_unreachable
+from tasks.sources.sqlanywhere_scratch import REFUSED, Access, opened
+from tasks.sources.sqlanywhere_server import Facts, ask, ping, refuse_elsewhere, refuse_unreachable
 from tasks.sources.sqlanywhere_texts import AFTER_RESTORE, grants
 from tasks.sources.sqlanywhere_validation import check_copy
 
@@ -109,6 +112,13 @@ class SqlanywhereOptions(Options):
         None,
         description="how the engine is restarted each day, if Datasave is to do that",
         examples=[{"stop": ["net", "stop", "SQLANYs_sosdata"], "start": ["net", "start", "SQLANYs_sosdata"]}],
+    )
+
+    in_place: SqlanywhereInPlaceOptions | None = Field(
+        None,
+        description="how a backup is restored in place of the DATA folder. Left out: with the commands of "
+        "`restart`, where the running engine says that its database lies",
+        examples=[{"data": r"C:\SOS\DATA"}],
     )
 
     @model_validator(mode="after")
@@ -234,6 +244,31 @@ class SqlanywhereSource(Source):
                 "the plan does not say how to restart the engine", hint="Set `restart` under `source`."
             )
         sqlanywhere_restart.restart(self._install, self._address, self._login, self._options.restart)
+
+    def live_place(self) -> LivePlace:
+        """See Source.live_place: the DATA folder. The engine must run, unless the plan tells the folder."""
+        own = self._options.in_place
+        if own is not None and own.data is not None:
+            return live_folder(own.data, deep=True)
+        facts = self._facts(self._install)
+        return live_folder(sqlanywhere_inplace.folder_of(facts.file, facts.log), deep=True)
+
+    def in_place(self) -> InPlaceOptions:
+        """See Source.in_place: those of the daily restart where it has none of its own."""
+        return sqlanywhere_inplace.commands(self._options.in_place, self._options.restart)
+
+    def build(self, copy: Path, destination: Path) -> Path:
+        """See Source.build: the folder, under whose name the database knows its log and dbspaces."""
+        return self.restore(copy, destination).parent
+
+    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> AbstractContextManager[Connection]:
+        """See Source.open_live: a private engine over the database, recovered by that."""
+        note = read_note(copy)
+        return sqlanywhere_inplace.opened(self._access(note), note, place.path, scratch)
+
+    def answers(self) -> bool:
+        """See Source.answers."""
+        return ping(self._install, self._address, self._login) in {DONE, *REFUSED}
 
     def _facts(self, install: Install) -> Facts:
         refuse_unreachable(install, self._address, self._login)

@@ -79,9 +79,12 @@ def clone(copy: Path, scratch: Path) -> Path:
 
 
 @contextmanager
-def scratch_engine(install: Install, folder: Path, file: str, login: Login) -> Iterator[Address]:
+def scratch_engine(
+    install: Install, folder: Path, file: str, login: Login, log: Path | None = None
+) -> Iterator[Address]:
     """Run an engine over the database ``file`` in ``folder``, a clone; where it answers.
 
+    What it prints goes to ``log``, else beside the folder.
     Raises ValidationError where it doesn't open the database or doesn't let ``login`` in.
     """
     name = f"ds_{uuid4().hex}"
@@ -92,7 +95,7 @@ def scratch_engine(install: Install, folder: Path, file: str, login: Login) -> I
                 serving(
                     start_command(install, name, folder / file),
                     ready=lambda: _ready(install, address, login),
-                    log=folder.parent / "engine-output.txt",
+                    log=log or folder.parent / "engine-output.txt",
                     environment=install.environment,
                     folder=folder,
                     seconds=START_SECONDS,

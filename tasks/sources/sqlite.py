@@ -22,10 +22,12 @@ from tasks.options import Options
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.folders import restoring_into
+from tasks.sources.place import InPlaceOptions, LivePlace, open_files, require_renamable
 from tasks.sources.sqlite_connection import (
     cause_of,
     file_of_copy,
     hint_for,
+    holders,
     is_busy,
     live_identity,
     open_copy,
@@ -44,6 +46,12 @@ class SqliteOptions(Options):
         "require",
         description="what rows that point to missing rows mean: `require` fails the backup, `report` only "
         "says so. For a database with old faults of this kind that its program lives with",
+    )
+    in_place: InPlaceOptions | None = Field(
+        None,
+        description="how the program that uses the database is stopped and started when a backup is restored "
+        "in its place. Left out: it must have been closed by then",
+        examples=[{"stop": ["systemctl", "stop", "office"], "start": ["systemctl", "start", "office"]}],
     )
 
 
@@ -142,6 +150,22 @@ class SqliteSource(Source):
             shutil.copyfileobj(stream, restored, BLOCK)
         return target
 
+    def live_place(self) -> LivePlace:
+        """See Source.live_place: the file and its journals, without which it may miss what was committed."""
+        path = self._path
+        require_renamable(path)
+        beside = tuple(path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal"))
+        return LivePlace(path, folder=False, beside=beside)
+
+    def in_use(self, place: LivePlace) -> str:
+        """See Source.in_use: programs that have it open, or hold one of SQLite's locks."""
+        return open_files(place.there) or holders(place.path)
+
+    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> AbstractContextManager[Connection]:
+        """See Source.open_live. Nobody has it open, so it can be read without leaving journals beside it."""
+        del copy, scratch
+        return _opened_file(place.path)
+
     def _engine(self, live: sqlite3.Connection) -> Engine:
         pages, page_bytes = (
             live.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
@@ -169,9 +193,12 @@ class SqliteSource(Source):
             )
 
 
+def _opened(copy: Path) -> AbstractContextManager[sqlite3.Connection]:
+    return _opened_file(file_of_copy(copy))
+
+
 @contextmanager
-def _opened(copy: Path) -> Iterator[sqlite3.Connection]:
-    file = file_of_copy(copy)
+def _opened_file(file: Path) -> Iterator[sqlite3.Connection]:
     with ExitStack() as stack:
         try:
             connection = stack.enter_context(open_copy(file))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +19,11 @@ from tasks.errors import SourceError, SourceMissing, ValidationError
 
 PATIENCE = 30.0
 """Seconds to wait for another program's lock before giving up."""
+
+_PENDING_BYTE = 0x40000000
+"""Where SQLite's locks begin: a pending and a reserved byte, then 510 that readers share."""
+_WAL_LOCKS = 120
+"""In the -shm file: eight locks of the WAL, and one that each open connection shares."""
 
 _LOCKED = "Another program keeps the database locked: try again when it has finished."
 _HINTS = {
@@ -138,6 +144,36 @@ def file_of_copy(folder: Path) -> Path:
             hint="A copy of an SQLite database is a single file: restore it again from the archive.",
         )
     return found[0]
+
+
+def holders(path: Path) -> str:
+    """Whether a connection of another process has the database open: words for a message, empty if none.
+
+    Tries the locks themselves (sqlite.org/lockingv3.html, walformat.html) instead of opening it: a last
+    connection that closes writes the WAL back, and what is there now must stay as it is. On Windows an open
+    database cannot be renamed, which shows in time.
+    """
+    if sys.platform == "win32":
+        return ""
+    shared = path.with_name(f"{path.name}-shm")
+    for file, start, length in ((path, _PENDING_BYTE, 512), (shared, _WAL_LOCKS, 9)):
+        if file.is_file() and not _lockable(file, start, length):
+            return "a program that keeps the database open"
+    return ""
+
+
+def _lockable(file: Path, start: int, length: int) -> bool:
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    with file.open("r+b", buffering=0) as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+        except OSError:
+            return False
+        fcntl.lockf(stream, fcntl.LOCK_UN, length, start)
+    return True
 
 
 def _connect(path: Path, query: str) -> sqlite3.Connection:

@@ -31,6 +31,10 @@ directly, because on the worst day no server may be needed.
 - ``thawing.py``     archives in cold storage: asked for, waited for, the wait counted
 - ``drills.py``      certificates of drills, on the targets and kept here; whose turn is next
 - ``drillbook.py``   what drills proved and what is due, in words
+- ``replacing.py``   restore in place: aside, new data placed, opened, started; resume and undo
+- ``replaceable.py`` whether that can be done here, and what it will do
+- ``moving.py``      its renames, owners and permissions
+- ``journal.py``     its journal: which steps are signed off
 - ``auditing.py``    every target: present, whole, fresh
 - ``noticing.py``    who is told how a run went, by which ways, in which order
 - ``checkup.py``     what ``datasave doctor`` looks at

@@ -40,6 +40,7 @@ OWN_STATE = frozenset(
         "history.json",
         "status.html",
         "thaws.json",
+        "in-place",
     }
 )
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())

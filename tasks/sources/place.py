@@ -1,0 +1,151 @@
+"""Where a source's live data lies, so that a restored copy can take its place: the folder or the file itself.
+
+Only a place that can be renamed as a whole will do: a mount point, a symbolic link, or a folder with another
+file system inside cannot be put aside in one step, and is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from tasks.errors import SourceError, SourceMissing
+from tasks.records import Record
+
+TO_HINT = "Restore it to another folder with `datasave restore --to FOLDER`, and put it into place by hand."
+_MOST = 3
+
+
+class InPlaceOptions(Record):
+    """What a restore in place does to the programs that use the data."""
+
+    stop: tuple[str, ...] = Field(
+        (),
+        description="the command that stops the program or engine that uses the data and returns, as a list "
+        "of its words",
+        examples=[["systemctl", "stop", "office"]],
+    )
+    start: tuple[str, ...] = Field(
+        (),
+        description="the command that starts it again and returns, as a list of its words",
+        examples=[["systemctl", "start", "office"]],
+    )
+    seconds: float = Field(
+        120.0, gt=0, description="how long stopping, and then starting, may each take before it is a failure"
+    )
+
+
+class ServerInPlaceOptions(InPlaceOptions):
+    """The same for a database server, whose data folder must be told."""
+
+    data: Path = Field(
+        description="the folder with the server's data, the one that is put aside as DATASAVE",
+        examples=["/var/lib/mysql"],
+    )
+    owner: str | None = Field(
+        None,
+        description="the account that the data belongs to. Left out: the owner of what lies there now",
+        examples=["mysql"],
+    )
+
+
+@dataclass(frozen=True)
+class LivePlace:
+    """The live data: a folder, or a file with the files that belong to it (``beside``: they may be missing).
+
+    ``deep``: everything in the folder belongs to the engine's account. ``owner`` names that account where
+    the plan does. ``bytes`` is about its size, 0 where it is gone.
+    """
+
+    path: Path
+    folder: bool = True
+    beside: tuple[Path, ...] = ()
+    deep: bool = False
+    owner: str | None = None
+
+    @property
+    def there(self) -> list[Path]:
+        """What of it exists, the file itself first."""
+        return [path for path in (self.path, *self.beside) if os.path.lexists(path)]
+
+
+def live_folder(path: Path, owner: str | None = None, *, deep: bool) -> LivePlace:
+    """A folder as a live place. Raises SourceMissing or SourceError where it cannot be renamed."""
+    require_renamable(path)
+    return LivePlace(path, deep=deep, owner=owner)
+
+
+def require_renamable(path: Path) -> None:
+    """Raise where ``path`` cannot be put aside by one rename; that it is gone is no hindrance."""
+    doing = f"cannot restore in place of {path}"
+    parent = path.parent
+    if not parent.is_dir():
+        raise SourceMissing(
+            f"{doing}: the folder {parent} is not there",
+            hint="Connect its disk, or make the folder, so that the data lies on the right disk.",
+        )
+    if path.is_symlink():
+        raise SourceError(
+            f"{doing}: it is a symbolic link to {path.resolve()}",
+            hint=f"Name the real place in the plan. {TO_HINT}",
+        )
+    mounted = _mounts_at_or_below(path)
+    if mounted or os.path.ismount(path):
+        raise SourceError(
+            f"{doing}: another file system is mounted at {mounted or path}",
+            hint=f"A mount point cannot be renamed. {TO_HINT}",
+        )
+    if path.exists() and path.stat().st_dev != parent.stat().st_dev:
+        raise SourceError(f"{doing}: it lies on another file system than {parent}", hint=TO_HINT)
+
+
+def open_files(paths: Sequence[Path]) -> str:
+    """Which programs hold files in ``paths`` open: their names, empty for none. Knows Linux only.
+
+    Elsewhere an open file shows by its rename, which Windows refuses.
+    """
+    wanted = tuple(os.path.realpath(path) for path in paths)
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) != os.getpid() and _holds(process, wanted):
+            found.append(f"{_name_of(process)} (process {process.name})")
+    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
+    return ", ".join(found[:_MOST]) + more
+
+
+def _holds(process: Path, wanted: tuple[str, ...]) -> bool:
+    try:
+        for descriptor in (process / "fd").iterdir():
+            target = os.readlink(descriptor)  # noqa: PTH115 - thousands of them, and "pipe:[1]" is no path
+            if any(target == path or target.startswith(f"{path}{os.sep}") for path in wanted):
+                return True
+    except OSError:
+        return False  # ended meanwhile, or another account's: then its data is not ours to replace either
+    return False
+
+
+def _name_of(process: Path) -> str:
+    try:
+        return (process / "comm").read_text("utf-8", "replace").strip()
+    except OSError:
+        return "a program"
+
+
+def _mounts_at_or_below(path: Path) -> str:
+    """The first mount point at ``path`` or below it, bind mounts too; "" where there is none (Linux)."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    place = os.path.realpath(path)
+    for line in lines:
+        # proc(5): the fifth field, with blanks as octal escapes.
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4])
+        if point == place or point.startswith(place.rstrip("/") + "/"):
+            return point
+    return ""
