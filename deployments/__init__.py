@@ -12,6 +12,7 @@
 - ``rescue.py``       rescue: the same with no plan, from any place, on a bare machine
 - ``drilling.py``     drills: what was proved, what is due
 - ``asking.py``       list, status
+- ``telling.py``      notify
 - ``standing.py``     the status as a terminal shows it
 - ``serving.py``      serve: keeps a Prefect server (``server.py``) and the runner of the plan's flows
                       (``runner.py``) going; both are ``children.py``

@@ -24,6 +24,7 @@ from deployments import (
     planning,
     running,
     serving,
+    telling,
     worstday,
 )
 from deployments.demo import demo
@@ -58,6 +59,7 @@ for command in (
     rescue,
     asking.list_backups,
     asking.status,
+    telling.notify,
     serving.serve,
     deploying.deploy,
     deploying.worker,

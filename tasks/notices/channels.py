@@ -23,7 +23,7 @@ logging.getLogger("apprise").addHandler(logging.NullHandler())
 for _name in ("apprise", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-TYPES = {"OK": "success", "MISSED": "warning", "FAILED": "failure"}
+TYPES = {"OK": "success", "MISSED": "warning", "FAILED": "failure", "TEST": "info"}
 STATUS = re.compile(r"error=(\d{3})\b")
 TOO_MANY = 429
 

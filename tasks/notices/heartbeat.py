@@ -7,6 +7,7 @@ a key to the switch, so no message shows more of it than its host.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Literal
 
 import httpx
@@ -32,20 +33,28 @@ def beat_of(notice: Notice) -> Beat:
     return "good" if notice.word == "OK" else "fail"
 
 
+def host_of(address: str) -> str:
+    """The machine that listens, for messages; it is not told anything. Raises NoticeError."""
+    with suppress(httpx.InvalidURL):
+        url = httpx.URL(address.strip())
+        if url.scheme in ("http", "https") and url.host:
+            return url.host
+    raise NoticeError("the secret holds no web address", permanent=True)
+
+
 def ping(address: str, beat: Beat, timeout: float = SECONDS) -> str:
     """Tell the switch. Raises NoticeError."""
+    host = host_of(address)
+    url = httpx.URL(address.strip())
     try:
-        url = httpx.URL(address.strip())
         url = url.copy_with(path=url.path.rstrip("/") + PATHS[beat] or "/")
         answer = httpx.post(url, timeout=timeout)
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-        failure = NoticeError("the secret holds no web address", permanent=True)
     except httpx.TimeoutException:
-        failure = NoticeError(f"{url.host} said nothing for {timeout:g} s")
+        failure = NoticeError(f"{host} said nothing for {timeout:g} s")
     except httpx.HTTPError as error:
-        failure = NoticeError(f"{url.host} can't be reached: {type(error).__name__}")
+        failure = NoticeError(f"{host} can't be reached: {type(error).__name__}")
     else:
-        return _heard(answer, url.host)
+        return _heard(answer, host)
     raise failure  # outside of `except`: httpx's errors hold the address
 
 

@@ -12,12 +12,13 @@ from tasks.notices.facts import Facts, Line, TargetLine, facts_of
 from tasks.notices.pages import page_html
 from tasks.notices.report import report_html
 from tasks.notices.verdict import Word, word_of
-from tasks.notices.wording import plain_text
+from tasks.notices.wording import count_text, plain_text
 from tasks.reports import RunReport
 
 SUBJECT_LIMIT = 150
+# Failed tables or checks that a mail tells one by one.
+LISTED = 10
 ATTACHED = "The whole report is attached."
-TEST = "This is a test. Nothing has happened to any backup."
 # In mails to people the figures that matter; the page that is attached has them all.
 FIGURES = frozenset({"Engine", "Tables", "Rows", "Folders", "Files", "Encrypted, as delivered", "Took"})
 
@@ -42,9 +43,11 @@ def notice_of(
     timezone: tzinfo | None = None,
     machine: str = "",
     attached: bool = True,
+    test: bool = False,
 ) -> Notice:
     """The notice of one run. ``office`` is the plan's name, ``machine`` the computer that tells it."""
-    facts, word = facts_of(report, timezone), word_of(report)
+    facts = facts_of(report, timezone)
+    word: Word = "TEST" if test else word_of(report)
     subject = f"{word} {plain_text(office)}: {_short(facts.headline, office)}"
     foot = f"Told by Datasave{f' on {plain_text(machine)}' if machine else ''}, run {plain_text(report.run)}."
     return Notice(
@@ -67,17 +70,6 @@ def notice_of(
     )
 
 
-def marked_as_test(notice: Notice) -> Notice:
-    """The same notice, so marked that nobody takes it for news."""
-    return Notice(
-        word=notice.word,
-        subject=f"TEST {notice.subject}",
-        headline=f"{TEST} {notice.headline}",
-        text=f"{TEST}\n\n{notice.text}",
-        html=notice.html,
-    )
-
-
 def _short(headline: str, office: str) -> str:
     """A subject names the office once: ``clinic #12 is backed up`` becomes ``#12 is backed up``."""
     return headline.removeprefix(f"{plain_text(office)} ")
@@ -87,7 +79,9 @@ def _text(word: Word, office: str, facts: Facts, foot: str) -> str:
     parts = [f"{word} {plain_text(office)}\n{facts.verdict}", facts.headline]
     if facts.advice:
         numbered = (f"{number}. {advice}" for number, advice in enumerate(facts.advice, 1))
-        parts.append("\n".join(["What to do next:" if word != "OK" else "Worth doing:", *numbered]))
+        parts.append(
+            "\n".join(["What to do next:" if word in ("FAILED", "MISSED") else "Worth doing:", *numbered])
+        )
     for title, lines in (
         ("Where it went", facts.targets),
         *_failed(facts),
@@ -108,9 +102,15 @@ def _failed(facts: Facts) -> list[tuple[str, tuple[Line, ...]]]:
     """The checks and tables that failed; those that hold are in the report."""
     tables = tuple(line for source in facts.sources for line in source.failed_tables)
     checks = tuple(line for source in facts.sources for line in source.checks if line.tone == "bad")
-    return [
-        (title, rows) for title, rows in (("What differs", tables), ("Checks that failed", checks)) if rows
-    ]
+    named = (("What differs", tables), ("Checks that failed", checks))
+    return [(title, _at_most(rows)) for title, rows in named if rows]
+
+
+def _at_most(rows: tuple[Line, ...]) -> tuple[Line, ...]:
+    more = len(rows) - LISTED
+    if more <= 1:
+        return rows
+    return *rows[:LISTED], Line(f"and {count_text(more)} more", "FAILED", "bad", "The report has them all.")
 
 
 def _figures(facts: Facts) -> list[tuple[str, str]]:

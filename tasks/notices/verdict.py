@@ -13,8 +13,8 @@ _LAST_RESORT = (
 )
 
 
-Word = Literal["OK", "MISSED", "FAILED"]
-"""How a run went, as the first word of every notice."""
+Word = Literal["OK", "MISSED", "FAILED", "TEST"]
+"""How a run went, as the first word of every notice; a test is about no run."""
 
 
 def word_of(report: RunReport) -> Word:

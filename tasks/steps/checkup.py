@@ -13,6 +13,7 @@ from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
 from tasks.records import Engine, Finding
 from tasks.steps.identities import recipients_of
+from tasks.steps.noticing import switchboard
 from tasks.steps.office import Office
 from tasks.steps.taking import room_needed
 from tasks.steps.workspace import scratch_room
@@ -36,7 +37,7 @@ def checkup(office: Office) -> list[Finding]:
     findings += [_look(f"drill key {name}", partial(_drill_key, office, name)) for name in drill.identities]
     names = [entry.name for entry in office.plan.targets]
     findings += [_look(f"target {name}", partial(_target, office, name, engines)) for name in names]
-    return [*findings, _tools()]
+    return [*findings, *_notices(office), _tools()]
 
 
 def tried_out(office: Office, part: str) -> list[Finding]:
@@ -122,6 +123,12 @@ def _target(office: Office, name: str, engines: dict[str, Engine]) -> str:
                 hint="Free space there or use a larger disk.",
             )
         return f"{told}, " + (f"{size_text(free)} free" if free is not None else "room unknown")
+
+
+def _notices(office: Office) -> list[Finding]:
+    """Whether people could be told; nobody is (`datasave notify --test` does that)."""
+    with switchboard(office.path) as board:
+        return [_look(name, look) for name, look in board.looks]
 
 
 def _tools() -> Finding:

@@ -10,11 +10,13 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from tasks.errors import DatasaveError, NoticeError, PlanError
 from tasks.notices import channels
-from tasks.notices.heartbeat import beat_of, ping
+from tasks.notices.heartbeat import beat_of, host_of, ping
 from tasks.notices.mail import Mailer, MailServer
 from tasks.notices.notice import Notice, notice_of
 from tasks.plan.load import load_plan, notices_alone
@@ -24,8 +26,7 @@ from tasks.secrets import REFERENCE_PATTERN, secret_of
 from tasks.steps.office import KINDS, Office
 
 # After other runs people are told only where something is wrong: a log is backed up every hour.
-TOLD_WHEN_GOOD = frozenset({"backup", "drill", "audit"})
-
+FLOWS = ("backup", "drill", "audit")
 HEARTBEAT = "heartbeat"
 
 
@@ -63,14 +64,45 @@ class Switchboard:
     def heartbeat(self, flow: str) -> list[Way]:
         """The outside switch for runs of ``flow``, where it has one."""
         address = self.notices.heartbeat_of(flow)
-        if address is None:
-            return []
-        return [Way(HEARTBEAT, "always", lambda notice: ping(_address(address), beat_of(notice)))]
+        return [_by_heartbeat(HEARTBEAT, address)] if address else []
+
+    @property
+    def heartbeats(self) -> list[Way]:
+        """The outside switches of all flows, for a test."""
+        heard = [(flow, address) for flow in FLOWS if (address := self.notices.heartbeat_of(flow))]
+        return [_by_heartbeat(f"{HEARTBEAT} of the {flow}", address) for flow, address in heard]
 
     def start(self, flow: str) -> str:
         """Tell the same switch that a run begins; "" where there is none. Raises NoticeError."""
         address = self.notices.heartbeat_of(flow)
         return ping(_address(address), "start") if address else ""
+
+    @property
+    def looks(self) -> list[tuple[str, Callable[[], str]]]:
+        """What can be looked at without telling anyone: (name, look); a look raises DatasaveError."""
+        mail = self.notices.mail
+        heard = [(flow, address) for flow in FLOWS if (address := self.notices.heartbeat_of(flow))]
+        return [
+            *([("mail server", lambda: self.mailer(mail).check())] if mail else []),
+            *((f"channel {c.name}", partial(_channel_service, c.url)) for c in self.notices.channels),
+            *((f"heartbeat of the {flow}", partial(_heartbeat_host, address)) for flow, address in heard),
+        ]
+
+    def test_notice(self, now: datetime) -> Notice:
+        """A notice about no run, marked as a test; ``now`` is its time."""
+        headline = "This is a test: no backup was made and none failed. Notices like this one reach you"
+        facts = RunReport(
+            flow="test of notices",
+            run="by hand",
+            source=self.name,
+            started=now,
+            finished=now,
+            succeeded=True,
+            headline=headline,
+        )
+        return notice_of(
+            facts, self.name, timezone=self._timezone, machine=platform.node(), attached=False, test=True
+        )
 
     def notice(self, facts: RunReport) -> Notice:
         """What is told of a run."""
@@ -129,8 +161,8 @@ def switchboard(plan: Path) -> Iterator[Switchboard]:
 def tell_everyone(board: Switchboard, facts: RunReport, teller: Teller) -> RunReport:
     """Tell all who are to be told; the facts with how that went, FAILED where someone could not be."""
     notice = board.notice(facts)
-    news = notice.word != "OK" or facts.flow in TOLD_WHEN_GOOD
-    people = [way for way in board.people if notice.word != "OK" or (news and way.when == "always")]
+    bad = notice.word != "OK"
+    people = [way for way in board.people if bad or (facts.flow in FLOWS and way.when == "always")]
     done = teller(people, notice)
     done += teller(board.heartbeat(facts.flow), board.notice(amended(facts, done)))
     deaf = {notified.way for notified in done if not notified.told}
@@ -187,6 +219,18 @@ def _who(way: str) -> str:
 
 def _by_channel(url: str) -> Callable[[Notice], str]:
     return lambda notice: channels.send(secret_of(url), notice)
+
+
+def _by_heartbeat(name: str, address: str) -> Way:
+    return Way(name, "always", lambda notice: ping(_address(address), beat_of(notice)))
+
+
+def _channel_service(reference: str) -> str:
+    return f"an address for {channels.check(secret_of(reference))}; not told anything"
+
+
+def _heartbeat_host(text: str) -> str:
+    return f"{host_of(_address(text))}; not told anything, or it would take that for a run"
 
 
 def _address(text: str) -> str:

@@ -70,6 +70,15 @@ def test_a_mail_as_it_arrives(room: MailRoom) -> None:
     assert max(map(len, message.as_bytes().split(b"\n"))) < 998
 
 
+def test_long_subjects_arrive_as_they_were_sent(room: MailRoom) -> None:
+    mailer = Mailer(server(room))
+    for headline in ("x" * 140, "nas: " + "word " * 25 + "end", "Zähler für den Rückstand " * 5 + "Ende"):
+        told = notice_of(success().model_copy(update={"headline": headline}), "front-office")
+        mailer.send("owner@office.example", told)
+        assert room.received[-1].message["Subject"] == told.subject
+    mailer.close()
+
+
 def test_one_refused_costs_nobody_else_the_mail(room: MailRoom) -> None:
     mailer = Mailer(server(room))
     mailer.send("owner@office.example", notice())

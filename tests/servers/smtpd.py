@@ -64,7 +64,7 @@ class MailRoom:
             found.setdefault(one.recipients[0], []).append(str(one.message["Subject"]))
         return found
 
-    def mail(self, *to: str, **options: Any) -> dict[str, Any]:
+    def mail(self, *to: Any, **options: Any) -> dict[str, Any]:
         """The plan's ``mail`` for this server."""
         usual = {"server": "localhost", "port": self.port, "security": self.security, "ca": str(self.ca)}
         login = {"user": USER, "password": "env:SMTP_PASSWORD"}

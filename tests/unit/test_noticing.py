@@ -34,7 +34,7 @@ class Office:
             "front-office",
             Notices.model_validate(
                 {
-                    "mail": self.mails.mail(*to),  # type: ignore[arg-type]
+                    "mail": self.mails.mail(*to),
                     "channels": [
                         {"name": "room", "url": "env:ROOM", "when": "always"},
                         {"name": "phone", "url": "env:PHONE"},
@@ -202,6 +202,11 @@ def test_the_notice_names_no_table_unless_it_failed() -> None:
     assert "appointment_notes" in notice.page
     failed = notice_of(samples.rehearsal_failed(), "front-office")
     assert "What differs:" in failed.text
+
+
+def test_a_mail_stays_short_where_much_differs() -> None:
+    notice = notice_of(samples.many_tables(400, 50), "front-office")
+    assert "and 40 more: FAILED" in notice.text and len(notice.text) < 3000
 
 
 def test_subjects_fit_a_phone() -> None:
