@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import time_machine
 
-from tasks.records import Pruned, Rehearsed
+from tasks.records import Pruned, Rehearsed, Run, Sealed
 from tasks.steps import proving, retaining, sealing, sending, taking
 from tasks.steps.appointments import day_of
 from tasks.steps.office import Office
-from tasks.steps.workspace import working
+from tasks.steps.workspace import Workspace, working
 from tests.flows.site import Site
 
 
@@ -35,15 +35,20 @@ def nights(site: Site, first: datetime, count: int) -> list[Night]:
 
 def _night(office: Office, run_id: str) -> Night:
     with working(office.staging, run_id, office.parts, office.plan.spool) as (workspace, *_):
-        run = taking.preflight(office, workspace.folder.name)
-        copy = taking.live_copy(office, run)
-        validated = taking.validate_copy(office, run, copy)
-        archived = sealing.archive_copy(office, workspace, copy)
-        sealed = sealing.encrypt_archive(office, workspace, run, archived)
-        rehearsed = proving.prove(office, run, copy, archived, sealed, validated)
+        run, sealed, rehearsed = proven(office, workspace)
         pruned = []
         for entry in office.plan.targets:
             placed = sending.deliver(office, run, sealed, rehearsed, entry.name)
             placed = sending.read_back(office, run, sealed, rehearsed, placed)
             pruned.append(retaining.prune(office, entry.name, "", placed.name, day_of(office, run.started)))
     return Night(run.sequence, rehearsed, tuple(pruned))
+
+
+def proven(office: Office, workspace: Workspace) -> tuple[Run, Sealed, Rehearsed]:
+    """Everything of a run until its first delivery."""
+    run = taking.preflight(office, workspace.folder.name)
+    copy = taking.live_copy(office, run)
+    validated = taking.validate_copy(office, run, copy)
+    archived = sealing.archive_copy(office, workspace, copy)
+    sealed = sealing.encrypt_archive(office, workspace, run, archived)
+    return run, sealed, proving.prove(office, run, copy, archived, sealed, validated)

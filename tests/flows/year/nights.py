@@ -1,0 +1,65 @@
+"""One backup by the program's own steps, in the order of flows/backup.py, a target after the other."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from tasks.errors import TargetError, TargetMissing
+from tasks.records import Rehearsed, Run, Sealed
+from tasks.steps import retaining, sending, spooling
+from tasks.steps.appointments import day_of
+from tasks.steps.media import is_removable
+from tasks.steps.office import Office
+from tasks.steps.workspace import working
+from tests.flows.nights import proven
+
+
+@dataclass
+class Night:
+    """What came of a run at each target: the outcome as in its report, why it failed, what was removed."""
+
+    run: Run
+    outcomes: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    removed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def back_up(office: Office) -> Night:
+    """A whole run."""
+    with working(office.staging, str(uuid4()), office.parts, office.plan.spool) as (workspace,):
+        run, sealed, rehearsed = proven(office, workspace)
+        spooling.remember(office, spooling.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
+        workspace.mark("sealed")
+        night = Night(run)
+        for entry in office.plan.targets:
+            if entry.name in run.not_due:
+                night.outcomes[entry.name] = "not due"
+            else:
+                send(office, night, sealed, rehearsed, entry.name)
+        if not night.problems:
+            workspace.unmark("sealed")
+        # The kernel has a clock of its own, and how long an archive waits here goes by that.
+        os.utime(workspace.folder, (time.time(), time.time()))
+    return night
+
+
+def send(office: Office, night: Night, sealed: Sealed, rehearsed: Rehearsed, name: str) -> None:
+    """Deliver, read back and prune at one target; a failure is noted and keeps no other from its backup."""
+    run = night.run
+    try:
+        placed = sending.deliver(office, run, sealed, rehearsed, name)
+        placed = sending.read_back(office, run, sealed, rehearsed, placed)
+        pruned = retaining.prune(office, name, run.part, placed.name, day_of(office, run.started))
+    except TargetError as error:
+        missed = isinstance(error, TargetMissing) and is_removable(office.entry(name))
+        night.outcomes[name] = "missed" if missed else "failed"
+        night.problems[name] = error.message
+        return
+    night.outcomes[name] = "delivered"
+    night.removed[name] = pruned.removed
+    if pruned.note:
+        night.notes[name] = pruned.note
