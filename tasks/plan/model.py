@@ -124,8 +124,12 @@ class TargetEntry(Options):
     floor: int = Field(
         3, ge=1, description="However old they are, this many good backups are never removed from here."
     )
-    fresh_hours: int = Field(
-        26, ge=1, description="The audit alarms when the newest good backup here is older than this."
+    fresh_hours: int | None = Field(
+        None,
+        ge=1,
+        description="The audit alarms when the newest good backup here is older than this. Left out: when it "
+        "is not the one that should be here by `schedule.backup`, `when` and the calendar.",
+        examples=[26],
     )
 
 

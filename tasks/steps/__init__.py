@@ -35,7 +35,8 @@ directly, because on the worst day no server may be needed.
 - ``replaceable.py`` whether that can be done here, and what it will do
 - ``moving.py``      its renames, owners and permissions
 - ``journal.py``     its journal: which steps are signed off
-- ``auditing.py``    every target: present, whole, fresh
+- ``auditing.py``    every target: present, whole, fresh, locked
+- ``freshness.py``   whether the newest backup is the one that should be there by the schedule
 - ``noticing.py``    who is told how a run went, by which ways, in which order
 - ``checkup.py``     what ``datasave doctor`` looks at
 """

@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from tasks.errors import DatasaveError, TargetError, TargetMissing
-from tasks.notices.wording import duration_text, place_text, size_text
-from tasks.plan.model import TargetEntry
+from tasks.notices.wording import place_text, size_text
 from tasks.records import Finding, Progress, Shelved, no_progress
+from tasks.steps.appointments import day_of
+from tasks.steps.freshness import expected_since, freshness
 from tasks.steps.media import is_removable
 from tasks.steps.office import Office
 from tasks.steps.retaining import shelf_of
 from tasks.targets.base import Target
 
+# So many days the reading of all older backups takes, a few each day.
+_DAYS_FOR_ALL = 30
+
 
 def audit_target(
-    office: Office, name: str, *, read_all: bool = False, progress: Progress = no_progress
+    office: Office,
+    name: str,
+    *,
+    read_all: bool = False,
+    progress: Progress = no_progress,
+    now: datetime | None = None,
 ) -> tuple[Finding, ...]:
     """Findings about one target; a target that cannot be reached is a finding, not an exception.
 
-    The newest backup is always read whole and compared with its manifest, all with ``read_all``.
+    The newest backup is always read whole and compared with its manifest, and of the older ones others each
+    day, all with ``read_all``. Needs nothing but the plan, and its ``signers`` on another machine.
     """
+    now = now or datetime.now(UTC)
     try:
         with office.target(name) as target:
             findings = [Finding(check="target present", passed=True, detail=f"{name} answers")]
             for part in office.parts:
                 shelf = shelf_of(office, target, part)
                 place = place_text(name, part)
-                findings += [*_shelf_findings(place, shelf), _freshness(office.entry(name), place, shelf)]
+                expected = expected_since(office, target, now) is not None
+                findings += _shelf_findings(place, shelf, expected=expected)
+                findings += [
+                    *freshness(office, target, part, shelf, now),
+                    *_locks(target, place, shelf, now),
+                ]
                 findings += [
                     _whole(target, backup, progress, read_all=read_all)
-                    for backup in _to_read(shelf, read_all)
+                    for backup in _to_read(shelf, day_of(office, now), read_all)
                 ]
             return tuple(findings)
     except TargetMissing as error:
@@ -42,11 +58,11 @@ def audit_target(
         return (Finding(check="target present", passed=False, detail=str(error)),)
 
 
-def _shelf_findings(name: str, shelf: Sequence[Shelved]) -> list[Finding]:
+def _shelf_findings(name: str, shelf: Sequence[Shelved], *, expected: bool) -> list[Finding]:
     good = [backup for backup in shelf if backup.verified]
     total = sum(backup.bytes for backup in good)
     summary = f"{len(good)} verified on {name}, {size_text(total)}"
-    findings = [Finding(check="backups on the shelf", passed=bool(good), detail=summary)]
+    findings = [Finding(check="backups on the shelf", passed=bool(good) or not expected, detail=summary)]
     findings += [
         Finding(check="backup counts", passed=False, detail=f"{backup.name} on {name}: {backup.trouble}")
         for backup in shelf
@@ -65,21 +81,48 @@ def _marks(name: str, good: Sequence[Shelved]) -> list[Finding]:
     return [Finding(check="looks like those before", passed=good[-1] is not marked[-1], detail=detail)]
 
 
-def _freshness(entry: TargetEntry, name: str, shelf: Sequence[Shelved]) -> Finding:
-    limit = timedelta(hours=entry.fresh_hours)
-    newest = max((b.manifest.taken for b in shelf if b.verified and b.manifest), default=None)
-    if newest is None:
-        return Finding(check="newest is fresh", passed=False, detail=f"{name} holds no verified backup")
-    age = datetime.now(UTC) - newest
-    detail = f"newest on {name} is {duration_text(age.total_seconds())} old, allowed are "
-    return Finding(
-        check="newest is fresh", passed=age <= limit, detail=detail + duration_text(limit.total_seconds())
-    )
-
-
-def _to_read(shelf: Sequence[Shelved], read_all: bool) -> list[Shelved]:
+def _to_read(shelf: Sequence[Shelved], day: date, read_all: bool) -> list[Shelved]:
+    """The newest, and of the older ones a few, others each day: in some weeks all have been read."""
     good = [backup for backup in shelf if backup.verified]
-    return good if read_all else good[-1:]
+    older = good[:-1]
+    if read_all or not older:
+        return good
+    count = -(-len(older) // _DAYS_FOR_ALL)
+    start = day.toordinal() * count
+    chosen = {(start + offset) % len(older) for offset in range(count)}
+    return [*(older[number] for number in sorted(chosen)), good[-1]]
+
+
+def _locks(target: Target, place: str, shelf: Sequence[Shelved], now: datetime) -> list[Finding]:
+    """The locks of all archives and manifests, as the service states them; nothing where none is wanted.
+
+    A lock that has run its course is said; that of the newest backup must hold.
+    """
+    good = [backup for backup in shelf if backup.verified]
+    if target.properties.immutable_until is None or not good:
+        return []
+    findings, ends = [], []
+    for backup in good:
+        for name in (backup.full_name, backup.manifest_name):
+            try:
+                end = target.locked_until(name)
+            except TargetMissing:
+                raise
+            except TargetError as error:
+                findings.append(Finding(check="locked", passed=False, detail=str(error)))
+                continue
+            if end is not None:
+                ends.append(end)
+            if end is not None and end <= now and backup is good[-1]:
+                detail = f"the lock of {name} on {place}, the newest, ended on {end:%Y-%m-%d}"
+                findings.append(Finding(check="locked", passed=False, detail=detail))
+    held = [end for end in ends if end > now]
+    detail = f"{len(held)} of {2 * len(good)} archives and manifests on {place} are locked"
+    if held:
+        detail += f", until {min(held):%Y-%m-%d} at the least"
+    if lapsed := len(ends) - len(held):
+        detail += f"; the time of {lapsed} is over"
+    return [*findings, Finding(check="locks", passed=not findings, detail=detail)]
 
 
 def _whole(target: Target, backup: Shelved, progress: Progress, *, read_all: bool) -> Finding:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
+from datetime import datetime
 from io import BytesIO
 from typing import BinaryIO, ClassVar, Self
 
@@ -108,6 +109,13 @@ class Target(ABC):
     def policies(self) -> dict[str, str]:
         """The least rights that the service's keys need, by role, as text to paste there; none here."""
         return {}
+
+    def locked_until(self, name: str) -> datetime | None:  # noqa: ARG002 - for services that lock
+        """When the lock of an object ends, which may have been; None where this target locks nothing.
+
+        Raises TargetUnlocked where it should have one and does not, or a shorter one, ObjectMissing.
+        """
+        return None
 
     def thaw(self, name: str) -> float:
         """Ask for an object to be made readable; seconds until it probably is, 0.0 if it is now.

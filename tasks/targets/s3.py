@@ -150,6 +150,13 @@ class S3Target(Target):
             self._locksmith.check(name, found.modified, doing)
         return same
 
+    def locked_until(self, name: str) -> datetime | None:
+        """As the service says it, for what the plan wants locked."""
+        if self._locksmith is None or not name.endswith(_LOCKED):
+            return None
+        doing = f"cannot look at the lock of {name} on {self.name}"
+        return self._locksmith.end_of(name, self._connection.find(name, doing).modified, doing)
+
     def thaw(self, name: str) -> float:
         """Ask for an archive out of cold storage; seconds until it can probably be read, 0.0 if it can."""
         doing = f"cannot wake {name} on {self.name}"

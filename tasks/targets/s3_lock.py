@@ -92,7 +92,11 @@ class Locksmith:
         if until > datetime.now(UTC):
             self._demand(name, "", until, doing)
 
-    def _demand(self, name: str, version: str, until: datetime, doing: str) -> None:
+    def end_of(self, name: str, stored: datetime, doing: str) -> datetime:
+        """When the lock of an object stored at ``stored`` ends. Raises as hold; also once it has ended."""
+        return self._demand(name, "", locked_until(self._lock, stored), doing)
+
+    def _demand(self, name: str, version: str, until: datetime, doing: str) -> datetime:
         with translated(doing):
             mode, end = retention_of(self._connection, name, version, "writer")
         if end is None:
@@ -101,6 +105,7 @@ class Locksmith:
             raise self._unlocked(name, doing, f"locked until {end:%Y-%m-%d} only, not until {until:%Y-%m-%d}")
         if self._lock.mode == "compliance" and mode != "COMPLIANCE":
             raise self._unlocked(name, doing, "an administrator can lift its lock")
+        return end
 
     def _unlocked(self, name: str, doing: str, cause: str, *, permanent: bool = True) -> TargetUnlocked:
         return TargetUnlocked(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tasks.steps.auditing import audit_target
 from tests.contract.s3_targets import credentials, secrets_in
 from tests.flows.site import Site, counts
 from tests.servers.http_proxy import Fault, proxy_to
@@ -72,6 +73,31 @@ def test_backup_with_least_rights_and_restore(
     assert office.run(*words) == 0
     [restored] = back.rglob("clinic.db")
     assert counts(restored) == counts(office.database)
+
+
+def test_the_audit_asks_for_every_lock(office: Site, s3: Radosgw, staff: dict[str, Keys]) -> None:
+    assert office.run("backup") == 0
+    with_bucket(office, s3, bucket_of(office), staff["reader"])
+    before = {finding.check: finding for finding in audit_target(office.office, "cloud")}
+    assert all(finding.passed for finding in before.values())
+    assert "2 of 2 archives and manifests" in before["locks"].detail
+
+    # Whoever may write can put a copy over a manifest that is locked: the newest version has no lock then.
+    client, bucket = s3.client(), bucket_of(office)
+    keys = [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]]
+    (manifest,) = (key for key in keys if key.endswith(".manifest.json"))
+    body = s3.client(staff["reader"]).get_object(Bucket=bucket, Key=manifest)["Body"].read()
+    s3.client(staff["writer"]).put_object(Bucket=bucket, Key=manifest, Body=body)
+    after = [finding for finding in audit_target(office.office, "cloud") if not finding.passed]
+    assert {finding.check for finding in after} == {"locked", "locks"}
+    assert any("UNLOCKED" in finding.detail and ".manifest.json" in finding.detail for finding in after)
+
+    # The newest one's lock must hold today, not only have been there.
+    soon = datetime.now(UTC) + timedelta(days=31)
+    lapsed = [
+        finding.detail for finding in audit_target(office.office, "cloud", now=soon) if not finding.passed
+    ]
+    assert any("the newest, ended on" in detail for detail in lapsed)
 
 
 def test_a_backup_that_ends_unlocked_fails_the_run(office: Site, s3: Radosgw, staff: dict[str, Keys]) -> None:
