@@ -6,6 +6,8 @@
 - ``holders.py``      keys opens, rewrap
 - ``unlocking.py``    passphrases of identity files
 - ``running.py``      backup, retry, deliver, drill, audit, restart, log, prune
+- ``adhoc.py``        copy, check: the database as it is now, no backup
+- ``forms.py``        the plan's names to choose from in the form of a custom run
 - ``media.py``        media init, list, which
 - ``worstday.py``     restore, with no Prefect at all
 - ``inplace.py``      restore in place, its resume and undo

@@ -15,6 +15,7 @@ from io import TextIOWrapper
 from cyclopts import App, CycloptsError
 
 from deployments import (
+    adhoc,
     asking,
     deploying,
     drilling,
@@ -57,6 +58,8 @@ for command in (
     running.prune,
     worstday.restore,
     rescue,
+    adhoc.copy,
+    adhoc.check,
     asking.list_backups,
     asking.status,
     telling.notify,

@@ -16,6 +16,10 @@ TargetsOption = Annotated[
     list[str] | None,
     Parameter(name=["--target", "-t"], negative=(), help="Only this target; may be given several times."),
 ]
+SkipOption = Annotated[
+    list[str] | None,
+    Parameter(name="--skip", negative=(), help="Leave this target out; may be given several times."),
+]
 BackupOption = Annotated[
     str,
     Parameter(

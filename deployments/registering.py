@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from deployments.forms import fill_in
 from tasks.steps.office import Office
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def offered(office: Office) -> dict[Flow[..., Any], str | None]:
     """The flows that users start, each with the cron by which it starts by itself, if any."""
     from flows.audit import audit
     from flows.backup import backup
+    from flows.copying import check, copy
     from flows.deliver import deliver
     from flows.drill import drill
     from flows.engine import log, restart
@@ -42,6 +44,8 @@ def offered(office: Office) -> dict[Flow[..., Any], str | None]:
         deliver: None,
         prune: times.prune,
         restore: None,
+        copy: None,
+        check: None,
     }
 
 
@@ -83,11 +87,13 @@ def _deployment(
         schedule=Cron(cron, timezone=office.plan.schedule.timezone) if cron else None,
         parameters={"plan": str(office.path)},
         tags=tags,
-        description=flow.description,
+        description=(flow.description or "").partition("\n\nArgs:")[0],  # the form explains those
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=collision),
         work_pool_name=place.pool if place else None,
         work_queue_name=place.queue if place else None,
         # Found by its module wherever the process was started, also after a reboot from another folder.
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-    return cast("RunnerDeployment", made)
+    deployment = cast("RunnerDeployment", made)
+    fill_in(deployment, office)
+    return deployment

@@ -15,6 +15,7 @@ from deployments.options import (
     BackupOption,
     PassphraseOption,
     PlanOption,
+    SkipOption,
     SourceOption,
     TargetsOption,
     WaitOption,
@@ -30,7 +31,7 @@ from tasks.steps.retaining import clear_unfinished, evidence, verdicts
 from tasks.steps.retaining import unfinished as unfinished_on
 
 
-def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> int:
+def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None, skip: SkipOption = None) -> int:
     """Back up now: live copy, validation, archive, encryption, rehearsal, delivery, report.
 
     Exit status 0 only if every target has the proven backup.
@@ -40,12 +41,14 @@ def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> 
         datasave backup
 
         datasave backup --plan clinic.yaml --target nas
+
+        datasave backup --skip drives
     """
     office = Office(plan)
     prepare(office.path)
     from flows.backup import backup as flow
 
-    return _run(office, flow, plan=office.path, targets=target)
+    return run_flow(office, flow, plan=office.path, targets=target, skip=skip)
 
 
 def retry(
@@ -74,7 +77,15 @@ def retry(
     return _conclude(office, state, began)
 
 
-def deliver(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> int:
+def deliver(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    target: TargetsOption = None,
+    backup: Annotated[
+        str,
+        Parameter(name=["--backup", "-b"], help="Which archive: latest, or the number of one that waits."),
+    ] = "latest",
+) -> int:
     """Deliver the newest sealed archive that waits in staging, to targets that lack it.
 
     For a target that could not be reached during the run: nothing is copied from the database again.
@@ -84,12 +95,14 @@ def deliver(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) ->
         datasave deliver
 
         datasave deliver --target nas
+
+        datasave deliver --target nas --backup 417
     """
     office = Office(plan)
     prepare(office.path)
     from flows.deliver import deliver as flow
 
-    return _run(office, flow, plan=office.path, targets=target)
+    return run_flow(office, flow, plan=office.path, targets=target, backup=backup)
 
 
 def drill(
@@ -126,7 +139,7 @@ def drill(
     from flows.drill import drill as flow
 
     chosen = {"target": target, "backup": backup, "identity": identity, "source": source}
-    return _run(office, flow, plan=office.path, **chosen, wait=wait)
+    return run_flow(office, flow, plan=office.path, **chosen, wait=wait)
 
 
 def audit(
@@ -147,7 +160,7 @@ def audit(
     prepare(office.path)
     from flows.audit import audit as flow
 
-    return _run(office, flow, plan=office.path, targets=target, read_all=read_all)
+    return run_flow(office, flow, plan=office.path, targets=target, read_all=read_all)
 
 
 def restart(
@@ -166,7 +179,7 @@ def restart(
     office = _with_source(plan, source)
     from flows.engine import restart as flow
 
-    return _run(office, flow, plan=office.path, source=source)
+    return run_flow(office, flow, plan=office.path, source=source)
 
 
 def log(
@@ -185,7 +198,7 @@ def log(
     office = _with_source(plan, source)
     from flows.engine import log as flow
 
-    return _run(office, flow, plan=office.path, source=source)
+    return run_flow(office, flow, plan=office.path, source=source)
 
 
 def _with_source(plan: Path, source: str | None) -> Office:
@@ -238,7 +251,7 @@ def prune(
     prepare(office.path)
     from flows.prune import prune as flow
 
-    return _run(office, flow, plan=office.path, targets=target)
+    return run_flow(office, flow, plan=office.path, targets=target)
 
 
 def _accept(office: Office) -> int:
@@ -294,7 +307,8 @@ def _clear(office: Office, names: list[str], apply: bool) -> int:
     return 0
 
 
-def _run(office: Office, flow: Any, **parameters: Any) -> int:
+def run_flow(office: Office, flow: Any, **parameters: Any) -> int:
+    """Run a flow in this process, its progress on the terminal; tell how it ended, return the exit status."""
     began = time.time()
     with _progress():
         state = flow(**parameters, return_state=True)

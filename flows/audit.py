@@ -14,21 +14,24 @@ from tasks.errors import DatasaveError
 from tasks.noticing import every_end_told
 from tasks.reporting import audit as audit_target
 from tasks.reporting import now, reported
+from tasks.running import name_run
 from tasks.steps.office import Office
 
 
 @flow(name="audit", **every_end_told())
 def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) -> State[Any]:
-    """Verify what is on the targets: signatures, sizes, digests, freshness.
+    """Look at every target: is it there, is each backup whole and signed, is the newest one fresh?
 
     Args:
-        plan: The plan file (YAML).
-        targets: Names of the targets to audit; empty means all of them.
-        read_all: Read every archive whole, and not only the newest of each target.
+        plan: The plan file that names the targets.
+        targets: The targets to look at. Leave it empty for all of them.
+        read_all: Read every archive from its first byte to its last, and not only the newest of each
+            target. Takes as long as reading all of them does.
     """
     started = now()
     try:
         office = Office(plan)
+        name_run("audit", office)
         names = office.chosen(targets)
         futures = {name: audit_target.submit(office.path, name, read_all) for name in names}
         findings = {name: future.result() for name, future in futures.items()}

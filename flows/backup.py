@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -35,22 +35,26 @@ P = ParamSpec("P")
 # A waiting task occupies a thread: six steps a source, and three for each of a handful of targets.
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
+SKIPPED = "left out of this run, as asked"
+
 
 @flow(name="backup", task_runner=RUNNER, **every_end_told(clear_staging))
-def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
-    """Back up what the plan names, to all its targets or only to those chosen.
+def backup(plan: Path, targets: list[str] | None = None, skip: list[str] | None = None) -> State[Any]:
+    """Take a backup now: copy the running database, prove that the copy restores, send it to the targets.
 
     Nothing is delivered before the copy was validated and the sealed archive was opened and counted.
     Sources and targets are independent: one that fails doesn't keep the others from their backup, but
     the run is Failed then, and re-running it does only what is missing.
 
     Args:
-        plan: The plan file (YAML).
-        targets: Names of the targets to deliver to; empty means all that are due.
+        plan: The plan file that says what to back up and where to.
+        targets: The targets to deliver to, whether due or not. Leave it empty for all that are due.
+        skip: Targets to leave out of this run, such as one that is being repaired.
     """
     started = now()
     try:
         office = Office(plan)
+        office.chosen(targets, skip)  # refuses a run that would leave nothing to do
         chosen = office.chosen(targets)
         if office.plan.notices.heartbeat_of("backup"):
             begin.submit(office.path, "backup")
@@ -63,6 +67,7 @@ def backup(plan: Path, targets: list[str] | None = None) -> State[Any]:
                 for line in lines:
                     # What is due is decided once, when the run begins: a retry on another day must not.
                     left_out = {} if targets else due_reasons(line)
+                    left_out |= dict.fromkeys(skip or (), SKIPPED)
                     line.not_due.update({name: left_out[name] for name in names if name in left_out})
                     line.branches.extend(deliveries(line, [name for name in names if name not in left_out]))
                 wait([future for line in lines for future in line.futures])
@@ -84,7 +89,7 @@ def due_reasons(line: Line) -> dict[str, str]:
     """The targets that a source's run leaves out, with the reasons; waits for its preflight."""
     wait([line.chain.run])
     run = result_of(line.chain.run)
-    return run.not_due if run else {}
+    return dict(run.not_due) if run else {}
 
 
 def take(office: Office, workspace: Workspace, part: str) -> Chain:
@@ -140,6 +145,8 @@ def of_part(task: Task[P, T], part: str) -> Task[P, T]:
     return task.with_options(task_run_name=step_text(str(task.task_run_name), part))
 
 
-def later(task: Task[..., T], *arguments: object) -> PrefectFuture[T]:
-    """Submit a task whose arguments may be futures of earlier ones."""
-    return task.submit(*arguments, return_state=False)
+def later(
+    task: Task[..., T], *arguments: object, after: Sequence[PrefectFuture[Any]] = ()
+) -> PrefectFuture[T]:
+    """Submit a task whose arguments may be futures of earlier ones; it waits for those in ``after`` too."""
+    return task.submit(*arguments, return_state=False, wait_for=list(after))

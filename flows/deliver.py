@@ -13,35 +13,38 @@ from prefect.states import Completed
 
 from flows.backup import RUNNER, Proven, send
 from flows.ending import concluded, failure, refused
-from flows.outcome import error_of
+from flows.outcome import Branch, error_of, result_of
 from tasks.errors import DatasaveError
 from tasks.noticing import every_end_told
 from tasks.reporting import now
+from tasks.running import name_run
 from tasks.steps.office import Office
-from tasks.steps.spooling import Spooled, lacking, waiting
+from tasks.steps.spooling import LATEST, Spooled, lacking, waiting
 from tasks.steps.workspace import exclusively, locked
 
 
 @flow(name="deliver", task_runner=RUNNER, **every_end_told())
-def deliver(plan: Path, targets: list[str] | None = None) -> State[Any]:
-    """Deliver what waits in staging: the newest sealed archive of each source, to targets that lack it.
+def deliver(plan: Path, targets: list[str] | None = None, backup: str = LATEST) -> State[Any]:
+    """Give a target that was away the sealed archive that waits for it, without a new copy of the database.
 
-    A run that failed at a target leaves its archive in staging, encrypted and proven. Nothing is copied
-    from the database again.
+    A run that failed at a target leaves its archive in staging, encrypted and proven.
 
     Args:
-        plan: The plan file (YAML).
-        targets: Names of the targets to deliver to; empty means all that lack the backup.
+        plan: The plan file that names the targets.
+        targets: The targets to deliver to. Leave it empty for all that lack the backup.
+        backup: Which sealed archive: latest, or the number of one that waits (417). One that is named is
+            delivered beside a newer one too.
     """
     started = now()
     try:
         office = Office(plan)
         names = office.chosen(targets)
+        name_run("deliver", office)
         with exclusively(office.staging), ExitStack() as stack:
             done, errors = [], []
-            for spooled in waiting(office):
+            for spooled in waiting(office, backup):
                 workspace = stack.enter_context(locked(office.staging / spooled.run.id))
-                missing = lacking(office, spooled, names)
+                missing = lacking(office, spooled, names, exactly=backup != LATEST)
                 archive = Proven(spooled.run, spooled.sealed, spooled.rehearsed)
                 # The run that left the archive may have tried here before: all is done anew.
                 branches = [send(name, spooled.run.part, archive, lambda _step: False) for name in missing]
@@ -49,6 +52,7 @@ def deliver(plan: Path, targets: list[str] | None = None) -> State[Any]:
                 failed = {b.target: e for b in branches for f in b.futures if (e := error_of(f))}
                 errors += [f"{name}: {error}" for name, error in failed.items()]
                 done.append(_sentence(spooled, [name for name in missing if name not in failed]))
+                done += [_not_kept(spooled, b.target) for b in branches if _removed(b, spooled)]
                 if not failed and not lacking(office, spooled, office.chosen(None)):
                     workspace.unmark("sealed")
     except DatasaveError as error:
@@ -63,3 +67,12 @@ def deliver(plan: Path, targets: list[str] | None = None) -> State[Any]:
 def _sentence(spooled: Spooled, done: list[str]) -> str:
     what = f"{spooled.run.source} #{spooled.run.sequence}"
     return f"{what} delivered to {', '.join(done)}" if done else f"{what}: no target lacked it"
+
+
+def _removed(branch: Branch, spooled: Spooled) -> bool:
+    pruned = result_of(branch.pruned)
+    return pruned is not None and spooled.sealed.name in pruned.removed
+
+
+def _not_kept(spooled: Spooled, target: str) -> str:
+    return f"the plan's `keep` for {target} has no room for #{spooled.run.sequence}: it was removed again"

@@ -18,6 +18,7 @@ from tasks.noticing import every_end_told
 from tasks.recovering import drill as drill_target
 from tasks.recovering import whose_turn
 from tasks.reporting import now, reported
+from tasks.running import name_run
 from tasks.steps.office import Office
 
 
@@ -30,15 +31,18 @@ def drill(
     source: str | None = None,
     wait: float | None = None,
 ) -> State[Any]:
-    """Restore a backup from a target in scratch, check it, and leave a signed certificate there.
+    """Prove that a backup can be brought back: restore it from a target in scratch, check it, certify it.
+
+    The signed certificate stays on the target. The running database is not touched.
 
     Args:
-        plan: The plan file (YAML).
-        target: Which target to drill from; empty means the one whose proof is oldest.
-        backup: Which backup: "latest", a number, a date, or a name from `datasave list`.
-        identity: A holder's identity file; empty means that the keys the plan names take turns.
-        source: Which of the plan's sources; empty means each of them.
-        wait: How many hours to wait for an archive out of cold storage; empty means as the plan says.
+        plan: The plan file that names the targets.
+        target: The target to bring the backup back from. Leave it empty for the one whose proof is oldest.
+        backup: Which backup: latest, a number (417), a date (2026-11-23), or a name from `datasave list`.
+        identity: The file with a holder's key, on the machine that runs this; never the key itself. Leave it
+            empty where the keys that the plan names take turns.
+        source: Which of the plan's sources. Leave it empty for each of them.
+        wait: How many hours to wait for an archive out of cold storage. Leave it empty for the plan's word.
     """
     started = now()
     try:
@@ -50,6 +54,7 @@ def drill(
         turn = chosen.result()
         if turn is None:
             return Completed(message="No drill is due: the rest is away, cold storage was drilled before")
+        name_run("drill", office, f" from {turn.target}")
         hours = office.plan.drill.thaw_hours if wait is None else wait
         parts = office.parts if source is None else (office.part(source),)
         done = {

@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 
 from tasks.errors import DatasaveError
 from tasks.noticing import told
-from tasks.reporting import now
+from tasks.reporting import now, tell
 from tasks.reports import RunReport
 
 
@@ -28,6 +28,7 @@ def state_of(facts: RunReport) -> State[Any]:
 
 def refused(plan: Path, flow: str, error: DatasaveError, started: datetime) -> State[Any]:
     """The end of a run that could not do its work and has no report: a wrong plan, another run under way."""
+    tell(error)
     done = told(plan, failure(plan, flow, str(error), started), reporting=False)
     return Failed(message=done.headline, data=error if done.headline == str(error) else None)
 

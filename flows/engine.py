@@ -14,6 +14,7 @@ from tasks.errors import DatasaveError
 from tasks.noticing import every_end_told
 from tasks.reporting import now, reported
 from tasks.restarting import back_up_log, restart_engine
+from tasks.running import name_run
 from tasks.steps.office import Office
 
 
@@ -24,8 +25,8 @@ def restart(plan: Path, source: str | None = None) -> State[Any]:
     Waits for nobody: everyone who works with the database is interrupted. Not done while a backup runs.
 
     Args:
-        plan: The plan file (YAML).
-        source: Which of the plan's sources; empty means the main one.
+        plan: The plan file that says how.
+        source: Which of the plan's sources. Leave it empty for the main one.
     """
     return _one_step("restart", restart_engine, "The engine of {} was restarted and answers", plan, source)
 
@@ -35,8 +36,8 @@ def log(plan: Path, source: str | None = None) -> State[Any]:
     """Add what changed since the last log backup to the chain of logs beside the full backups.
 
     Args:
-        plan: The plan file (YAML).
-        source: Which of the plan's sources; empty means the main one.
+        plan: The plan file that says how.
+        source: Which of the plan's sources. Leave it empty for the main one.
     """
     return _one_step("log", back_up_log, "The log of {} was backed up", plan, source)
 
@@ -46,6 +47,7 @@ def _one_step(name: str, step: Task[..., Any], good: str, plan: Path, source: st
     try:
         office = Office(plan)
         part = office.part(source)
+        name_run(name, office)
         done: Any = step(office.path, part, return_state=True)
         headline = good.format(office.full_name(part))
         facts = reported(office.path, step_report(office, name, headline, done, started))

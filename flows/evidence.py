@@ -44,7 +44,7 @@ def drill_report(
         **about[0],
         also=tuple(SourceReport(**facts) for facts in about[1:]),
         steps=tuple(
-            _step(f"drill ← {target}", part, certificates.get(part), errors.get(part), started)
+            _step(f"drill from {target}", part, certificates.get(part), errors.get(part), started)
             for part in done
         ),
         holders=tuple(holder.name for holder in office.plan.holders),

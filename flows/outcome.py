@@ -159,7 +159,11 @@ def backup_report(office: Office, lines: list[Line], started: datetime) -> RunRe
         headline=_headline(office, lines),
         **_about_source(office, lines[0]),
         also=tuple(SourceReport(**_about_source(office, line)) for line in lines[1:]),
-        steps=tuple(_step(name, future, line) for line in lines for name, future in line.named.items()),
+        steps=tuple(
+            step_line(name, future, line.workspace, line.part)
+            for line in lines
+            for name, future in line.named.items()
+        ),
         deliveries=tuple(delivery for line in lines for delivery in line.deliveries),
         holders=tuple(holder.name for holder in office.plan.holders),
         advice=tuple(dict.fromkeys(hints)),
@@ -183,7 +187,7 @@ def _about_source(office: Office, line: Line) -> dict[str, Any]:
         "archive_bytes": archived.bytes if archived else 0,
         "sealed_bytes": sealed.bytes if sealed else 0,
         "profile": validated.profile if validated else None,
-        "findings": _findings(chain),
+        "findings": findings_of(chain.validated, chain.rehearsed),
         "suspicions": line.suspicions,
     }
 
@@ -254,9 +258,10 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def _findings(chain: Chain) -> tuple[Finding, ...]:
+def findings_of(*futures: PrefectFuture[Any]) -> tuple[Finding, ...]:
+    """All findings of steps that check something, also of those that failed for them."""
     found: list[Finding] = []
-    for future in (chain.validated, chain.rehearsed):
+    for future in futures:
         outcome = result_of(cast("PrefectFuture[Validated | Rehearsed]", future))
         error = error_of(future)
         if outcome is not None:
@@ -294,16 +299,17 @@ def _delivery(part: str, branch: Branch, chain: Chain) -> Delivery:
     )
 
 
-def _step(name: str, future: PrefectFuture[Any], line: Line) -> Step:
+def step_line(name: str, future: PrefectFuture[Any], workspace: Workspace, part: str) -> Step:
+    """One step's line in the report's time table."""
     outcome: Literal["ok", "failed", "not run", "reused"] = "not run"
     if future.state.is_completed():
         outcome = "reused" if future.state.name == "Cached" else "ok"
     elif future.state.is_failed() or future.state.is_crashed():
         outcome = "failed"
     error = error_of(future)
-    seconds = line.workspace.seconds(name) if outcome != "not run" else 0.0
+    seconds = workspace.seconds(name) if outcome != "not run" else 0.0
     return Step(
-        name=step_text(name, line.part),
+        name=step_text(name, part),
         outcome=outcome,
         seconds=seconds,
         detail=error.message if error else "",

@@ -17,21 +17,23 @@ from tasks.notices.wording import place_text
 from tasks.noticing import every_end_told
 from tasks.reporting import now
 from tasks.retaining import prune_now
+from tasks.running import name_run
 from tasks.steps.office import Office
 
 
 @flow(name="prune", **every_end_told())
 def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
-    """Apply the plan's retention to its targets. `datasave prune` shows first what would go.
+    """Remove the backups that the plan no longer keeps. `datasave prune` shows first what would go.
 
     Args:
-        plan: The plan file (YAML).
-        targets: Names of the targets to prune; empty means all of them.
+        plan: The plan file that says what is kept.
+        targets: The targets to clear out. Leave it empty for all of them.
     """
     started = now()
     try:
         office = Office(plan)
         names = office.chosen(targets)
+        name_run("prune", office)
         futures = [
             (place_text(name, part), prune_now.submit(office.path, name, part))
             for name in names

@@ -11,6 +11,8 @@ from prefect.states import Completed, Failed
 
 from tasks.errors import DatasaveError
 from tasks.recovering import restore as restore_from
+from tasks.reporting import tell
+from tasks.running import name_run
 from tasks.steps.office import Office
 
 
@@ -24,23 +26,26 @@ def restore(
     source: str | None = None,
     wait: float | None = None,
 ) -> State[Any]:
-    """Fetch, open, prove and put a backup into an empty folder. Nothing that exists is overwritten.
+    """Bring a backup back into an empty folder, proved on the way. Nothing that exists is overwritten.
 
     Args:
-        plan: The plan file (YAML).
-        target: Which target to restore from.
-        destination: A new or empty folder on this machine.
-        identity: A holder's identity file on this machine.
-        backup: Which backup: "latest", a number, a date, or a name from `datasave list`.
-        source: Which of the plan's sources; empty means the main one.
-        wait: How many hours to wait for an archive out of cold storage; empty means as long as a drill does.
+        plan: The plan file that names the targets.
+        target: The target to restore from.
+        destination: A new or empty folder on the machine that runs this.
+        identity: The file with a holder's key, on the machine that runs this. Never the key itself.
+        backup: Which backup: latest, a number (417), a date (2026-11-23), or a name from `datasave list`.
+        source: Which of the plan's sources. Leave it empty for the main one.
+        wait: How many hours to wait for an archive out of cold storage. Leave it empty for as long as a
+            drill does.
     """
     try:
         office = Office(plan)
         part = office.part(source)
+        name_run("restore", office, f" from {target}")
         hours = office.plan.drill.thaw_hours if wait is None else wait
         name = office.entry(target).name
         path = restore_from(office.path, name, backup, identity, destination, part, hours)
     except DatasaveError as error:
+        tell(error)
         return Failed(message=str(error), data=error)
     return Completed(message=f"{office.full_name(part)} was restored from {target}: open {path}")

@@ -8,6 +8,7 @@ The files in this folder wrap steps as Prefect tasks, by stage:
 - ``sending.py``     delivery, read-back
 - ``retaining.py``   pruning
 - ``recovering.py``  drill, restore
+- ``copying.py``     a readable copy of the database, a check of it, when someone asks
 - ``restarting.py``  the engine's daily restart, backups of its log
 - ``reporting.py``   report page and artifact, audit
 - ``noticing.py``    people and the outside switch are told how a run went

@@ -11,6 +11,7 @@ from contextvars import copy_context
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
 from prefect.context import TaskRunContext
 
 from tasks.errors import StateError
@@ -21,6 +22,8 @@ Listener = Callable[[str, int, int], None]
 
 # An artifact update is a request to the server: once a second is as much as an eye can use.
 SECONDS_BETWEEN_UPDATES = 1.0
+# A step that has read all its bytes may still be at work on them.
+MOST_WHILE_WORKING = 99.0
 
 _listeners: list[Listener] = []
 _sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="progress")
@@ -53,8 +56,12 @@ def stopping_steps(wait: Callable[[], object]) -> Iterator[None]:
         raise
 
 
-def progress_of(step: str) -> Progress:
-    """A Progress for one step: listeners hear all of it, the run's page is updated once a second."""
+@contextmanager
+def progress_of(step: str) -> Iterator[Progress]:
+    """A Progress for the step that the block does: listeners hear all of it, the run's page once a second.
+
+    On the run's page it stands at 100 once the step has ended well; of one that failed nothing stays there.
+    """
     page = _Page(step)
 
     def report(done: int, total: int) -> None:
@@ -64,7 +71,12 @@ def progress_of(step: str) -> Progress:
             raise StateError(f"{step} was interrupted", hint="Run the backup again, or `datasave retry`.")
         page.show(done, total)
 
-    return report
+    try:
+        yield report
+    except BaseException:
+        page.remove()
+        raise
+    page.finish()
 
 
 class _Page:
@@ -81,16 +93,26 @@ class _Page:
         self._sending: Future[None] | None = None
 
     def show(self, done: int, total: int) -> None:
+        """Tell how far the step is, once a second; never that it is done, which only its end shows."""
         now = time.monotonic()
-        finished = self._sending is not None and total > 0 and done >= total
-        if not finished and now - self._shown < SECONDS_BETWEEN_UPDATES:
-            return
         busy = self._sending is not None and not self._sending.done()
-        if total <= 0 or (busy and not finished) or TaskRunContext.get() is None:
+        if busy or total <= 0 or now - self._shown < SECONDS_BETWEEN_UPDATES or TaskRunContext.get() is None:
             return
         self._shown = now
-        percent = min(100.0, 100.0 * done / total)
-        self._sending = _sender.submit(copy_context().run, self._send, percent)
+        self._submit(self._send, min(MOST_WHILE_WORKING, 100.0 * done / total))
+
+    def finish(self) -> None:
+        """The step has ended well."""
+        if self._sending is not None:
+            self._submit(self._send, 100.0)
+
+    def remove(self) -> None:
+        """The step has failed: a bar that stands still would look like work."""
+        if self._sending is not None:
+            self._submit(self._delete)
+
+    def _submit(self, send: Callable[..., None], *arguments: float) -> None:
+        self._sending = _sender.submit(copy_context().run, send, *arguments)
 
     def _send(self, percent: float) -> None:
         if self._artifact is None:
@@ -98,3 +120,8 @@ class _Page:
             self._artifact = created if isinstance(created, UUID) else None
         else:
             update_progress_artifact(artifact_id=self._artifact, progress=percent)
+
+    def _delete(self) -> None:
+        if self._artifact is not None:
+            with get_client(sync_client=True) as client:
+                client.delete_artifact(self._artifact)

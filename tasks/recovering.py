@@ -11,7 +11,7 @@ from tasks.files import private_folder
 from tasks.notices.wording import step_text
 from tasks.policy.drilling import Pair
 from tasks.progress import progress_of
-from tasks.records import Certificate
+from tasks.records import Certificate, Progress
 from tasks.steps import recovering
 from tasks.steps.drills import next_drill
 from tasks.steps.identities import read_identities
@@ -27,7 +27,7 @@ def whose_turn(plan: Path, target: str | None, identity: Path | None) -> Pair | 
     return next_drill(Office(plan), target, read_identities([identity]) if identity else ())
 
 
-@task(name="drill", task_run_name="drill ← {target}", cache_policy=NO_CACHE)
+@task(name="drill", task_run_name="drill from {target}", cache_policy=NO_CACHE)
 def drill(
     plan: Path,
     target: str,
@@ -43,18 +43,21 @@ def drill(
     """
     office = Office(plan)
     sweep(office.staging, office.plan.spool)
-    progress = progress_of(step_text(f"drill ← {target}", part))
     identities = read_identities([identity]) if identity else office.drill_identities(holder)
-    patience = _patience(office, step_text(f"out of cold storage ← {target}", part), wait)
-    return recovering.drill(office, target, backup, identities, progress, part, patience)
+    with (
+        progress_of(step_text(f"drill from {target}", part)) as progress,
+        progress_of(step_text(f"out of cold storage at {target}", part)) as thawing,
+    ):
+        patience = _patience(office, thawing, wait)
+        return recovering.drill(office, target, backup, identities, progress, part, patience)
 
 
-def _patience(office: Office, step: str, hours: float) -> Patience:
+def _patience(office: Office, progress: Progress, hours: float) -> Patience:
     notes = private_folder(office.state) / "thaws.json"
-    return Patience(seconds=hours * 3600, progress=progress_of(step), notes=notes)
+    return Patience(seconds=hours * 3600, progress=progress, notes=notes)
 
 
-@task(name="restore", task_run_name="restore ← {target}", cache_policy=NO_CACHE)
+@task(name="restore", task_run_name="restore from {target}", cache_policy=NO_CACHE)
 def restore(
     plan: Path,
     target: str,
@@ -68,7 +71,11 @@ def restore(
     office = Office(plan)
     sweep(office.staging, office.plan.spool)
     recovering.refuse_occupied(destination)
-    with office.target(target) as place, scratch_room(office.staging, "restore") as room:
+    with (
+        office.target(target) as place,
+        scratch_room(office.staging, "restore") as room,
+        progress_of(f"restore from {target}") as progress,
+    ):
         shelved, manifest = recovering.choose(
             place,
             backup,
@@ -78,8 +85,8 @@ def restore(
             accepted_through(office, part),
             get_run_logger().warning,
         )
-        awake(place, shelved.full_name, _patience(office, f"out of cold storage ← {target}", wait))
-        progress = progress_of(f"restore ← {target}")
+        with progress_of(f"out of cold storage at {target}") as thawing:
+            awake(place, shelved.full_name, _patience(office, thawing, wait))
         keys, checks, source = read_identities([identity]), office.checks(part), office.source(part)
         recovered = recovering.recover(place, shelved, manifest, keys, room, checks, progress, source)
         return recovering.restore(recovered, destination, source=source)

@@ -17,8 +17,7 @@ def rehearse(run: Run, copy: Copied, archived: Archived, sealed: Sealed, validat
     office, workspace = room_of(run)
     # Without its result a finished rehearsal counts for nothing: should this try fail, all is taken afresh.
     workspace.unmark("sealed")
-    with workspace.timed("rehearse"):
-        progress = progress_of(step_of(run, "rehearse"))
+    with workspace.timed("rehearse"), progress_of(step_of(run, "rehearse")) as progress:
         rehearsed = proving.prove(office, run, copy, archived, sealed, validated, progress)
     spooling.remember(office, spooling.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
     workspace.mark("sealed")

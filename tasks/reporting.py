@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from httpx import HTTPError
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.errors import StateError
+from tasks.errors import DatasaveError, StateError
 from tasks.files import private_folder, write_atomic
-from tasks.notices.report import report_html, report_markdown
+from tasks.notices.grids import report_grids
+from tasks.notices.report import refusal_markdown, report_html, report_markdown
 from tasks.progress import progress_of
 from tasks.records import Finding
 from tasks.reports import RunReport
@@ -38,14 +41,16 @@ def report(plan: Path, facts: RunReport) -> Path:
         ) from error
     page = f"{report_markdown(facts, office.timezone)}\n\nFull report: `{path}`\n"
     create_markdown_artifact(markdown=page, key=f"report-{facts.source}", description=facts.headline)
+    for kind, description, rows in report_grids(facts):
+        create_table_artifact(table=rows, key=f"{kind}-{facts.source}", description=description)
     return path
 
 
 @task(name="audit", task_run_name="audit {target}", cache_policy=NO_CACHE)
 def audit(plan: Path, target: str, read_all: bool = False) -> tuple[Finding, ...]:
     """Look at one target: present, whole, fresh."""
-    progress = progress_of(f"audit {target}")
-    return auditing.audit_target(Office(plan), target, read_all=read_all, progress=progress)
+    with progress_of(f"audit {target}") as progress:
+        return auditing.audit_target(Office(plan), target, read_all=read_all, progress=progress)
 
 
 def reported(plan: Path, facts: RunReport) -> RunReport:
@@ -61,6 +66,13 @@ def reported(plan: Path, facts: RunReport) -> RunReport:
             update={"succeeded": False, "headline": f"{facts.headline}. Besides, {error.message}"}
         )
     return facts
+
+
+def tell(error: DatasaveError) -> None:
+    """Put on the page of a run that has no report what went wrong and what to do."""
+    # The run fails anyway, and says the same: a server that hiccups must not hide why.
+    with suppress(HTTPError):
+        create_markdown_artifact(markdown=refusal_markdown(error), key="not-done", description=error.message)
 
 
 def now() -> datetime:

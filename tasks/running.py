@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, TypedDict, cast
 
 from httpx import HTTPError
@@ -92,6 +93,12 @@ def prefect_secret(name: str) -> str:
             f"the Prefect server has no secret block {name}",
             hint="Make it in the Prefect UI under Blocks (type Secret), or use env: or file: instead.",
         ) from error
+
+
+def name_run(flow: str, office: Office, about: str = "") -> None:
+    """Name the current flow run after what it does and when, in the office's time."""
+    now = datetime.now(office.timezone)
+    rename_run(f"{flow} {office.plan.name}{about} {now:%Y-%m-%d %H:%M}")
 
 
 def rename_run(name: str) -> None:

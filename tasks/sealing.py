@@ -15,13 +15,13 @@ from tasks.steps.listing import Copied
 def archive(run: Run, copy: Copied) -> Archived:
     """Pack the copy as tar + zstandard."""
     office, workspace = room_of(run)
-    with workspace.timed("archive"):
-        return sealing.archive_copy(office, workspace, copy, progress_of(step_of(run, "archive")))
+    with workspace.timed("archive"), progress_of(step_of(run, "archive")) as progress:
+        return sealing.archive_copy(office, workspace, copy, progress)
 
 
 @task(name="encrypt", task_run_name="encrypt", **KEPT)
 def encrypt(run: Run, archived: Archived) -> Sealed:
     """Encrypt the archive to every holder and to this run's own key."""
     office, workspace = room_of(run)
-    with workspace.timed("encrypt"):
-        return sealing.encrypt_archive(office, workspace, run, archived, progress_of(step_of(run, "encrypt")))
+    with workspace.timed("encrypt"), progress_of(step_of(run, "encrypt")) as progress:
+        return sealing.encrypt_archive(office, workspace, run, archived, progress)

@@ -11,27 +11,25 @@ from tasks.running import KEPT, RETRIED, room_of, step_of
 from tasks.steps import sending
 
 
-@task(name="deliver", task_run_name="deliver → {target}", **RETRIED, **KEPT)
+@task(name="deliver", task_run_name="deliver to {target}", **RETRIED, **KEPT)
 def deliver(run: Run, sealed: Sealed, rehearsed: Rehearsed, target: str) -> Placed:
     """Put the sealed archive on one target."""
     office, workspace = room_of(run)
-    with workspace.timed(f"deliver {target}"):
-        placed = sending.deliver(
-            office, run, sealed, rehearsed, target, progress_of(step_of(run, f"deliver → {target}"))
-        )
+    step = step_of(run, f"deliver to {target}")
+    with workspace.timed(f"deliver {target}"), progress_of(step) as progress:
+        placed = sending.deliver(office, run, sealed, rehearsed, target, progress)
     workspace.mark(f"delivered-{target}")
     return placed
 
 
-@task(name="read back", task_run_name="read back ← {target}", **RETRIED, **KEPT)
+@task(name="read back", task_run_name="read back from {target}", **RETRIED, **KEPT)
 def read_back(run: Run, sealed: Sealed, rehearsed: Rehearsed, placed: Placed, target: str) -> Placed:
     """Read the archive back from the medium, compare it, publish its manifest."""
     office, workspace = room_of(run)
+    step = step_of(run, f"read back from {target}")
     try:
-        with workspace.timed(f"read back {target}"):
-            return sending.read_back(
-                office, run, sealed, rehearsed, placed, progress_of(step_of(run, f"read back ← {target}"))
-            )
+        with workspace.timed(f"read back {target}"), progress_of(step) as progress:
+            return sending.read_back(office, run, sealed, rehearsed, placed, progress)
     except ReadBackError:
         # What lies there is wrong: a re-run must send it again and not trust the finished delivery.
         workspace.unmark(f"delivered-{target}")

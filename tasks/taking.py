@@ -39,13 +39,13 @@ def preflight(plan: Path, folder: str, part: str = "") -> Run:
 def live_copy(run: Run) -> Copied:
     """Copy the running database with its engine's own means."""
     office, workspace = room_of(run)
-    with workspace.timed("live copy"):
-        return taking.live_copy(office, run, progress_of(step_of(run, "live copy")))
+    with workspace.timed("live copy"), progress_of(step_of(run, "live copy")) as progress:
+        return taking.live_copy(office, run, progress)
 
 
 @task(name="validate copy", task_run_name="validate copy", **KEPT)
 def validate_copy(run: Run, copy: Copied) -> Validated:
     """Run the engine's check on the copy and take its profile."""
     office, workspace = room_of(run)
-    with workspace.timed("validate copy"):
-        return taking.validate_copy(office, run, copy, progress_of(step_of(run, "validate copy")))
+    with workspace.timed("validate copy"), progress_of(step_of(run, "validate copy")) as progress:
+        return taking.validate_copy(office, run, copy, progress)

@@ -6,6 +6,7 @@
     facts.py      one run's facts in words and in reading order, shared by every form of the report
     proof.py      which steps of the chain of proof the facts of a run bear out
     report.py     those facts as an HTML page and as markdown for the artifact in the UI
+    grids.py      the same facts as tables for the UI: checks by table, sizes and times by step
     verdict.py    good or not, the one word for it, what to do next
     notice.py     what is sent: subject, text, a mail's HTML (mail.html), the page that goes with it
     mail.py       over SMTP, a transaction a recipient

@@ -11,7 +11,7 @@ def proof_sentences(report: RunReport, source: SourceReport) -> tuple[str, ...]:
     about = {name: getattr(source, name) for name in SourceReport.model_fields}
     mine = tuple(delivery for delivery in report.deliveries if delivery.part == source.part)
     of_source = report.model_copy(update={**about, "deliveries": mine})
-    parts = (_recorded, _sealed, _rehearsed, _delivered) if report.flow == "backup" else (_restored,)
+    parts = _PARTS.get(report.flow, (_restored,))
     return tuple(sentence for part in parts if (sentence := part(of_source)))
 
 
@@ -58,6 +58,12 @@ def _restored(report: RunReport) -> str:
     return _same(report)
 
 
+def _only_looked(report: RunReport) -> str:
+    if _failed(report) or report.profile is None:
+        return ""
+    return "Its engine found no fault in a copy of it, and every table was read whole. This is no backup."
+
+
 def _same(report: RunReport) -> str:
     tables = _compared_tables(report)
     if not tables:
@@ -76,3 +82,10 @@ def _failed(report: RunReport) -> int:
 
 def _arrived(report: RunReport) -> bool:
     return any(delivery.outcome == "delivered" for delivery in report.deliveries)
+
+
+_PARTS = {
+    "backup": (_recorded, _sealed, _rehearsed, _delivered),
+    "copy": (_only_looked,),
+    "check": (_only_looked,),
+}

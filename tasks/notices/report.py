@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 
+from tasks.errors import DatasaveError
 from tasks.notices.facts import Facts, SourceFacts, TableLine, facts_of
 from tasks.notices.pages import page_html
-from tasks.notices.wording import count_text
+from tasks.notices.wording import MESSAGE_LIMIT, count_text, plain_text
 from tasks.reports import RunReport
 
 # More tables than this are folded away, the failed ones excepted.
@@ -64,6 +65,13 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
         parts += _tables(_other_tables_title(source), source, source.other_tables)
     parts += ["## Technical details", _pairs(facts.technical)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def refusal_markdown(error: DatasaveError) -> str:
+    """What the page of a run says that could not begin or go on; the first line says what to do."""
+    message, hint = plain_text(error.message, MESSAGE_LIMIT), plain_text(error.hint, MESSAGE_LIMIT)
+    todo = f"What to do: {_md(hint)}" if hint else "Its log says more."
+    return f"**Not done: {_md(message)}.** {todo}\n"
 
 
 def _folded(source: SourceFacts) -> bool:

@@ -17,15 +17,20 @@ _DRIVE_REMOTE = 4
 """What Windows' GetDriveType says of a mapped network drive."""
 
 
-def refuse_network(folder: Path) -> None:
+HINT = (
+    "Set `state:` in the plan to a folder on a disk of this machine, the one that runs the database. "
+    "Datasave takes the finished copy to other places itself."
+)
+
+
+def refuse_network(folder: Path, hint: str = HINT) -> None:
     """Raise SourceError where ``folder`` is on another machine: a share, or a mapped or mounted one."""
     where = _on_windows(folder) if os.name == "nt" else _on_unix(folder)
     if not where:
         return
     raise SourceError(
         f"cannot copy the database to {folder}: it is on the network ({where})",
-        hint="Set `state:` in the plan to a folder on a disk of this machine, the one that runs the "
-        "database. Datasave takes the finished copy to other places itself.",
+        hint=hint,
     )
 
 

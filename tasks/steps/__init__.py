@@ -25,6 +25,7 @@ directly, because on the worst day no server may be needed.
 - ``signs.py``       headers, names and noise in the files of a copy
 - ``marks.py``       what to know of a marked backup before it is brought back
 - ``accepting.py``   a person's word that a change was meant
+- ``copying.py``     a readable copy of the database, a check of it, when someone asks
 - ``restarting.py``  the engine's daily restart, backups of its log
 - ``recovering.py``  fetch, open, prove: shared by drill and restore
 - ``rescuing.py``    what lies in a place that nothing is known of, and which of it to bring back

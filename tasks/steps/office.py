@@ -27,21 +27,8 @@ from tasks.targets import registry as targets
 from tasks.targets.base import Target
 
 OWN_STATE = frozenset(
-    {
-        "machine.key",
-        "sequence",
-        "sequence.lock",
-        "trend",
-        "staging",
-        "reports",
-        "prefect",
-        "media.json",
-        "drills",
-        "history.json",
-        "status.html",
-        "thaws.json",
-        "in-place",
-    }
+    {"machine.key", "sequence", "sequence.lock", "trend", "media.json", "history.json", "thaws.json"}
+    | {"staging", "reports", "prefect", "drills", "status.html", "in-place", "copies"}
 )
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
 
@@ -106,9 +93,17 @@ class Office:
         known = ", ".join(entry.name for entry in self.plan.targets)
         raise PlanError(f"the plan has no target {name!r}", hint=f"Its targets are: {known}.")
 
-    def chosen(self, names: Sequence[str] | None) -> list[str]:
-        """Names of the targets asked for, of all where none is. Raises PlanError for an unknown one."""
-        return [self.entry(name).name for name in names or [entry.name for entry in self.plan.targets]]
+    def chosen(self, names: Sequence[str] | None, skip: Sequence[str] | None = None) -> list[str]:
+        """Names of the targets asked for, of all where none is, but for those in ``skip``.
+
+        Raises PlanError for an unknown one, and where none is left.
+        """
+        wanted = [self.entry(name).name for name in names or [entry.name for entry in self.plan.targets]]
+        skipped = {self.entry(name).name for name in skip or ()}
+        left = [name for name in wanted if name not in skipped]
+        if not left:
+            raise PlanError("no target is left: all are skipped", hint="Skip fewer targets, or none.")
+        return left
 
     @contextmanager
     def target(self, name: str) -> Iterator[Target]:

@@ -238,18 +238,18 @@ def _adapter(manifest: Manifest, source: Source | None) -> Source:
     return source if source and source.kind == manifest.kind else source_for_copies(manifest.kind)
 
 
-def refuse_occupied(destination: Path) -> None:
-    """Raise SourceError where ``destination`` holds anything: a restore never overwrites."""
+def refuse_occupied(destination: Path, what: str = "restore") -> None:
+    """Raise SourceError where ``destination`` holds anything: a restore or a copy never overwrites."""
     try:
         occupied = destination.exists() and (not destination.is_dir() or any(destination.iterdir()))
     except OSError as error:
         raise SourceError(
-            f"cannot restore into {destination}: {error.strerror}", hint="Give a folder that you may use."
+            f"cannot {what} into {destination}: {error.strerror}", hint="Give a folder that you may use."
         ) from error
     if occupied:
         raise SourceError(
-            f"cannot restore into {destination}: it is not empty",
-            hint="Give a new folder. Nothing that exists is ever overwritten by a restore.",
+            f"cannot {what} into {destination}: it is not empty",
+            hint="Give a new folder. Nothing that exists is ever overwritten.",
         )
 
 

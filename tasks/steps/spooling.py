@@ -14,6 +14,7 @@ from tasks.steps.retaining import shelf_of
 from tasks.steps.workspace import Workspace, spools
 
 NAME = "spool.json"
+LATEST = "latest"
 
 
 class Spooled(Record):
@@ -30,36 +31,48 @@ def remember(office: Office, spooled: Spooled) -> None:
     write_atomic(folder / NAME, spooled.model_dump_json().encode("utf-8"))
 
 
-def waiting(office: Office) -> list[Spooled]:
-    """The newest waiting archive of each source, the plan's order. Raises NoBackup where none waits."""
-    found: dict[str, Spooled] = {}
-    for folder in spools(office.staging):
-        spooled = _read(Workspace(folder).sealed / NAME)
-        if spooled is not None:
-            known = found.get(spooled.run.part)
-            if known is None or known.run.sequence < spooled.run.sequence:
-                found[spooled.run.part] = spooled
+def waiting(office: Office, wanted: str = LATEST) -> list[Spooled]:
+    """The waiting archive of each source that ``wanted`` names: the latest, or the one of that number.
+
+    In the plan's order. Raises NoBackup where none waits.
+    """
+    found = _all_waiting(office)
     if not found:
         raise NoBackup(
             "no sealed archive waits in staging",
             hint="Those of failed runs wait there, the three newest, for seven days. `datasave backup` "
             "makes a new one.",
         )
-    return [found[part] for part in office.parts if part in found]
+    numbers = sorted({spooled.run.sequence for spooled in found})
+    if wanted != LATEST:
+        found = [spooled for spooled in found if wanted in (str(spooled.run.sequence), spooled.sealed.name)]
+    if not found:
+        told = ", ".join(f"#{number}" for number in numbers)
+        raise NoBackup(
+            f"no sealed archive {wanted} waits in staging", hint=f"There waits: {told}. Or say `{LATEST}`."
+        )
+    newest = {s.run.part: s for s in sorted(found, key=lambda spooled: spooled.run.sequence)}
+    return [newest[part] for part in office.parts if part in newest]
 
 
-def lacking(office: Office, spooled: Spooled, names: list[str]) -> list[str]:
-    """Those targets that hold neither this backup nor a newer one, or can't be asked."""
-    return [name for name in names if not _holds(office, name, spooled.run)]
+def lacking(office: Office, spooled: Spooled, names: list[str], *, exactly: bool = False) -> list[str]:
+    """Those targets that hold neither this backup nor (unless ``exactly``) a newer one, or can't be asked."""
+    return [name for name in names if not _holds(office, name, spooled.run, exactly)]
 
 
-def _holds(office: Office, name: str, run: Run) -> bool:
+def _all_waiting(office: Office) -> list[Spooled]:
+    found = (_read(Workspace(folder).sealed / NAME) for folder in spools(office.staging))
+    return [spooled for spooled in found if spooled is not None]
+
+
+def _holds(office: Office, name: str, run: Run, exactly: bool) -> bool:
     try:
         with office.target(name) as target:
             shelf = shelf_of(office, target, run.part)
     except TargetError:
         return False
-    return any(b.verified and b.manifest and b.manifest.sequence >= run.sequence for b in shelf)
+    numbers = [b.manifest.sequence for b in shelf if b.verified and b.manifest]
+    return run.sequence in numbers or (not exactly and max(numbers, default=0) > run.sequence)
 
 
 def _read(path: Path) -> Spooled | None:

@@ -31,7 +31,7 @@ def preflight(office: Office, folder: str, part: str = "", attempt: int = 1) -> 
     engine = office.source(part).check()
     office.recipients()
     office.machine_key()
-    _check_room(office, room_needed(office, part, engine))
+    check_room(office, room_needed(office, part, engine))
     started = datetime.now(UTC).replace(microsecond=0)
     return Run(
         plan=office.path,
@@ -111,7 +111,8 @@ def room_needed(office: Office, part: str, engine: Engine) -> int:
     return int(engine.bytes * factor)
 
 
-def _check_room(office: Office, needed: int) -> None:
+def check_room(office: Office, needed: int) -> None:
+    """Raise StateError where staging has not ``needed`` bytes free."""
     free = shutil.disk_usage(private_folder(office.staging)).free
     if free < needed:
         raise StateError(

@@ -15,7 +15,7 @@ from tests.flows.site import Site
 
 __all__ = ["clinic", "running_site", "site"]
 
-STEPS = ["live copy", "archive", "encrypt", "rehearse", "deliver → nas", "read back ← nas"]
+STEPS = ["live copy", "archive", "encrypt", "rehearse", "deliver to nas", "read back from nas"]
 PLAINTEXT_ON_DISK = {"live copy", "archive", "encrypt", "rehearse"}
 
 

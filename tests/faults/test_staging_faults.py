@@ -115,7 +115,7 @@ def test_staging_runs_full_while_delivering(small: Site) -> None:
     """What was proven before needs no more room: it reaches its targets, and the report is written."""
     site = small
     fired: list[str] = []
-    with progress.watched_by(once_at("deliver → nas", lambda: fill(site.root / "small"), fired)):
+    with progress.watched_by(once_at("deliver to nas", lambda: fill(site.root / "small"), fired)):
         assert site.run("backup") == 0
     assert fired
     assert {tuple(m["sequence"] for m in site.manifests(target)) for target in TARGETS} == {(2,)}

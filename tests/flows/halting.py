@@ -25,7 +25,8 @@ def main() -> None:
             flag.touch()
             while True:
                 time.sleep(0.05)
-                progress.progress_of(step)(done, total)
+                with progress.progress_of(step) as report:
+                    report(done, total)
 
     sys.argv[1:] = sys.argv[3:]
     with progress.watched_by(halt):

@@ -84,7 +84,7 @@ def readable(site: Site) -> list[Path]:
         ("live copy", signal.SIGINT),
         ("archive", signal.SIGTERM),
         ("rehearse", signal.SIGINT),
-        ("deliver → nas", signal.SIGTERM),
+        ("deliver to nas", signal.SIGTERM),
     ],
 )
 def test_interrupted(site: Site, tmp_path: Path, step: str, sent: signal.Signals) -> None:
@@ -92,7 +92,7 @@ def test_interrupted(site: Site, tmp_path: Path, step: str, sent: signal.Signals
     try:
         assert (tmp_path / "in the middle").exists(), process.communicate()
         # SQLite writes the pages of a copy when it ends: in its middle there may be an empty file.
-        assert readable(site) or step in ("live copy", "deliver → nas"), "the fault fired too late to matter"
+        assert readable(site) or step in ("live copy", "deliver to nas"), "the fault fired too late to matter"
         helpers = children(process)
         if sent == signal.SIGINT:
             os.killpg(process.pid, sent)  # a terminal sends Ctrl-C to all programs started from it

@@ -14,7 +14,7 @@ from tests.flows.serving import Served, browser_page, served
 from tests.flows.site import Site
 from tests.flows.test_targets import unmounted
 
-MISSING_BRANCH = Counter({"deliver → nas": 1, "read back ← nas": 1, "prune nas": 1, "report": 1})
+MISSING_BRANCH = Counter({"deliver to nas": 1, "read back from nas": 1, "prune nas": 1, "report": 1})
 
 
 @pytest.mark.slow
@@ -31,7 +31,7 @@ def test_retry_from_the_ui_and_from_the_command_line(site: Site) -> None:
             assert failed["state"]["message"].startswith("1 of 3 targets failed")
             assert failed["name"].startswith("backup clinic 20") and failed["name"].endswith(f"#{attempt}")
             executed = office.executed(run)
-            assert executed["live copy"] == 1 and executed["deliver → cellar"] == 1
+            assert executed["live copy"] == 1 and executed["deliver to cellar"] == 1
             arrived = {path: path.stat().st_mtime_ns for path in site.archives("cellar")}
             press(office, site, run)
             done = office.wait(run, attempt=2)

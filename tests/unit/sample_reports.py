@@ -45,9 +45,9 @@ STEPS = (
     Step(name="archive", outcome="ok", seconds=55.0),
     Step(name="encrypt", outcome="ok", seconds=9.3),
     Step(name="rehearse", outcome="ok", seconds=64.9),
-    Step(name="deliver → nas", outcome="ok", seconds=41.0),
-    Step(name="deliver → drives", outcome="ok", seconds=103.0),
-    Step(name="deliver → cloud", outcome="ok", seconds=244.0),
+    Step(name="deliver to nas", outcome="ok", seconds=41.0),
+    Step(name="deliver to drives", outcome="ok", seconds=103.0),
+    Step(name="deliver to cloud", outcome="ok", seconds=244.0),
 )
 NAME = "front-office-20261123T020007Z-000118.tar.zst.age"
 DELIVERIES = (

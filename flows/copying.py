@@ -1,0 +1,91 @@
+"""When someone asks: a readable copy of the database as it is now, or a check of it. Neither is a backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.futures import wait
+
+from flows.backup import RUNNER, later, of_part
+from flows.clearing import clear_staging
+from flows.ending import concluded, refused
+from flows.looked import Looked, look_at, looked_report
+from tasks import copying
+from tasks.errors import DatasaveError
+from tasks.noticing import every_end_told
+from tasks.progress import stopping_steps
+from tasks.reporting import now, reported
+from tasks.running import name_run
+from tasks.steps.copying import place_for
+from tasks.steps.office import Office
+from tasks.steps.workspace import working
+
+
+@flow(name="copy", task_runner=RUNNER, **every_end_told(clear_staging))
+def copy(plan: Path, destination: Path | None = None, source: str | None = None) -> State[Any]:
+    """Copy the database now, while it is in use: checked and NOT encrypted, into a folder of your choice.
+
+    Whoever reaches that folder can read it. It is no backup: no target receives it. Refused is a folder
+    that holds anything, is on the network, or belongs to a target.
+
+    Args:
+        plan: The plan file that says where the database is.
+        destination: A new or empty folder on the machine that runs the database. Leave it empty for a new
+            one in the plan's state folder.
+        source: Which of the plan's sources. Leave it empty for the main one.
+    """
+    started = now()
+    try:
+        office = Office(plan)
+        part = office.part(source)
+        name_run("copy", office)
+        name = office.full_name(part)
+        folder = place_for(office, f"{name}-{started:%Y%m%dT%H%M%SZ}", destination)
+        with working(office.staging, runtime.flow_run.id, (part,), office.plan.spool) as [workspace]:
+            looked = look_at(office, workspace, part)
+            placing = of_part(copying.put_in_place, part)
+            placed = later(placing, looked.run, looked.copy, folder, after=[looked.validated])
+            looked.more["put in place"] = placed
+            _finish([looked])
+            good = f"{name} is copied to {folder}, checked and readable for whoever reaches that folder"
+            facts = reported(office.path, looked_report(office, "copy", good, [looked], started))
+    except DatasaveError as error:
+        return refused(plan, "copy", error, started)
+    return concluded(office.path, facts)
+
+
+@flow(name="check", task_runner=RUNNER, **every_end_told(clear_staging))
+def check(plan: Path, source: str | None = None) -> State[Any]:
+    """Check the database now, while it is in use: its engine's own check, on a copy that goes afterwards.
+
+    Every table is counted, and the plan's own checks are asked. It is no backup: no target receives it.
+
+    Args:
+        plan: The plan file that says where the database is.
+        source: Which of the plan's sources. Leave it empty for each of them.
+    """
+    started = now()
+    try:
+        office = Office(plan)
+        parts = office.parts if source is None else (office.part(source),)
+        name_run("check", office)
+        with working(office.staging, runtime.flow_run.id, parts, office.plan.spool) as workspaces:
+            looked = [look_at(office, place, part) for place, part in zip(workspaces, parts, strict=True)]
+            for one in looked:
+                asking = of_part(copying.own_checks, one.part)
+                asked = later(asking, one.run, one.copy, after=[one.validated])
+                one.more["own checks"] = asked
+            _finish(looked)
+            good = f"{', '.join(office.full_name(part) for part in parts)} passed every check"
+            facts = reported(office.path, looked_report(office, "check", good, looked, started))
+    except DatasaveError as error:
+        return refused(plan, "check", error, started)
+    return concluded(office.path, facts)
+
+
+def _finish(looked: list[Looked]) -> None:
+    with stopping_steps(lambda: wait([future for one in looked for future in one.futures])):
+        wait([future for one in looked for future in one.futures])

@@ -1,0 +1,39 @@
+"""Prefect tasks: a copy or a check of the database, when someone asks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.records import Run
+from tasks.running import room_of
+from tasks.steps import copying
+from tasks.steps.listing import Copied
+from tasks.steps.office import Office
+from tasks.steps.workspace import Workspace
+
+
+@task(name="look", task_run_name="look", cache_policy=NO_CACHE)
+def look(plan: Path, folder: str, part: str = "") -> Run:
+    """See whether the database answers and a copy has room."""
+    office = Office(plan)
+    with Workspace(office.staging / folder).timed("look"):
+        return copying.look(office, folder, part)
+
+
+@task(name="own checks", task_run_name="own checks", cache_policy=NO_CACHE)
+def own_checks(run: Run, copy: Copied) -> copying.Answered:
+    """Ask the plan's own questions of a copy that passed its engine's check."""
+    office, workspace = room_of(run)
+    with workspace.timed("own checks"):
+        return copying.own_checks(office, run, copy)
+
+
+@task(name="put in place", task_run_name="put in place", cache_policy=NO_CACHE)
+def put_in_place(run: Run, copy: Copied, folder: Path) -> Path:
+    """Put a checked copy into the folder that was asked for."""
+    office, workspace = room_of(run)
+    with workspace.timed("put in place"):
+        return copying.put_in_place(office, run, copy, folder)
