@@ -130,19 +130,21 @@ def send(target: str, part: str, archive: Proven, done: Callable[[str], bool]) -
 
     ``done`` tells, by its name in the ledger, whether the product of a step stands.
     """
-    sending = of_part(deliver, part).with_options(refresh_cache=not done(f"delivered-{target}"))
+    sending = of_part(deliver, part, target).with_options(refresh_cache=not done(f"delivered-{target}"))
     delivered = later(sending, *archive, target)
-    proven = later(of_part(read_back, part), *archive, delivered, target)
-    pruning = of_part(prune_after, part).with_options(refresh_cache=not done(f"pruned-{target}"))
+    proven = later(of_part(read_back, part, target), *archive, delivered, target)
+    pruning = of_part(prune_after, part, target).with_options(refresh_cache=not done(f"pruned-{target}"))
     pruned = later(pruning, archive.run, proven, target)
     return Branch(target=target, delivered=delivered, proven=proven, pruned=pruned)
 
 
-def of_part(task: Task[P, T], part: str) -> Task[P, T]:
-    """The task under a name that tells which of the plan's further sources it is about."""
-    if not part:
-        return task
-    return task.with_options(task_run_name=step_text(str(task.task_run_name), part))
+def of_part(task: Task[P, T], part: str, target: str = "") -> Task[P, T]:
+    """The task under a name that tells which target and which of the plan's further sources it is about.
+
+    The task's own name too: that is what the graph shows of a step that never began.
+    """
+    name = step_text(str(task.task_run_name).format(target=target), part)
+    return task.with_options(name=name, task_run_name=name)
 
 
 def later(

@@ -15,6 +15,8 @@ from tasks.errors import DatasaveError, StateError
 from tasks.files import private_folder, write_atomic
 from tasks.notices.grids import report_grids
 from tasks.notices.report import refusal_markdown, report_html, report_markdown
+from tasks.notices.verdict import verdict
+from tasks.notices.wording import when_text
 from tasks.progress import progress_of
 from tasks.records import Finding
 from tasks.reports import RunReport
@@ -40,7 +42,9 @@ def report(plan: Path, facts: RunReport) -> Path:
             hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
         ) from error
     page = f"{report_markdown(facts, office.timezone)}\n\nFull report: `{path}`\n"
-    create_markdown_artifact(markdown=page, key=f"report-{facts.source}", description=facts.headline)
+    # Of our own words alone: the UI takes a description for markdown, and on a card for plain text.
+    about = verdict(facts, when_text(facts.started, office.timezone))
+    create_markdown_artifact(markdown=page, key=f"report-{facts.source}", description=about)
     for kind, description, rows in report_grids(facts):
         create_table_artifact(table=rows, key=f"{kind}-{facts.source}", description=description)
     return path
@@ -72,7 +76,7 @@ def tell(error: DatasaveError) -> None:
     """Put on the page of a run that has no report what went wrong and what to do."""
     # The run fails anyway, and says the same: a server that hiccups must not hide why.
     with suppress(HTTPError):
-        create_markdown_artifact(markdown=refusal_markdown(error), key="not-done", description=error.message)
+        create_markdown_artifact(markdown=refusal_markdown(error), key="not-done")
 
 
 def now() -> datetime:

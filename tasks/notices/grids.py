@@ -1,11 +1,12 @@
 """A run's facts as tables for the UI: the checks of each table, the size and the time of each step.
 
-Aggregates only: names, counts, outcomes. All text is made harmless by facts.py before it comes here.
+Aggregates only: names, counts, outcomes. The UI takes cells for markdown, so each is escaped here.
 """
 
 from __future__ import annotations
 
 from tasks.notices.facts import Facts, SourceFacts, facts_of
+from tasks.notices.report import markdown_text
 from tasks.notices.wording import size_text, step_text
 from tasks.reports import RunReport, SourceReport
 
@@ -17,10 +18,14 @@ def report_grids(report: RunReport) -> list[tuple[str, str, Rows]]:
     """The tables that the report has facts for: (kind, what it shows, rows)."""
     facts = facts_of(report)
     grids = [
-        ("checks", "What was checked: each table by rows, then the other checks.", _checks(facts)),
         ("steps", "How long each step took, and how large what it made is.", _steps(report, facts)),
+        ("tables", "What was checked: each table with its rows, then the other checks.", _checks(facts)),
     ]
-    return [grid for grid in grids if grid[2]]
+    return [(kind, about, [_escaped(row) for row in rows]) for kind, about, rows in grids if rows]
+
+
+def _escaped(row: dict[str, str]) -> dict[str, str]:
+    return {head: markdown_text(cell) for head, cell in row.items()}
 
 
 def _checks(facts: Facts) -> Rows:

@@ -1,7 +1,7 @@
 """The report of one run: an HTML page for people, and markdown for the artifact in the UI.
 
 Every text in them that came from elsewhere is hostile until escaped: by jinja2's autoescape in HTML
-(pages.py), by ``_md`` in markdown.
+(pages.py), by ``markdown_text`` in markdown.
 """
 
 from __future__ import annotations
@@ -42,17 +42,21 @@ def report_html(report: RunReport, timezone: tzinfo | None = None) -> str:
 def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
     """The same facts as GitHub-flavoured markdown; the first line says what happened and what to do."""
     facts = facts_of(report, timezone)
-    todo = f"What to do: {_md(facts.advice[0])}" if facts.advice else "There is nothing to do."
-    parts = [f"**{_md(facts.verdict)}** {todo}", _md(facts.headline)]
+    todo = f"What to do: {markdown_text(facts.advice[0])}" if facts.advice else "There is nothing to do."
+    parts = [f"**{markdown_text(facts.verdict)}** {todo}", markdown_text(facts.headline)]
     if len(facts.advice) > 1:
         parts += ["## What to do next", _items(facts.advice, ordered=True)]
     parts += _targets(facts)
     for source in facts.sources:
-        parts += [f"## {_md(source.copied_title)}", _pairs(source.copied), _md(source.tables_summary)]
+        parts += [
+            f"## {markdown_text(source.copied_title)}",
+            _pairs(source.copied),
+            markdown_text(source.tables_summary),
+        ]
         parts += _tables(f"{source.group.capitalize()}s that failed", source, source.failed_tables)
         parts += _checks(source)
         if source.proof:
-            parts += ["## How far it is proved", _md(" ".join(source.proof))]
+            parts += ["## How far it is proved", markdown_text(" ".join(source.proof))]
     if facts.holders:
         parts += [
             "## Who can open it",
@@ -70,8 +74,8 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
 def refusal_markdown(error: DatasaveError) -> str:
     """What the page of a run says that could not begin or go on; the first line says what to do."""
     message, hint = plain_text(error.message, MESSAGE_LIMIT), plain_text(error.hint, MESSAGE_LIMIT)
-    todo = f"What to do: {_md(hint)}" if hint else "Its log says more."
-    return f"**Not done: {_md(message)}.** {todo}\n"
+    todo = f"What to do: {markdown_text(hint)}" if hint else "Its log says more."
+    return f"**Not done: {markdown_text(message)}.** {todo}\n"
 
 
 def _folded(source: SourceFacts) -> bool:
@@ -143,16 +147,21 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
 def _grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; a head that ends in ``>`` aligns its column to the right. Cells are escaped here."""
     rules = ["---:" if head.endswith(">") else "---" for head in heads]
-    lines = [[head.rstrip(">") for head in heads], rules, *([_md(cell) for cell in row] for row in rows)]
+    lines = [
+        [head.rstrip(">") for head in heads],
+        rules,
+        *([markdown_text(cell) for cell in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _items(texts: Iterable[str], *, ordered: bool = False) -> str:
     return "\n".join(
-        f"{f'{number}.' if ordered else '-'} {_md(text)}" for number, text in enumerate(texts, 1)
+        f"{f'{number}.' if ordered else '-'} {markdown_text(text)}" for number, text in enumerate(texts, 1)
     )
 
 
-def _md(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Foreign text as it stands, whatever markdown or HTML would make of it."""
     marked = _MARKUP.sub(r"\\\g<0>", _ADDRESS.sub(_WORD_JOINER, text))
     return _NUMBERED.sub(r"\1\\", marked)
