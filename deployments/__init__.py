@@ -4,6 +4,7 @@
 - ``planning.py``     init, doctor, adopt
 - ``keyring.py``      keys new, protect, sheet, split, join
 - ``holders.py``      keys opens, rewrap
+- ``proving.py``      keys prove, status
 - ``unlocking.py``    passphrases of identity files
 - ``running.py``      backup, retry, deliver, drill, audit, restart, log, prune
 - ``adhoc.py``        copy, check: the database as it is now, no backup

@@ -23,6 +23,7 @@ from deployments import (
     keyring,
     media,
     planning,
+    proving,
     running,
     serving,
     telling,
@@ -76,6 +77,8 @@ keys.command(keyring.split, name="split")
 keys.command(keyring.join, name="join")
 keys.command(holders.opens, name="opens")
 keys.command(holders.rewrap, name="rewrap")
+keys.command(proving.prove, name="prove")
+keys.command(proving.key_status, name="status")
 drives.command(media.init, name="init")
 drives.command(media.list_media, name="list")
 drives.command(media.which, name="which")

@@ -12,7 +12,7 @@ from tasks.notices.wording import step_text
 from tasks.policy.drilling import Pair
 from tasks.progress import progress_of
 from tasks.records import Certificate, Progress
-from tasks.steps import recovering
+from tasks.steps import keyproofs, recovering
 from tasks.steps.drills import next_drill
 from tasks.steps.identities import read_identities
 from tasks.steps.office import Office
@@ -49,7 +49,9 @@ def drill(
         progress_of(step_text(f"out of cold storage at {target}", part)) as thawing,
     ):
         patience = _patience(office, thawing, wait)
-        return recovering.drill(office, target, backup, identities, progress, part, patience)
+        certificate = recovering.drill(office, target, backup, identities, progress, part, patience)
+    keyproofs.note_drill(office, certificate, identities)
+    return certificate
 
 
 def _patience(office: Office, progress: Progress, hours: float) -> Patience:

@@ -7,6 +7,7 @@ directly, because on the worst day no server may be needed.
 - ``identities.py``  identity files, under a passphrase or not
 - ``escrow.py``      a key on paper, in shares, under a passphrase
 - ``holders.py``     what a key opens
+- ``keyproofs.py``   when each key last opened a backup
 - ``rewrapping.py``  backups sealed anew for other holders
 - ``workspace.py``   private staging of one run: lock, ledger, sweeping of what dead runs left
 - ``taking.py``      preflight, live copy, validation with profile

@@ -10,6 +10,7 @@ from tasks.notices.wording import place_text, size_text
 from tasks.records import Finding, Progress, Shelved, no_progress
 from tasks.steps.appointments import day_of
 from tasks.steps.freshness import expected_since, freshness
+from tasks.steps.keyproofs import learn
 from tasks.steps.media import is_removable
 from tasks.steps.office import Office
 from tasks.steps.retaining import shelf_of
@@ -36,6 +37,7 @@ def audit_target(
     try:
         with office.target(name) as target:
             findings = [Finding(check="target present", passed=True, detail=f"{name} answers")]
+            learn(office, target)
             for part in office.parts:
                 shelf = shelf_of(office, target, part)
                 place = place_text(name, part)

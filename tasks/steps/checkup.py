@@ -13,6 +13,7 @@ from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
 from tasks.records import Engine, Finding
 from tasks.steps.identities import recipients_of
+from tasks.steps.keyproofs import findings as key_findings
 from tasks.steps.noticing import switchboard
 from tasks.steps.office import Office
 from tasks.steps.taking import room_needed
@@ -35,6 +36,7 @@ def checkup(office: Office) -> list[Finding]:
     if drill.identity:
         findings.append(_look("drill key", lambda: _drill_key(office)))
     findings += [_look(f"drill key {name}", partial(_drill_key, office, name)) for name in drill.identities]
+    findings += key_findings(office)
     names = [entry.name for entry in office.plan.targets]
     findings += [_look(f"target {name}", partial(_target, office, name, engines)) for name in names]
     return [*findings, *_notices(office), _tools()]

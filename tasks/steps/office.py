@@ -28,7 +28,7 @@ from tasks.targets.base import Target
 
 OWN_STATE = frozenset(
     {"machine.key", "sequence", "sequence.lock", "trend", "media.json", "history.json", "thaws.json"}
-    | {"staging", "reports", "prefect", "drills", "status.html", "in-place", "copies"}
+    | {"staging", "reports", "prefect", "drills", "status.html", "in-place", "copies", "proofs.json"}
 )
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
 

@@ -37,7 +37,7 @@ COMMANDS += [
     "keys join",
     "keys opens",
 ]
-COMMANDS += ["keys rewrap"]
+COMMANDS += ["keys rewrap", "keys prove", "keys status"]
 
 Captured = pytest.CaptureFixture[str]
 

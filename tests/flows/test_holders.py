@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -347,3 +349,105 @@ def flip(path: Path, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(data)
+
+
+# Keys proven
+
+
+def age_notes(site: Site, days: int) -> None:
+    """Move all that is noted about keys that many days into the past."""
+    path = site.office.state / "proofs.json"
+    notes = json.loads(path.read_text("utf-8"))
+    back = timedelta(days=days)
+    notes["known"] = {key: earlier(when, back) for key, when in notes["known"].items()}
+    notes["proofs"] = [{**proof, "at": earlier(proof["at"], back)} for proof in notes["proofs"]]
+    path.write_text(json.dumps(notes), "utf-8")
+
+
+def earlier(when: str, back: timedelta) -> str:
+    return (datetime.fromisoformat(when) - back).isoformat()
+
+
+@pytest.mark.parametrize("options", [(), ("--whole",)], ids=["beginning", "whole"])
+def test_a_key_is_proven_at_each_target(office: Site, capsys: Captured, options: tuple[str, ...]) -> None:
+    partner = office.root / "partner.key.txt"
+    assert office.run("keys", "prove", "--identity", str(partner), *options) == 0
+    shown = capsys.readouterr().out
+    for target in ("nas", "second-disk"):
+        assert f"✓ {target}: the key of Partner opens clinic-" in shown
+    assert stat.S_IMODE((office.office.state / "proofs.json").stat().st_mode) == 0o600
+    assert office.run("keys", "status") == 0
+    shown = capsys.readouterr().out
+    assert "key of Partner" in shown and "not seen to open a backup yet" in shown
+    assert shown.count("FAILED") == 0
+
+
+def test_a_key_that_is_no_holders_proves_nothing(office: Site, capsys: Captured) -> None:
+    remove_holder(office, "Partner")
+    assert office.run("keys", "prove", "--identity", str(office.root / "partner.key.txt")) == 1
+    assert "the key is not that of any holder in the plan" in capsys.readouterr().err
+
+
+def test_a_new_holders_key_does_not_open_older_backups_and_that_is_said(
+    office: Site, capsys: Captured
+) -> None:
+    heir = add_holder(office, "Heir")
+    assert office.run("keys", "prove", "--identity", str(heir)) == 1
+    said = capsys.readouterr()
+    assert said.err.count("this key does not open clinic-") == 2
+    assert "✓" not in said.out
+
+
+@pytest.mark.parametrize(("place", "options"), [(-100, ("--whole",)), (900, ())], ids=["end", "beginning"])
+def test_a_damaged_backup_proves_no_key(
+    office: Site, capsys: Captured, place: int, options: tuple[str, ...]
+) -> None:
+    (archive,) = office.archives("second-disk")
+    flip(archive, place)
+    proving = ["keys", "prove", "--identity", str(office.keys[1]), "--target", "second-disk"]
+    assert office.run(*proving, *options) == 1
+    said = capsys.readouterr()
+    assert "cannot decrypt" in said.err
+    assert "✓" not in said.out
+    assert "never" in said.out.splitlines()[-1]
+
+
+def test_drills_count_and_are_learned_from_their_certificates(office: Site, capsys: Captured) -> None:
+    assert office.run("keys", "status") == 0
+    assert "used in a drill on nas" in capsys.readouterr().out
+    (office.office.state / "proofs.json").unlink()
+    assert office.run("keys", "status") == 0
+    shown = capsys.readouterr().out
+    owner = next(line for line in shown.splitlines() if "key of Owner" in line)
+    assert "used in a drill on nas" in owner
+
+
+def test_a_certificate_that_was_tampered_with_proves_nothing(office: Site, capsys: Captured) -> None:
+    (name,) = [name for name in office.objects("nas") if ".drill-" in name]
+    certificate = office.root / "nas" / name
+    certificate.write_text(certificate.read_text("utf-8").replace('"Owner"', '"Bank safe"', 1), "utf-8")
+    (office.office.state / "proofs.json").unlink()
+    assert office.run("keys", "status") == 0
+    assert "used in a drill" not in capsys.readouterr().out
+
+
+def test_a_key_not_proven_for_long_is_told_of(office: Site, prefect_server: str, capsys: Captured) -> None:
+    assert prefect_server
+    assert office.run("keys", "prove", "--identity", str(office.keys[1])) == 0
+    (office.root / "nas" / next(n for n in office.objects("nas") if ".drill-" in n)).unlink()
+    age_notes(office, 99)
+    assert office.run("keys", "status") == 0
+    age_notes(office, 2)
+    capsys.readouterr()
+    assert office.run("keys", "status") == 1
+    shown = capsys.readouterr().out
+    assert shown.count("FAILED") == 3
+    assert "that is over 100 days ago" in shown
+    assert office.run("doctor") == 1
+    shown = capsys.readouterr()
+    assert "key of Partner" in shown.out and "3 of " in shown.err
+    assert office.run("audit") == 0, "what lies on the targets is as good as before"
+    assert "key of Bank safe: opened clinic-" in office.report()
+    assert office.run("keys", "prove", "--identity", str(office.keys[1]), "--target", "nas") == 0
+    office.change_plan(keys={"prove_days": 200})
+    assert office.run("doctor") == 0
