@@ -66,6 +66,8 @@ def reported(plan: Path, facts: RunReport) -> RunReport:
         remember(Office(plan), facts)
         write_status(Office(plan))
     except StateError as error:
+        if error.message in facts.headline:  # written twice, to say who was told: it is said already
+            return facts
         return facts.model_copy(
             update={"succeeded": False, "headline": f"{facts.headline}. Besides, {error.message}"}
         )

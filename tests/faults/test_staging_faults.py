@@ -26,18 +26,29 @@ from tasks.steps.workspace import Workspace, sweep
 from tests.flows.conftest import clinic, running_site, site
 from tests.flows.site import Site, counts
 from tests.mounts import run, tmpfs
+from tests.servers.hooks import Hooks, hooks
 
 __all__ = ["clinic", "running_site", "site"]
 
+GOOD = ["/beat", "/beat/start"]
+FAILED = ["/beat/fail", "/beat/start"]
 TARGETS = ("nas", "second-disk", "cellar")
 
 
 @pytest.fixture
-def small(running_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def switch() -> Iterator[Hooks]:
+    """The outside switch of ``small``; forgets what it heard of the first backup."""
+    with hooks() as heard:
+        yield heard
+
+
+@pytest.fixture
+def small(running_site: Site, switch: Hooks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """An office whose state lies on 16 MB, with one good backup; the next success would remove it."""
     monkeypatch.setattr("tasks.taking.live_copy.retries", 0)
     running_site.change_plan(
         state="small/state",
+        notices={"heartbeat": f"{switch.url}/beat"},
         targets=[
             {"name": name, "kind": "folder", "path": name, "keep": {"last": 1}, "floor": 1}
             for name in TARGETS
@@ -45,6 +56,8 @@ def small(running_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]
     )
     with tmpfs(running_site.root / "small", 16):
         assert running_site.run("backup") == 0
+        assert sorted(switch.paths) == GOOD
+        switch.requests.clear()
         yield running_site
 
 
@@ -93,7 +106,7 @@ def fill(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["live copy", "archive", "encrypt", "rehearse"])
-def test_staging_runs_full(small: Site, step: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_staging_runs_full(small: Site, switch: Hooks, step: str, capsys: pytest.CaptureFixture[str]) -> None:
     site = small
     fired: list[str] = []
     before = shelves(site)
@@ -106,8 +119,10 @@ def test_staging_runs_full(small: Site, step: str, capsys: pytest.CaptureFixture
     assert "space" in said or "full" in said, said
     assert shelves(site) == before, "nothing delivered, nothing pruned"
     assert readable(site) == [] and site.plaintext() == []
+    assert sorted(switch.paths) == FAILED, "a notice was sent"
     (site.root / "small" / "filler").unlink()
     assert site.run("backup") == 0
+    assert sorted(switch.paths[2:]) == GOOD
     assert [manifest["sequence"] for manifest in site.manifests("nas")] == [3]
 
 
@@ -149,7 +164,9 @@ def test_an_archive_left_half_written_is_readable_too(running_site: Site) -> Non
     assert not left.exists() and workspace.done("sealed")
 
 
-def test_too_little_room_is_seen_before_the_copy(small: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_little_room_is_seen_before_the_copy(
+    small: Site, switch: Hooks, capsys: pytest.CaptureFixture[str]
+) -> None:
     site = small
     before = shelves(site)
     (site.root / "small" / "filler").write_bytes(bytes(12 << 20))
@@ -158,9 +175,10 @@ def test_too_little_room_is_seen_before_the_copy(small: Site, capsys: pytest.Cap
     said = clear_failure(capsys)
     assert "free" in said and "`state:`" in said
     assert shelves(site) == before
+    assert sorted(switch.paths) == FAILED, "a notice was sent"
 
 
-def test_staging_turns_read_only(small: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_staging_turns_read_only(small: Site, switch: Hooks, capsys: pytest.CaptureFixture[str]) -> None:
     """What a file system does after an error of its disk."""
     site = small
     before = shelves(site)
@@ -170,6 +188,7 @@ def test_staging_turns_read_only(small: Site, capsys: pytest.CaptureFixture[str]
     said = clear_failure(capsys)
     assert "small/state" in said
     assert shelves(site) == before
+    assert sorted(switch.paths) == FAILED, "a notice was sent"
     run("mount", "-o", "remount,rw", site.root / "small")
     assert site.run("backup") == 0
 
@@ -239,7 +258,9 @@ def test_a_writer_killed_in_its_transaction(running_site: Site, tmp_path: Path, 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows lets nobody move an open database")
-def test_the_source_vanishes_during_the_copy(small: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_source_vanishes_during_the_copy(
+    small: Site, switch: Hooks, capsys: pytest.CaptureFixture[str]
+) -> None:
     site = small
     fired: list[str] = []
     before, away = shelves(site), site.root / "away.db"
@@ -249,6 +270,7 @@ def test_the_source_vanishes_during_the_copy(small: Site, capsys: pytest.Capture
     assert fired
     said = clear_failure(capsys)
     assert "vanished" in said and "clinic.db" in said
+    assert sorted(switch.paths) == FAILED, "a notice was sent"
     assert shelves(site) == before and readable(site) == []
     assert not site.database.exists(), "no empty database was made in its place"
     away.replace(site.database)
