@@ -14,6 +14,7 @@
 - ``inplace.py``      restore in place, its resume and undo
 - ``rescue.py``       rescue: the same with no plan, from any place, on a bare machine
 - ``drilling.py``     drills: what was proved, what is due
+- ``posturing.py``    posture: what of the advice on backups is followed
 - ``asking.py``       list, status
 - ``telling.py``      notify
 - ``standing.py``     the status as a terminal shows it

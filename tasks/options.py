@@ -26,6 +26,11 @@ class Options(Record):
 
     kind: str
 
+    @property
+    def at_vendor(self) -> bool:
+        """Whether the place is somebody else's by its nature, as storage on the internet is."""
+        return False
+
 
 class Keep(Record):
     """How many backups a target keeps, in each of its slots. A backup stays if any rule keeps it.

@@ -24,6 +24,7 @@ from tasks.steps import auditing
 from tasks.steps.drillbook import write_drills
 from tasks.steps.history import remember
 from tasks.steps.office import Office
+from tasks.steps.posture import posture_of
 from tasks.steps.status import write_status
 
 
@@ -60,10 +61,12 @@ def audit(plan: Path, target: str, read_all: bool = False) -> tuple[Finding, ...
 def reported(plan: Path, facts: RunReport) -> RunReport:
     """Write the report. A run without its report has failed, but its own outcome is told first."""
     try:
-        if facts.flow == "drill":
-            write_drills(Office(plan))
-        report(plan, facts)
-        remember(Office(plan), facts)
+        try:
+            remember(Office(plan), facts)
+            if facts.flow == "drill":
+                write_drills(Office(plan))
+        finally:
+            report(plan, _judged(plan, facts))
         write_status(Office(plan))
     except StateError as error:
         if error.message in facts.headline:  # written twice, to say who was told: it is said already
@@ -79,6 +82,16 @@ def tell(error: DatasaveError) -> None:
     # The run fails anyway, and says the same: a server that hiccups must not hide why.
     with suppress(HTTPError):
         create_markdown_artifact(markdown=refusal_markdown(error), key="not-done")
+
+
+def _judged(plan: Path, facts: RunReport) -> RunReport:
+    """The facts with the office's posture, or without where what it rests on is damaged.
+
+    That is told by the step that wrote it; the report of this run must not be lost over it.
+    """
+    with suppress(StateError):
+        return facts.model_copy(update={"posture": posture_of(Office(plan))})
+    return facts
 
 
 def now() -> datetime:

@@ -64,6 +64,42 @@ class SourceReport(Record):
     suspicions: tuple[str, ...] = ()
 
 
+class PostureResult(Record):
+    """One rule of tasks/policy/posture.py and what was found."""
+
+    id: str
+    must: bool
+    demands: str
+    reason: str
+    how: str
+    state: Literal["met", "open", "not applicable"]
+    found: str
+
+
+class Posture(Record):
+    """How far an office does as it is told: every rule that there is, in the order they are told."""
+
+    results: tuple[PostureResult, ...]
+
+    @property
+    def open(self) -> tuple[PostureResult, ...]:
+        """What is not met, what must be first."""
+        return tuple(sorted((r for r in self.results if r.state == "open"), key=lambda r: not r.must))
+
+    @property
+    def score(self) -> int:
+        """Percent of the rules that apply and are met; one that must hold counts twice."""
+        counting = [result for result in self.results if result.state != "not applicable"]
+        weights = [(2 if result.must else 1, result.state == "met") for result in counting]
+        whole = sum(weight for weight, _ in weights)
+        return 100 * sum(weight for weight, met in weights if met) // whole if whole else 100
+
+    @property
+    def good(self) -> bool:
+        """Whether all that must hold does."""
+        return not any(result.must for result in self.open)
+
+
 class RunReport(SourceReport):
     """All the facts of one run, ready for its reports; those of further sources in ``also``."""
 
@@ -79,6 +115,7 @@ class RunReport(SourceReport):
     holders: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
     notices: tuple[Notified, ...] = ()
+    posture: Posture | None = None
 
     @property
     def sources(self) -> tuple[SourceReport, ...]:

@@ -11,6 +11,7 @@ from datetime import tzinfo
 from itertools import chain
 from typing import Literal
 
+from tasks.notices.posture import PostureFacts, posture_facts
 from tasks.notices.proof import nouns_of, proof_sentences
 from tasks.notices.verdict import is_good, next_steps, verdict
 from tasks.notices.wording import (
@@ -118,6 +119,7 @@ class Facts:
     steps: tuple[StepLine, ...]
     notices: tuple[Line, ...]
     holders: tuple[str, ...]
+    posture: PostureFacts | None
     technical: tuple[tuple[str, str], ...]
 
 
@@ -135,6 +137,7 @@ def facts_of(report: RunReport, timezone: tzinfo | None = None) -> Facts:
         steps=_steps(report.steps),
         notices=tuple(_notified(notified) for notified in report.notices),
         holders=tuple(plain_text(holder) for holder in report.holders),
+        posture=posture_facts(report.posture),
         technical=_technical(report),
     )
 

@@ -6,6 +6,7 @@ Aggregates only: names, counts, outcomes. The UI takes cells for markdown, so ea
 from __future__ import annotations
 
 from tasks.notices.facts import Facts, SourceFacts, facts_of
+from tasks.notices.posture import posture_rows
 from tasks.notices.report import markdown_text
 from tasks.notices.wording import size_text, step_text
 from tasks.reports import RunReport, SourceReport
@@ -21,6 +22,9 @@ def report_grids(report: RunReport) -> list[tuple[str, str, Rows]]:
         ("steps", "How long each step took, and how large what it made is.", _steps(report, facts)),
         ("tables", "What was checked: each table with its rows, then the other checks.", _checks(facts)),
     ]
+    if report.posture:
+        about = f"How far the advice on backups is followed: {report.posture.score} of 100."
+        grids.append(("posture", about, posture_rows(report.posture)))
     return [(kind, about, [_escaped(row) for row in rows]) for kind, about, rows in grids if rows]
 
 

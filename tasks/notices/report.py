@@ -64,6 +64,9 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
             _items(facts.holders),
         ]
     parts += _notices(facts)
+    if facts.posture:
+        named = (f"{line.name} {line.hint}" for line in facts.posture.lines)
+        parts += ["## Posture", markdown_text(facts.posture.summary), _items(named)]
     parts += _steps(facts)
     for source in facts.sources:
         parts += _tables(_other_tables_title(source), source, source.other_tables)

@@ -17,6 +17,7 @@ from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetNam
 from tasks.plan.keys import Keys
 from tasks.plan.notices import Notices
 from tasks.plan.schedule import Schedule
+from tasks.plan.vendors import Custody, refuse_without_agreement
 from tasks.records import Holder, Record
 
 # One backup in each weekday's slot; elsewhere a week of nights, a month of weeks, a year of months.
@@ -95,7 +96,7 @@ class SourceEntry(Options):
     )
 
 
-class TargetEntry(Options):
+class TargetEntry(Custody):
     """What every target has, whatever its kind; the adapter's own options stand beside these."""
 
     name: TargetName = Field(
@@ -202,6 +203,11 @@ class Plan(Record):
         "this file.",
         examples=["/var/lib/datasave/front-office"],
     )
+    hipaa: bool = Field(
+        False,
+        description="With true, a target that is a vendor's is refused unless it names the business "
+        "associate agreement that they signed.",
+    )
     signers: tuple[Signer, ...] = Field(
         default=(),
         description="Public keys of other machines whose backups are trusted too; needed where a plan is "
@@ -234,6 +240,12 @@ class Plan(Record):
     def _targets_go_together(cls, targets: tuple[TargetEntry, ...]) -> tuple[TargetEntry, ...]:
         _refuse_same_names(target.name for target in targets)
         return targets
+
+    @model_validator(mode="after")
+    def _vendors_have_signed(self) -> Plan:
+        if self.hipaa:
+            refuse_without_agreement(self.targets)
+        return self
 
     @model_validator(mode="after")
     def _drill_can_be_done(self) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
 from tasks.checks.judge import verify_expectations
@@ -11,6 +12,7 @@ from tasks.errors import DatasaveError
 from tasks.files import private_folder
 from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
+from tasks.plan.model import TargetEntry
 from tasks.records import Engine, Finding
 from tasks.steps.identities import recipients_of
 from tasks.steps.keyproofs import findings as key_findings
@@ -37,6 +39,8 @@ def checkup(office: Office) -> list[Finding]:
         findings.append(_look("drill key", lambda: _drill_key(office)))
     findings += [_look(f"drill key {name}", partial(_drill_key, office, name)) for name in drill.identities]
     findings += key_findings(office)
+    vendors = [entry for entry in office.plan.targets if entry.with_vendor]
+    findings += [_look(f"BAA {entry.name}", partial(_agreement, office, entry)) for entry in vendors]
     names = [entry.name for entry in office.plan.targets]
     findings += [_look(f"target {name}", partial(_target, office, name, engines)) for name in names]
     return [*findings, *_notices(office), _tools()]
@@ -112,6 +116,18 @@ def _drill_key(office: Office, holder: str = "") -> str:
             hint="Name the identity file of one of the plan's holders under `drill:`.",
         )
     return f"scheduled drills use the key of {', '.join(holders)}"
+
+
+def _agreement(office: Office, entry: TargetEntry) -> str:
+    today = datetime.now(office.timezone).date()
+    if entry.baa is None:
+        return "a vendor's, with no agreement noted; under HIPAA it needs one (`baa:`, and hipaa: true)"
+    if not entry.baa.holds_on(today):
+        raise DatasaveError(
+            f"the agreement with {entry.baa.vendor} is not in date",
+            hint="Backups go on. Renew it, and note the new dates under `baa:`.",
+        )
+    return f"signed by {entry.baa.vendor} on {entry.baa.signed}"
 
 
 def _target(office: Office, name: str, engines: dict[str, Engine]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -17,6 +19,9 @@ MIB = 1 << 20
 # Limits of the service: Amazon S3, "multipart upload limits". The last part alone may be smaller.
 SMALLEST_PART = 5
 MOST_PARTS = 10_000
+
+# Names that no server on the internet has.
+NEAR = (".local", ".lan", ".internal", ".home", ".home.arpa", ".localhost", ".test")
 
 _UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "kbit": 1e3 / 8, "Mbit": 1e6 / 8, "Gbit": 1e9 / 8}
 _RATE = r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(kB|MB|GB|kbit|Mbit|Gbit)/s"
@@ -47,6 +52,15 @@ def bytes_per_second(text: str) -> float:
     if match is None or not float(match[1]):
         raise ValueError("must be a rate above 0, such as 2MB/s or 16Mbit/s")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def is_near(host: str) -> bool:
+    """Whether a server's name or address is one of the office's own network."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(NEAR)
+    return address.is_private
 
 
 def _rate(value: str) -> str:
@@ -191,6 +205,11 @@ class S3Options(Options):
         "Left out: no at Amazon, yes elsewhere.",
         examples=[True],
     )
+
+    @property
+    def at_vendor(self) -> bool:
+        """Whether the service is beyond the office's own network."""
+        return self.endpoint is None or not is_near(urlsplit(self.endpoint).hostname or "")
 
     @model_validator(mode="after")
     def _options_go_together(self) -> S3Options:
