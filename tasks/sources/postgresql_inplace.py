@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,6 +42,7 @@ def live_place(method: str, options: ServerInPlaceOptions | None) -> LivePlace:
             hint="Set `source.in_place: {data: …, stop: […], start: […]}` in the plan.",
         )
     _refuse_spread(options.data)
+    _refuse_closed(options.data)
     return live_folder(options.data, options.owner, deep=True)
 
 
@@ -96,6 +98,19 @@ def _refuse_spread(data: Path) -> None:
             raise SourceError(
                 f"cannot restore in place of {data}: {link.relative_to(data)} leads to {link.readlink()}",
                 hint=TO_HINT,
+            )
+
+
+def _refuse_closed(data: Path) -> None:
+    """As root, the private server passes for another account, and only enters what root or all may enter."""
+    if os.name != "posix" or os.geteuid() != 0:
+        return
+    for folder in data.parents:
+        seen = folder.stat()
+        if seen.st_uid != 0 and not seen.st_mode & stat.S_IXOTH:
+            raise SourceError(
+                f"cannot restore in place of {data} as root: {folder} is closed to all but its owner",
+                hint=f"Run this command as that owner, or `chmod o+x {folder}` for as long as it takes.",
             )
 
 

@@ -12,6 +12,7 @@ from tasks.files import private_folder, sha256_of
 from tasks.notices.wording import size_text
 from tasks.records import Engine, Finding, Progress, Run, Validated, no_progress
 from tasks.steps.appointments import day_of, not_due
+from tasks.steps.journal import refuse_unfinished
 from tasks.steps.listing import Copied, listed
 from tasks.steps.office import Office
 from tasks.steps.workspace import Workspace, run_of
@@ -28,6 +29,7 @@ def preflight(office: Office, folder: str, part: str = "", attempt: int = 1) -> 
     Raises SourceError, KeyFormatError or StateError. Targets are not asked: one that is missing
     must not keep the others from their backup.
     """
+    refuse_unfinished(office.state, office.full_name(part))
     engine = office.source(part).check()
     office.recipients()
     office.machine_key()
