@@ -22,6 +22,8 @@ FEW_ROWS = 20
 SMALL_BYTES = 100_000
 TOLERANCE = timedelta(hours=1)
 WINDOW = timedelta(days=30)
+# Offices close for some weeks. A clock that jumps ahead mostly does so by a year or more.
+LONGEST_PAUSE = timedelta(days=60)
 NAMED = 3
 # Of fewer tables all may well change in a night with no row more or less.
 FEW_TABLES = 3
@@ -82,6 +84,21 @@ def suspicions(
             )
         )
     return tuple(found)
+
+
+def pause(seen: Sequence[Snapshot]) -> str:
+    """Why the newest run's date is doubted, "" where it isn't: sixty days and more after the run before.
+
+    A clock that jumped ahead shows like this in the one night in which nothing else tells it. A long
+    closure does too; the next run lifts the doubt.
+    """
+    if len(seen) < 2 or seen[-1].taken - seen[-2].taken <= LONGEST_PAUSE:
+        return ""
+    days = (seen[-1].taken - seen[-2].taken).days
+    return (
+        f"this run is dated {days} days after the one before it, number {seen[-2].sequence}; "
+        "if the office was not closed for so long, the clock of this machine is wrong"
+    )
 
 
 def _tables(last: Snapshot, now: Snapshot) -> list[Suspicion]:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.errors import StateError
 from tasks.files import private_folder, write_atomic
-from tasks.policy.trend import Snapshot, suspicions
+from tasks.policy.trend import Snapshot, pause, suspicions
 from tasks.records import Archived, Run, Validated
 from tasks.steps.listing import Copied
 from tasks.steps.office import Office
@@ -70,9 +70,8 @@ def remember(office: Office, part: str, snapshot: Snapshot) -> None:
 def suspicion(office: Office, part: str) -> str:
     """Why nothing may be removed at present, "" where the newest run looks like those before it."""
     seen = history(office, part)
-    if not seen or not seen[-1].trouble:
-        return ""
-    return f"pruning suspended: {'; '.join(seen[-1].trouble)}"
+    doubt = "; ".join(seen[-1].trouble if seen else ()) or pause(seen)
+    return f"pruning suspended: {doubt}" if doubt else ""
 
 
 def accepted_through(office: Office, part: str) -> int:

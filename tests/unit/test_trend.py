@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.options import Alarm
-from tasks.policy.trend import Snapshot, suspicions
+from tasks.policy.trend import Snapshot, pause, suspicions
 from tasks.records import TableProfile
 
 TAKEN = datetime(2026, 11, 23, 2, tzinfo=UTC)
@@ -65,6 +65,16 @@ def test_a_clock_that_went_back() -> None:
         (found,) = suspicions([BEFORE], snapshot(8, held, days=days), Alarm())
         assert "the clock went back" in found.detail
     assert suspicions([BEFORE], snapshot(8, held, days=-0.03), Alarm()) == ()
+
+
+def test_a_clock_that_went_ahead() -> None:
+    """Only the run itself is doubted: the next one, a day later, lifts it."""
+    before, closed = snapshot(1, {}), snapshot(2, {}, days=60)
+    assert pause([]) == pause([before]) == pause([before, closed]) == ""
+    ahead = snapshot(2, {}, days=364)
+    assert "364 days after the one before it, number 1;" in pause([before, ahead])
+    assert not pause([before, ahead, snapshot(3, {}, days=365)])
+    assert not pause([before, ahead, snapshot(3, {}, days=1)]), "going back is told otherwise"
 
 
 def test_many_tables_are_counted_not_listed() -> None:

@@ -104,8 +104,8 @@ class Almanac:
         self.number += 1
         today = day + AHEAD if day == CLOCK_AHEAD else day
         made = Made(self.number, today)
-        # A clock that went back: until a person has looked into it, nothing is removed anywhere.
-        self.doubted |= day == CLOCK_AHEAD + DAY
+        # A clock that leaps: until a person has looked into it, nothing is removed anywhere.
+        self.doubted |= day == CLOCK_AHEAD
         return {
             "nas": self._to_nas(made, away=day in NAS_AWAY),
             "drives": self._to_drive(made, day, PLUGGED.get(day, medium_of(today))),
