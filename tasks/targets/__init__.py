@@ -20,5 +20,6 @@ memory.py    the reference implementation, in memory
 marker.py    the file that tells a medium from the empty folder it is mounted on
 faults.py    what the operating system says -> the TargetError branch
 s3.py        a bucket; its parts are s3_*.py, listed there
+throttle.py  the bandwidth that each may take
 transfer.py  reading exactly as many bytes as were announced
 """

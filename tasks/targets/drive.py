@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from tasks.calendars import Calendar
 from tasks.errors import TargetMissing
-from tasks.options import Options, problem
+from tasks.options import problem
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, check_name
 from tasks.targets.drive_choice import Turn, choose
@@ -21,6 +21,7 @@ from tasks.targets.drive_places import Seen, plugged_in, usual_places
 from tasks.targets.faults import is_permanent, translate
 from tasks.targets.folder import FolderOptions, FolderTarget
 from tasks.targets.marker import Medium
+from tasks.targets.throttle import TargetOptions
 
 _LEAVE_IN = "Leave the medium in and mounted until the run has ended, then run it again."
 
@@ -31,7 +32,7 @@ def _absolute(value: str) -> str:
     return value
 
 
-class DriveOptions(Options):
+class DriveOptions(TargetOptions):
     """How a drive target stands in the plan."""
 
     kind: Literal["drive"] = Field("drive", description="removable media that take turns, a label each")
@@ -71,6 +72,7 @@ class DriveTarget(Target):
     def __init__(self, name: str, options: DriveOptions, turn: Turn | None = None) -> None:
         super().__init__(name)
         self.properties = Properties(removable=True)
+        self._options = options
         self._places = options.places
         self._turn = turn
 
@@ -126,14 +128,15 @@ class DriveTarget(Target):
 
     def _folder(self, doing: str) -> FolderTarget:
         drive, marker = self._choose(doing)
-        return _OnMedium(self.name, drive, marker)
+        return _OnMedium(self.name, drive, marker, self._options.bandwidth)
 
 
 class _OnMedium(FolderTarget):
     """A folder target on a medium that was just found; its marker is the medium's own."""
 
-    def __init__(self, name: str, drive: Seen, marker: MediumMarker) -> None:
-        super().__init__(f"{name} ({marker.label})", FolderOptions(path=drive.root / FOLDER))
+    def __init__(self, name: str, drive: Seen, marker: MediumMarker, bandwidth: str | None) -> None:
+        options = FolderOptions(path=drive.root / FOLDER, bandwidth=bandwidth)
+        super().__init__(f"{name} ({marker.label})", options)
         self._drive = drive
         self._marker = marker
 

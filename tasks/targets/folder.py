@@ -16,7 +16,6 @@ from pydantic import Field
 
 from tasks.errors import ObjectMissing, TargetMissing
 from tasks.files import BLOCK, create_private
-from tasks.options import Options
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, check_name
 from tasks.targets.disk import (
@@ -31,10 +30,11 @@ from tasks.targets.disk import (
 )
 from tasks.targets.faults import is_permanent, translate
 from tasks.targets.marker import Medium, find_medium, prepare_folder
+from tasks.targets.throttle import TargetOptions, throttle_to
 from tasks.targets.transfer import exactly
 
 
-class FolderOptions(Options):
+class FolderOptions(TargetOptions):
     """How a folder target stands in the plan."""
 
     kind: Literal["folder"] = Field("folder", description="a folder on a network drive or another disk")
@@ -56,6 +56,7 @@ class FolderTarget(Target):
         super().__init__(name)
         self.properties = Properties()
         self._root = options.path
+        self._throttle = throttle_to(str(options.path), options)
 
     def prepare(self) -> str:
         """Write the marker, once. Raises TargetError on a place marked for another target."""
@@ -176,8 +177,9 @@ class FolderTarget(Target):
         """Write, flush and fsync; only what the drive says is translated, not what the reader raises."""
         done = 0
         for block in exactly(reader, size, doing):
-            with self._translated(doing, writing=True):
-                stream.write(block)
+            for piece in self._throttle.pieces(block):
+                with self._translated(doing, writing=True):
+                    stream.write(piece)
             done += len(block)
             progress(done, size)
         with self._translated(doing, writing=True):

@@ -5,41 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-import time
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from tasks.targets.s3_options import MIB, MOST_PARTS
+from tasks.targets.throttle import Throttle
 from tasks.targets.transfer import exactly
-
-# Unused allowance that may be sent at once: enough to keep the line busy, too little to be felt.
-_BURST = 0.1
 
 
 class StoppedError(BaseException):
     """Sending was given up elsewhere. No Exception: botocore would take it for a network fault and retry."""
-
-
-class Throttle:
-    """At most ``rate`` bytes a second through all threads together (a token bucket); None: no limit."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._rate = rate
-        self._lock = threading.Lock()
-        self._free_at = 0.0
-
-    def take(self, size: int, stopped: threading.Event) -> None:
-        """Wait until ``size`` bytes may go out, or until ``stopped``."""
-        if self._rate is None:
-            return
-        now = time.monotonic()
-        with self._lock:
-            self._free_at = max(self._free_at, now - _BURST) + size / self._rate
-            wait = self._free_at - now
-        if wait > 0:
-            stopped.wait(wait)
 
 
 class Body(io.RawIOBase):

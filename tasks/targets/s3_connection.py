@@ -9,9 +9,10 @@ from typing import Any, Literal, NamedTuple
 from tasks.errors import ObjectMissing
 from tasks.secrets import secret_of
 from tasks.targets.base import check_name
-from tasks.targets.s3_body import Throttle, count_only_what_is_sent
+from tasks.targets.s3_body import count_only_what_is_sent
 from tasks.targets.s3_faults import translated
-from tasks.targets.s3_options import S3Options, bytes_per_second
+from tasks.targets.s3_options import S3Options
+from tasks.targets.throttle import throttle_to
 
 Role = Literal["writer", "reader", "pruner"]
 
@@ -39,8 +40,7 @@ class Connection:
         self.target = target
         self.options = options
         self.bucket = options.bucket
-        rate = bytes_per_second(options.bandwidth) if options.bandwidth else None
-        self.throttle = Throttle(rate)
+        self.throttle = throttle_to(f"{options.endpoint}/{options.bucket}", options)
         self._lock = threading.Lock()
         self._clients: dict[Role, Any] = {}
 

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasks.options import Options, problem
+from tasks.options import problem
 from tasks.records import Record
 from tasks.secrets import SecretReference
 from tasks.targets.base import check_name
+from tasks.targets.throttle import TargetOptions
 
 MIB = 1 << 20
 # Limits of the service: Amazon S3, "multipart upload limits". The last part alone may be smaller.
@@ -23,8 +24,6 @@ MOST_PARTS = 10_000
 # Names that no server on the internet has.
 NEAR = (".local", ".lan", ".internal", ".home", ".home.arpa", ".localhost", ".test")
 
-_UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "kbit": 1e3 / 8, "Mbit": 1e6 / 8, "Gbit": 1e9 / 8}
-_RATE = r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(kB|MB|GB|kbit|Mbit|Gbit)/s"
 _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]"
 _ENDPOINT = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
 
@@ -46,14 +45,6 @@ def _folder(value: str) -> str:
         raise problem("is not a folder in a bucket, such as front-office") from None
 
 
-def bytes_per_second(text: str) -> float:
-    """``2MB/s`` or ``16Mbit/s`` as bytes a second. Raises ValueError."""
-    match = re.fullmatch(_RATE, text)
-    if match is None or not float(match[1]):
-        raise ValueError("must be a rate above 0, such as 2MB/s or 16Mbit/s")
-    return float(match[1]) * _UNITS[match[2]]
-
-
 def is_near(host: str) -> bool:
     """Whether a server's name or address is one of the office's own network."""
     try:
@@ -61,11 +52,6 @@ def is_near(host: str) -> bool:
     except ValueError:
         return "." not in host or host.endswith(NEAR)
     return address.is_private
-
-
-def _rate(value: str) -> str:
-    bytes_per_second(value)
-    return value
 
 
 def _group(value: object) -> object:
@@ -112,7 +98,7 @@ class S3Lock(Record):
         return self
 
 
-class S3Options(Options):
+class S3Options(TargetOptions):
     """How an S3 target stands in the plan."""
 
     kind: Literal["s3"] = Field("s3", description="a bucket at AWS or at another service that speaks S3")
@@ -188,11 +174,6 @@ class S3Options(Options):
         description="Size in MB of the pieces in which an archive is sent; memory holds `parallel` and one.",
     )
     parallel: int = Field(2, ge=1, le=16, description="Pieces sent at the same time.")
-    bandwidth: Annotated[str, AfterValidator(_rate)] | None = Field(
-        None,
-        description="The most to send, to leave the office some of its line: 2MB/s, or 16Mbit/s.",
-        examples=["2MB/s"],
-    )
     timeout: int = Field(60, ge=1, le=3600, description="Seconds without a sign of life until we give up.")
     ca_bundle: Path | None = Field(
         None,

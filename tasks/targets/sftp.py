@@ -8,7 +8,6 @@ sftp_faults.py      errors
 from __future__ import annotations
 
 import stat
-import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -18,11 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from tasks.files import PRIVATE_FILE, PRIVATE_FOLDER
 from tasks.targets.remote import IN_FLIGHT, Entry, Remote, RemoteFile
 from tasks.targets.remote_folder import RemoteFolderTarget
-from tasks.targets.s3_body import Throttle
-from tasks.targets.s3_options import bytes_per_second
 from tasks.targets.sftp_connection import Connection
 from tasks.targets.sftp_faults import Disk, is_absent, is_permanent, ours, translate
 from tasks.targets.sftp_options import SftpOptions
+from tasks.targets.throttle import Throttle, throttle_to
 
 if TYPE_CHECKING:
     import asyncssh
@@ -34,7 +32,6 @@ _REQUESTS = IN_FLIGHT // _PIECE
 _FULL = 1 << 20
 # SFTP version 3 (draft-ietf-secsh-filexfer-02) as OpenSSH extends it: statvfs flags.
 _READ_ONLY = 1
-_NEVER = threading.Event()
 
 
 class SftpTarget(RemoteFolderTarget):
@@ -53,7 +50,7 @@ class SftpRemote(Remote):
         self.where = f"{options.user}@{options.host}:{options.path}"
         self._root = options.path.rstrip("/") or "/"
         self._connection = Connection(target, options)
-        self._throttle = Throttle(bytes_per_second(options.bandwidth) if options.bandwidth else None)
+        self._throttle = throttle_to(self.where, options)
 
     def look(self, path: str) -> Entry | None:
         full = self._full(path)
@@ -220,7 +217,7 @@ class SftpFile(RemoteFile):
         view = memoryview(data)
         for start in range(0, len(data), _PIECE):
             piece = bytes(view[start : start + _PIECE])
-            self._throttle.take(len(piece), _NEVER)
+            self._throttle.take(len(piece))
             if len(self._writes) >= _REQUESTS:
                 self._connection.wait(self._writes.popleft())
             self._writes.append(self._connection.submit(self._file.write(piece, offset + start)))

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.options import Options, problem
+from tasks.options import problem
 from tasks.secrets import SecretReference
-from tasks.targets.s3_options import bytes_per_second
+from tasks.targets.throttle import TargetOptions
 
 _KEY_HINT = (
     "Copy the line from the server itself, for example from /etc/ssh/ssh_host_ed25519_key.pub: "
@@ -32,12 +32,7 @@ def _public_key(value: str) -> str:
     return f"{words[0]} {words[1]}"
 
 
-def _rate(value: str) -> str:
-    bytes_per_second(value)
-    return value
-
-
-class SftpOptions(Options):
+class SftpOptions(TargetOptions):
     """How an SFTP target stands in the plan."""
 
     kind: Literal["sftp"] = Field("sftp", description="a folder on an SSH server (SFTP)")
@@ -82,11 +77,6 @@ class SftpOptions(Options):
         description="Where the account's password is found: env:NAME, file:path or prefect:name. A key "
         "is better.",
         examples=["env:SFTP_PASSWORD"],
-    )
-    bandwidth: Annotated[str, AfterValidator(_rate)] | None = Field(
-        None,
-        description="The most to send, to leave the office some of its line: 2MB/s, or 16Mbit/s.",
-        examples=["2MB/s"],
     )
     timeout: int = Field(60, ge=1, le=3600, description="Seconds without a sign of life until we give up.")
 

@@ -8,7 +8,6 @@ smb_faults.py      errors
 from __future__ import annotations
 
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,15 +16,13 @@ from typing import Any, ClassVar, Literal
 from tasks.files import BLOCK
 from tasks.targets.remote import Entry, Remote, RemoteFile
 from tasks.targets.remote_folder import RemoteFolderTarget
-from tasks.targets.s3_body import Throttle
-from tasks.targets.s3_options import bytes_per_second
 from tasks.targets.smb_connection import Connection
 from tasks.targets.smb_faults import is_absent, is_permanent, ours, translate
 from tasks.targets.smb_options import SmbOptions, usable
+from tasks.targets.throttle import Throttle, throttle_to
 
 # Each is answered before the next is sent: on a slow line that is the sign of life.
 _PIECE = 512 << 10
-_NEVER = threading.Event()
 # Others may open what we write. Otherwise a connection that broke without the server's noticing would lock
 # the next try out of its own part file.
 _SHARED = "rwd"
@@ -49,7 +46,7 @@ class SmbRemote(Remote):
         )
         self.where = self._root.replace("\\", "/")
         self._connection = Connection(options)
-        self._throttle = Throttle(bytes_per_second(options.bandwidth) if options.bandwidth else None)
+        self._throttle = throttle_to(self.where, options)
 
     def look(self, path: str) -> Entry | None:
         import smbclient
@@ -153,7 +150,7 @@ class SmbFile(RemoteFile):
         done = 0
         while done < len(data):
             piece = view[done : done + _PIECE]
-            self._throttle.take(len(piece), _NEVER)
+            self._throttle.take(len(piece))
             # The server may take less than all of it.
             done += self._connection.run(partial(self._write, piece, offset + done))
 

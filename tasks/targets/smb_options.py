@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from tasks.options import Options, problem
+from tasks.options import problem
 from tasks.secrets import SecretReference
-from tasks.targets.s3_options import bytes_per_second
+from tasks.targets.throttle import TargetOptions
 
 # What Windows takes in no name, and what would reach another place ([MS-FSCC] 2.1.5: a colon names a stream).
 FORBIDDEN = frozenset('<>:"|?*') | {chr(code) for code in range(32)}
@@ -26,12 +26,7 @@ def _folder(value: str) -> str:
     return folder
 
 
-def _rate(value: str) -> str:
-    bytes_per_second(value)
-    return value
-
-
-class SmbOptions(Options):
+class SmbOptions(TargetOptions):
     """How an SMB target stands in the plan."""
 
     kind: Literal["smb"] = Field(
@@ -65,10 +60,5 @@ class SmbOptions(Options):
         True,
         description="Whether to insist on encryption on the way. Only servers older than SMB 3 lack it; "
         "messages are always signed.",
-    )
-    bandwidth: Annotated[str, AfterValidator(_rate)] | None = Field(
-        None,
-        description="The most to send, to leave the office some of its network: 20MB/s, or 100Mbit/s.",
-        examples=["20MB/s"],
     )
     timeout: int = Field(60, ge=1, le=3600, description="Seconds without a sign of life until we give up.")

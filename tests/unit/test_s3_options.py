@@ -16,10 +16,11 @@ from tasks.errors import ObjectMissing, PlanError, TargetError, TargetFull, Targ
 from tasks.plan.load import check_plan, load_plan
 from tasks.plan.sample import sample_plan
 from tasks.targets.s3 import S3Target
-from tasks.targets.s3_body import Body, Throttle, multipart_etag, part_bytes, parts
+from tasks.targets.s3_body import Body, multipart_etag, part_bytes, parts
 from tasks.targets.s3_faults import is_permanent, translate
 from tasks.targets.s3_lock import locked_until
-from tasks.targets.s3_options import S3Lock, S3Options, bytes_per_second
+from tasks.targets.s3_options import S3Lock, S3Options
+from tasks.targets.throttle import Throttle, bytes_per_second
 from tests.unit.plan_material import CLASSIC, OTHER, REGISTERED
 
 MIB = 1 << 20
