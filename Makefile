@@ -39,6 +39,7 @@ test-fast: check
 
 bench: machine setup
 	$(BIN)/python -m tests.benchmarks.seal
+	$(BIN)/python -m tests.benchmarks.fanout
 
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
