@@ -18,8 +18,11 @@ from prefect.states import AwaitingRetry
 
 from flows.backup import backup
 from tasks.errors import NoBackup, StateError
+from tasks.steps.office import Office
+from tasks.steps.workspace import is_busy
 
 FAILED = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
+RERUN = [*FAILED, StateType.RUNNING]
 # A served run starts within 3 s and a worker's within 11 s; past this nobody is serving.
 SECONDS_TO_START = 60
 
@@ -50,7 +53,7 @@ def _find(client: SyncPrefectClient, plan: Path, run: str | None) -> FlowRun:
                 f"there is no run {run}", hint="Copy the run's id from its page in the Prefect UI."
             ) from error
         ours = named.flow_id == client.read_flow_by_name("backup").id and _is_of(plan, named)
-        if not ours or named.state_type not in FAILED:
+        if not ours or not _has_ended(plan, named):
             raise NoBackup(
                 f"run {run} is not a failed backup of {plan}",
                 hint="Only a failed, crashed or cancelled backup of this plan can be run again.",
@@ -58,17 +61,28 @@ def _find(client: SyncPrefectClient, plan: Path, run: str | None) -> FlowRun:
         return named
     recorded = client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=["backup"])),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=StateTypes(any_=FAILED))),
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=StateTypes(any_=RERUN))),
         sort=FlowRunSort.START_TIME_DESC,
     )
     for candidate in recorded:
-        if _is_of(plan, candidate):
+        if _is_of(plan, candidate) and _has_ended(plan, candidate):
             return candidate
     raise NoBackup(f"no failed backup run of {plan} is on record", hint="Start a new one: datasave backup.")
 
 
 def _is_of(plan: Path, run: FlowRun) -> bool:
     return Path(run.parameters.get("plan", "")) == plan
+
+
+def _has_ended(plan: Path, run: FlowRun) -> bool:
+    """Whether a run failed, or died with its server: then nobody was left to say so.
+
+    The plan's lock tells, which the system drops when a process dies. Runs of a deployment may be on another
+    machine; what watches over them says when they crashed.
+    """
+    if run.state_type in FAILED:
+        return True
+    return run.deployment_id is None and not is_busy(Office(plan).staging)
 
 
 def _wait_for(client: SyncPrefectClient, run_id: UUID) -> State[Any]:

@@ -143,6 +143,15 @@ def exclusively(staging: Path) -> Iterator[None]:
         yield
 
 
+def is_busy(staging: Path) -> bool:
+    """Whether a run of the plan is under way on this machine."""
+    try:
+        with exclusively(staging):
+            return False
+    except BusyError:
+        return True
+
+
 @contextmanager
 def working(
     staging: Path, run_id: str, parts: Sequence[str] = ("",), spool: Spool = USUAL

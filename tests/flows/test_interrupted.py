@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from deployments.environment import home_of
 from tests.conftest import migrated_database
+from tests.flows.counting import counted
 from tests.flows.serving import hear_ctrl_c
 from tests.flows.site import Site
+from tests.flows.test_targets import unmounted
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no signals between programs")
 
@@ -39,9 +43,12 @@ def _datasave(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=_environment(site), capture_output=True, text=True, check=False)
 
 
-def start_halting(site: Site, step: str, flag: Path) -> subprocess.Popen[str]:
+def start_halting(
+    site: Site, step: str, flag: Path, targets: Sequence[str] = ("nas",)
+) -> subprocess.Popen[str]:
     """A backup in a process group of its own, as a terminal starts it, halted in the middle of ``step``."""
-    command = [sys.executable, "-m", "tests.flows.halting", step, str(flag), "backup", "--target", "nas"]
+    chosen = [word for target in targets for word in ("--target", target)]
+    command = [sys.executable, "-m", "tests.flows.halting", step, str(flag), "backup", *chosen]
     process = subprocess.Popen(
         [*command, "--plan", str(site.plan)],
         env=_environment(site),
@@ -129,3 +136,49 @@ def test_what_a_killed_run_leaves_running_is_ended_by_the_next(site: Site, tmp_p
     finally:
         for pid in filter(alive, helpers):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="programs are found in /proc")
+def test_a_retry_after_a_power_cut_does_only_what_is_missing(site: Site, tmp_path: Path) -> None:
+    """Program and server are killed in the middle of one delivery: no state was left but Running."""
+    flag, log = tmp_path / "in the middle", tmp_path / "steps"
+    process = start_halting(site, "deliver to nas", flag, ["nas", "second-disk", "cellar"])
+    helpers = children(process)
+    try:
+        assert flag.exists(), process.communicate()
+        deadline = time.monotonic() + 60
+        while not (site.manifests("cellar") and site.manifests("second-disk")):
+            assert time.monotonic() < deadline, "the other targets are independent of a slow one"
+            time.sleep(0.1)
+        process.kill()
+        process.wait(PATIENCE)
+    finally:
+        for pid in filter(alive, [process.pid, *helpers]):
+            os.kill(pid, signal.SIGKILL)
+    assert site.manifests("nas") == []
+    arrived = {path: path.stat().st_mtime_ns for path in site.archives("cellar")}
+    assert _counting(site, log, "retry") == Counter(deliver=1, read_back=1)
+    assert [manifest["sequence"] for manifest in site.manifests("nas")] == [1]
+    assert {path: path.stat().st_mtime_ns for path in site.archives("cellar")} == arrived
+    assert not any(site.staging.glob("*/sealed/*")), "nothing waits any more"
+
+
+@pytest.mark.slow
+def test_a_retry_by_a_new_process_does_only_what_is_missing(site: Site, tmp_path: Path) -> None:
+    """Each command starts and ends a server of its own: what stands is known from what lies on the disk."""
+    log = tmp_path / "steps"
+    with unmounted(site):
+        assert _datasave(site, "backup").returncode == 1
+    waiting = list(site.staging.glob("*/sealed/*.age"))
+    assert len(waiting) == 1 and readable(site) == [], "only what is encrypted waits"
+    assert _counting(site, log, "retry") == Counter(deliver=1, read_back=1)
+    assert len(site.manifests("nas")) == 1
+    assert not any(site.staging.glob("*/sealed/*")), "nothing waits any more"
+
+
+def _counting(site: Site, log: Path, command: str) -> Counter[str]:
+    program = [sys.executable, "-m", "tests.flows.counting", str(log), command, "--plan", str(site.plan)]
+    done = subprocess.run(program, env=_environment(site), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return counted(log)
