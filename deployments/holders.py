@@ -67,22 +67,22 @@ def opens(
 def _show_openable(office: Office, who: str, found: list[tuple[str, Openable]]) -> None:
     if not found:
         say(f"No backup that was looked at is sealed for {who}.")
-    else:
-        table = Table(title=f"what {escape(who)} opens", title_justify="left", show_edge=False)
-        for column in ("target", "source", "number", "slot", "taken", "size", "state"):
-            table.add_column(column, justify="right" if column in ("number", "size") else "left")
-        for name, (backup, manifest, _, bound) in found:
-            table.add_row(
-                escape(name),
-                manifest.source,
-                f"#{manifest.sequence}",
-                backup.slot or "–",
-                when_text(manifest.taken, office.timezone),
-                size_text(backup.bytes),
-                escape("; ".join(filter(None, (bound, backup.trouble))) or "can be sealed anew"),
-            )
-        out.print(table)
-        say(f"{count_text(len(found), 'backup')}. {KEEPS}")
+        return
+    table = Table(title=f"what {escape(who)} opens", title_justify="left", show_edge=False)
+    for column in ("target", "source", "number", "slot", "taken", "size", "state"):
+        table.add_column(column, justify="right" if column in ("number", "size") else "left")
+    for name, (backup, manifest, _, bound) in found:
+        table.add_row(
+            escape(name),
+            manifest.source,
+            f"#{manifest.sequence}",
+            backup.slot or "–",
+            when_text(manifest.taken, office.timezone),
+            size_text(backup.bytes),
+            escape("; ".join(filter(None, (bound, backup.trouble))) or "can be sealed anew"),
+        )
+    out.print(table)
+    say(f"{count_text(len(found), 'backup')}. {KEEPS}")
     if not any(who == h.recipient or who.casefold() == h.name.casefold() for h in office.plan.holders):
         say(f"{who} is not a holder in the plan: backups from now on are closed to that key.")
 

@@ -24,6 +24,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from tasks.age.file import decrypt, encrypt
+from tasks.age.rewrap import rewrapped
+from tasks.age.x25519 import X25519Identity
 from tasks.errors import ObjectMissing, TargetError
 from tasks.records import Properties, Stat
 from tasks.targets.base import Target
@@ -255,6 +258,20 @@ class TargetContract:
                 done.result()
         assert {item.name: item.bytes for item in target.list()} == {n: len(d) for n, d in contents.items()}
         assert all(get(target, name) == data for name, data in contents.items())
+
+    def test_an_object_is_sealed_anew_beside_itself(self, target: Target) -> None:
+        """Read from the target and put back to it at the same time, as it comes, under another header."""
+        old, new = X25519Identity.generate(), X25519Identity.generate()
+        plain, sealed = io.BytesIO(), io.BytesIO()
+        data = some_bytes(9 * MIB + 7)
+        encrypt(io.BytesIO(data), sealed, [old.recipient()])
+        put(target, SEALED, sealed.getvalue())
+        with target.open(SEALED) as stream:
+            anew = rewrapped(stream, [old], [new.recipient(), old.recipient()])
+            target.put("anew", anew.stream, len(sealed.getvalue()) + anew.grown)
+        decrypt(io.BytesIO(get(target, "anew")), plain, [new])
+        assert plain.getvalue() == data
+        assert get(target, SEALED) == sealed.getvalue()
 
     def test_one_name_from_four_threads(self, target: Target) -> None:
         """Whoever comes last wins, but what is there is always one of them, whole."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -27,6 +28,7 @@ from tests.flows.site import Site, counts
 
 Captured = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +109,8 @@ def test_two_of_three_shares_restore_and_one_does_not(taken: Site, tmp_path: Pat
     joined = tmp_path / "joined.key.txt"
     assert cli.main(["keys", "join", str(first), "--out", str(joined)]) == 1
     assert not joined.exists()
-    assert on_an_empty_machine(taken.root / "nas", first, tmp_path / "with-one-share").returncode == 1
+    with_one = ["restore", "--folder", str(taken.root / "nas"), "--identity", str(first)]
+    assert cli.main([*with_one, "--to", str(tmp_path / "with-one-share")]) == 1
     assert not (tmp_path / "with-one-share").exists()
     assert cli.main(["keys", "join", str(third), str(first), "--out", str(joined)]) == 0
     done = on_an_empty_machine(taken.root / "nas", joined, tmp_path / "restored")
@@ -186,7 +189,8 @@ def test_rewrap_opens_old_backups_to_a_new_holder_and_closes_them_to_a_former_on
     ).stdout
     assert stock[:4] == b"\x28\xb5\x2f\xfd", "a zstandard frame"
     partner = office.root / "partner.key.txt"
-    assert on_an_empty_machine(office.root / "nas", partner, tmp_path / "no").returncode == 1
+    refused = ["restore", "--folder", str(office.root / "nas"), "--identity", str(partner)]
+    assert cli.main([*refused, "--to", str(tmp_path / "no")]) == 1
     kept = tmp_path / "kept.age"
     kept.write_bytes(old["nas"])
     again = subprocess.run(["age", "-d", "-i", str(partner), str(kept)], capture_output=True, check=True)
@@ -349,6 +353,18 @@ def flip(path: Path, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(data)
+
+
+def test_a_sheet_says_what_its_key_opens_where_and_whom_to_call(office: Site, tmp_path: Path) -> None:
+    office.change_plan(keys={"contacts": ["Dana Reyes, +1 555 0100"]})
+    (office.root / "second-disk").rename(office.root / "elsewhere")
+    sheet = tmp_path / "sheet.html"
+    assert office.run("keys", "sheet", "--identity", str(office.keys[0]), "--out", str(sheet)) == 0
+    text = " ".join(re.sub("<[^>]*>", " ", sheet.read_text("utf-8")).split())
+    assert re.search(r"clinic nas \d\d \w\w\w \d\d\d\d, 1 backup", text)
+    assert "clinic second-disk could not be reached when this was printed" in text
+    assert "Dana Reyes, +1 555 0100" in text
+    assert "Recovery sheet: Owner" in text
 
 
 # Keys proven

@@ -20,6 +20,7 @@ from tasks.age.file import decrypt, encrypt
 from tasks.age.keys import parse_identity, parse_recipient
 from tests.flows.serving import CHROMIUM, QUIET
 
+pytestmark = pytest.mark.slow
 PHONE, DESKTOP = 390, 1200
 # Nothing else here reads PNG: the browser itself says what is in its picture.
 PIXELS = """async (png) => {
