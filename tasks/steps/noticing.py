@@ -82,10 +82,11 @@ class Switchboard:
         """What can be looked at without telling anyone: (name, look); a look raises DatasaveError."""
         mail = self.notices.mail
         heard = [(flow, address) for flow in FLOWS if (address := self.notices.heartbeat_of(flow))]
+        secret = mail.password or "" if mail else ""
         return [
-            *([("mail server", lambda: self.mailer(mail).check())] if mail else []),
-            *((f"channel {c.name}", partial(_channel_service, c.url)) for c in self.notices.channels),
-            *((f"heartbeat of the {flow}", partial(_heartbeat_host, address)) for flow, address in heard),
+            *([("mail server", _look(secret, lambda: self.mailer(mail).check()))] if mail else []),
+            *((f"channel {c.name}", _look(c.url, partial(_service, c.url))) for c in self.notices.channels),
+            *((f"heartbeat of the {flow}", _look(url, partial(_listener, url))) for flow, url in heard),
         ]
 
     def test_notice(self, now: datetime) -> Notice:
@@ -225,11 +226,17 @@ def _by_heartbeat(name: str, address: str) -> Way:
     return Way(name, "always", lambda notice: ping(_address(address), beat_of(notice)))
 
 
-def _channel_service(reference: str) -> str:
+def _look(reference: str, look: Callable[[], str]) -> Callable[[], str]:
+    if reference.startswith("prefect:"):
+        return lambda: f"{reference}: known to the Prefect server only, not looked at"
+    return look
+
+
+def _service(reference: str) -> str:
     return f"an address for {channels.check(secret_of(reference))}; not told anything"
 
 
-def _heartbeat_host(text: str) -> str:
+def _listener(text: str) -> str:
     return f"{host_of(_address(text))}; not told anything, or it would take that for a run"
 
 

@@ -320,6 +320,22 @@ def test_notify_tests_every_way(site: Site, mails: MailRoom, web: Hooks, capsys:
     assert site.run("notify", "--test") == 1
 
 
+def test_a_secret_that_only_the_prefect_server_knows(
+    running_site: Site, mails: MailRoom, web: Hooks, capsys: Captured
+) -> None:
+    from prefect.blocks.system import Secret
+
+    site = running_site
+    Secret(value=f"json://127.0.0.1:{web.port}/by-prefect").save("phone-url", overwrite=True)
+    channels = [{"name": "phone", "url": "prefect:phone-url", "when": "always"}]
+    told_by(site, mails, OWNER, channels=channels)
+    assert site.run("doctor") == 0
+    assert "not looked at" in said(capsys) and not web.requests
+    assert site.run("notify", "--test") == 0
+    assert site.run("audit") == 1
+    assert [path.strip("/") for path in web.paths] == ["by-prefect"] * 2
+
+
 def test_doctor_looks_at_the_ways_and_tells_nobody(
     site: Site, mails: MailRoom, web: Hooks, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
