@@ -29,6 +29,7 @@ from tests.mounts import tmpfs
 COMMANDS = ["init", "doctor", "adopt", "backup", "retry", "drill", "audit", "prune", "restore", "list"]
 COMMANDS += [
     "serve",
+    "notify",
     "demo",
     "keys new",
     "keys protect",
