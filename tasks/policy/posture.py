@@ -181,7 +181,7 @@ RULES: tuple[Rule, ...] = (
         True,
         "Each holder's key opened a backup within the set time.",
         "A key that cannot be found, or a copy that was typed wrongly, opens nothing on the worst day.",
-        "Run `datasave drill --identity FILE` with each holder's key, or name them all in drill.identities.",
+        "Run `datasave keys prove` or a drill with each holder's key, or name them all in drill.identities.",
         on.keys_proved,
     ),
     Rule(

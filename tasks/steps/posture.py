@@ -5,7 +5,7 @@ No target is reached, so that every run can tell it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from tasks.plan.cron import previous_time
@@ -18,6 +18,7 @@ from tasks.records import Certificate
 from tasks.reports import Posture
 from tasks.steps.drills import kept, proofs_of
 from tasks.steps.history import past_runs
+from tasks.steps.keyproofs import note
 from tasks.steps.office import Office
 from tasks.steps.trending import suspicion
 from tasks.targets.drive import DriveOptions
@@ -39,10 +40,7 @@ def facts_of(office: Office, now: datetime, runbook: bool | None = None) -> Fact
     certificates = kept(office)
     return Facts(
         places=tuple(_place(office, entry, certificates, now) for entry in plan.targets),
-        holders={
-            holder.name: _days([c for c in certificates if c.holder == holder.name], now)
-            for holder in plan.holders
-        },
+        holders=_keys(office, certificates, now),
         key_days=plan.drill.within_days,
         told=_told(office),
         backup_scheduled=plan.schedule.backup is not None,
@@ -60,6 +58,18 @@ def facts_of(office: Office, now: datetime, runbook: bool | None = None) -> Fact
         restart=_restarted(office, now),
         runbook=runbook,
     )
+
+
+def _keys(office: Office, certificates: Sequence[Certificate], now: datetime) -> dict[str, float | None]:
+    """Days since each holder's key last opened a backup, in a drill or by `datasave keys prove`."""
+    proofs = note(office, ()).proofs
+    found = {}
+    for holder in office.plan.holders:
+        drills = [c.drilled for c in certificates if c.passed and c.holder == holder.name]
+        opened = [proof.at for proof in proofs if proof.recipient == holder.recipient]
+        hours = _hours([*drills, *opened], now)
+        found[holder.name] = None if hours is None else hours / 24
+    return found
 
 
 def _place(office: Office, entry: TargetEntry, certificates: Iterable[Certificate], now: datetime) -> Place:
