@@ -146,6 +146,15 @@ def browser_page(office: Served, width: int = 1400, height: int = 1000) -> Itera
             browser.close()
 
 
+def picture(page: Page, name: str, folder: Path, height: int = 1000) -> None:
+    """Keep what the page shows as a PNG in ``folder``, and in $DATASAVE_PICTURES where that is set."""
+    for place in {folder, Path(os.environ.get("DATASAVE_PICTURES", folder))}:
+        place.mkdir(exist_ok=True)
+        size = page.viewport_size or {"width": 1280, "height": height}
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(height, size["height"])}
+        page.screenshot(path=place / f"{name}.png", clip=clip)
+
+
 def _wait_until_served(process: subprocess.Popen[bytes], api: httpx.Client, log: Path, home: Path) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
