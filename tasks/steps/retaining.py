@@ -84,8 +84,8 @@ def prune(
                 raise
             # Nothing ever goes from here, and keys that can only write may not read the shelf.
             return Pruned(target=target_name, removed=(), kept=0)
-        if proven and not any(v.backup.full_name == proven and v.backup.verified for v in judged):
-            note = f"pruning suspended: {proven} is not on the shelf as a verified backup"
+        if proven and (trouble := _trouble_with(office, target_name, proven, judged)):
+            note = f"pruning suspended: {proven} is not on the shelf as a verified backup{trouble}"
             judged = ()
         removed = [v.backup for v in judged if not v.kept and _gone(target, v.backup)]
         kept = sum(verdict.backup.verified for verdict in judged) - len(removed)
@@ -93,6 +93,19 @@ def prune(
             note_use(office, target, day, sum(verdict.backup.good for verdict in judged) - len(removed))
     names = tuple(backup.name for backup in removed)
     return Pruned(target=target_name, removed=names, kept=kept, note=note)
+
+
+def _trouble_with(office: Office, target_name: str, proven: str, judged: Sequence[Verdict]) -> str:
+    """Why the shelf does not show the backup that was just proven there, as it should; "" if it does."""
+    found = next((verdict.backup for verdict in judged if verdict.backup.full_name == proven), None)
+    if found is None:
+        return ": there is none of that name"
+    # With keys that only write, manifests can be listed and not read. Where nothing ever goes that is no
+    # trouble: the delivery was proven by what the service states.
+    unreadable = found.manifest is None and bool(found.manifest_name)
+    if found.verified or (unreadable and office.entry(target_name).keep.forever):
+        return ""
+    return f": {found.trouble}"
 
 
 def _gone(target: Target, backup: Shelved) -> bool:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from tasks.errors import TargetError
 from tasks.steps.auditing import audit_target
 from tests.contract.s3_targets import credentials, secrets_in
 from tests.flows.site import Site, counts
@@ -23,7 +25,7 @@ SAID_YES = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def staff(s3: Radosgw) -> dict[str, Keys]:
-    return {role: s3.user(role) for role in ("writer", "reader")}
+    return {role: s3.user(role) for role in ("writer", "reader", "pruner")}
 
 
 @pytest.fixture
@@ -73,6 +75,54 @@ def test_backup_with_least_rights_and_restore(
     assert office.run(*words) == 0
     [restored] = back.rglob("clinic.db")
     assert counts(restored) == counts(office.database)
+
+
+def test_a_whole_run_with_keys_that_only_write(
+    running_site: Site,
+    s3: Radosgw,
+    staff: dict[str, Keys],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No other keys in the plan at all: sent, proven without a download, locked, and nothing can be read."""
+    secrets_in(monkeypatch, s3.admin, *staff.values())
+    site, bucket = running_site, s3.bucket(lock=True)
+    with_bucket(site, s3, bucket, staff["writer"], keep="forever")
+    for _ in range(2):
+        assert site.run("backup") == 0
+    keys = [item["Key"] for item in s3.client().list_objects_v2(Bucket=bucket)["Contents"]]
+    assert len([key for key in keys if key.endswith(".manifest.json")]) == 2
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.client(staff["writer"]).get_object(Bucket=bucket, Key=keys[0])
+    with site.office.target("cloud") as target:
+        for key in keys:
+            with pytest.raises(TargetError):
+                target.delete(key.removeprefix("clinic/"))
+    assert [item["Key"] for item in s3.client().list_objects_v2(Bucket=bucket)["Contents"]] == keys
+    capsys.readouterr()
+    back = ("restore", "--target", "cloud", "-i", str(site.keys[0]), "--to", str(tmp_path / "back"))
+    assert site.run(*back) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    with_bucket(site, s3, bucket, staff["writer"], keep="forever", reader=credentials(staff["reader"]))
+    assert site.run(*back) == 0
+    assert counts(tmp_path / "back" / "clinic.db") == counts(site.database)
+
+
+def test_the_pruner_has_keys_of_its_own(
+    running_site: Site, s3: Radosgw, staff: dict[str, Keys], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions are on: what goes, goes for good, and only by those keys."""
+    secrets_in(monkeypatch, s3.admin, *staff.values())
+    site, bucket = running_site, s3.bucket(versions=True)
+    own = {role: credentials(staff[role]) for role in ("reader", "pruner")}
+    with_bucket(site, s3, bucket, staff["writer"], lock=None, keep={"last": 1}, floor=1, **own)
+    for _ in range(2):
+        assert site.run("backup") == 0
+    versions = s3.client().list_object_versions(Bucket=bucket)["Versions"]
+    manifests = [item["Key"] for item in versions if item["Key"].endswith(".manifest.json")]
+    assert len(manifests) == 1 and manifests[0].endswith("-000002.manifest.json")
+    assert not [item for item in versions if "-000001" in item["Key"]], "no older version is left either"
 
 
 def test_the_audit_asks_for_every_lock(office: Site, s3: Radosgw, staff: dict[str, Keys]) -> None:
