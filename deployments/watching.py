@@ -1,4 +1,6 @@
-"""Prefect automations that notice what no run can tell: it was killed, or it never started.
+"""Prefect automations that notice what no run can tell: its machine died, or it never started.
+
+A run that is killed while what started it lives is told of by that: flows/clearing.py, tasks/noticing.py.
 
 Created or updated by name whenever the plan is served or registered. They live in the Prefect server and
 die with it: an outside heartbeat, or ``datasave audit`` from a second machine, is needed besides.
@@ -26,7 +28,7 @@ RUN = {"prefect.resource.id": "prefect.flow-run.*"}
 
 def watch(office: Office, alarm: UUID) -> list[str]:
     """Create or update the plan's automations, which start the deployment ``alarm``; returns their names."""
-    wanted = [_died(office), _told(office, alarm)]
+    wanted = [_died(office, alarm)]
     if office.plan.schedule.silent_hours is not None:
         wanted.append(_silent(office, alarm, office.plan.schedule.silent_hours))
     else:
@@ -36,7 +38,7 @@ def watch(office: Office, alarm: UUID) -> list[str]:
     return [automation.name for automation in wanted]
 
 
-def _died(office: Office) -> Automation:
+def _died(office: Office, alarm: UUID) -> Automation:
     from prefect.automations import Automation, ChangeFlowRunState, EventTrigger, Posture
     from prefect.client.schemas.objects import StateType
 
@@ -57,26 +59,11 @@ def _died(office: Office) -> Automation:
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 message="No sign of life: its process or its machine was stopped. Run it again with Retry",
-            )
+            ),
+            # Not an automation of its own on Crashed: after a restart Prefect's server holds that event
+            # back, 15 min and more, for an earlier one that it has forgotten.
+            _start(office, alarm, "A run died without a word", "{{ flow_run.name }}"),
         ],
-    )
-
-
-def _told(office: Office, alarm: UUID) -> Automation:
-    from prefect.automations import Automation, EventTrigger, Posture
-
-    return Automation(
-        name=f"{office.plan.name}: alarm when a run crashed",
-        description="A run that was killed cannot tell so itself.",
-        trigger=EventTrigger(
-            expect={"prefect.flow-run.Crashed"},
-            match=_labels(RUN),
-            match_related=_runs_of(office),
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(0),
-        ),
-        actions=[_start(office, alarm, "A run was killed before its end", "{{ flow_run.name }}")],
     )
 
 

@@ -39,6 +39,14 @@ class Served:
     api: httpx.Client
     environment: dict[str, str]
     password: str
+    process: int = 0
+
+    def answers(self) -> bool:
+        """Whether the server is there."""
+        try:
+            return self.api.get("/health").is_success
+        except httpx.HTTPError:
+            return False
 
     def start(self, flow: str, **parameters: Any) -> str:
         """Start a run of a deployment as the form in the UI does; its id."""
@@ -87,23 +95,11 @@ class Served:
 
 
 @contextmanager
-def served(site: Site) -> Iterator[Served]:
+def served(site: Site, port: int = 0, **settings: str) -> Iterator[Served]:
     """``datasave serve`` for as long as the block runs."""
-    port = _free_port()
+    port = port or free_port()
     home = home_of(site.plan)
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "prefect.db").exists():
-        shutil.copy(migrated_database(), home / "prefect.db")
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not (
-            name.startswith("PREFECT_SERVER_SERVICES")
-            or name.endswith("_AUTH_STRING")
-            or name in ("PREFECT_API_URL", "PREFECT_SERVER_UI_ENABLED")
-        )
-    }
-    environment["PREFECT_HOME"] = str(home)
+    environment = {**clean_environment(home), **settings}
     command = [sys.executable, "-m", "deployments", "serve", "--plan", str(site.plan), "--port", str(port)]
     log = site.root / "serve.log"
     with log.open("wb") as output:
@@ -117,13 +113,31 @@ def served(site: Site) -> Iterator[Served]:
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
             _wait_until_served(process, api, log, home)
-            yield Served(f"http://127.0.0.1:{port}", api, environment, password_file(home).read_text())
+            password = password_file(home).read_text()
+            yield Served(f"http://127.0.0.1:{port}", api, environment, password, process.pid)
     finally:
         process.send_signal(signal.SIGINT)
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """An environment for a Prefect of its own in ``home``, with a database that is migrated already."""
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "prefect.db").exists():
+        shutil.copy(migrated_database(), home / "prefect.db")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not (
+            name.startswith("PREFECT_SERVER_SERVICES")
+            or name.endswith("_AUTH_STRING")
+            or name in ("PREFECT_API_URL", "PREFECT_SERVER_UI_ENABLED")
+        )
+    }
+    return {**kept, "PREFECT_HOME": str(home)}
 
 
 def hear_ctrl_c() -> None:
@@ -172,7 +186,8 @@ def _wait_until_served(process: subprocess.Popen[bytes], api: httpx.Client, log:
     raise AssertionError(f"nothing is served: {log.read_text('utf-8')}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nothing uses now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
