@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,20 +23,32 @@ from tests.flows.serving import Served, free_port, served
 from tests.flows.site import Site
 from tests.flows.test_served import MISSING_BRANCH
 from tests.flows.test_targets import unmounted
+from tests.servers.hooks import Hooks, hooks
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals and /proc")
 SHORT = 40
 
 
+@pytest.fixture
+def phone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
+    """What a channel of the plan's notices receives."""
+    with hooks() as room:
+        monkeypatch.setenv("PHONE", f"json://127.0.0.1:{room.port}/")
+        yield room
+
+
 @pytest.mark.slow
-def test_whatever_dies(site: Site) -> None:
-    site.change_plan(schedule={"backup": "0 2 * * *", "timezone": "Europe/Berlin"})
+def test_whatever_dies(site: Site, phone: Hooks) -> None:
+    site.change_plan(
+        schedule={"backup": "0 2 * * *", "timezone": "Europe/Berlin"},
+        notices={"channels": [{"name": "phone", "url": "env:PHONE"}]},
+    )
     port = free_port()
     with served(site, port, **holding.settings(site.root)) as office:
         dead = _automation(office, "clinic: a run that died counts as Crashed")
         assert dead["trigger"]["within"] == SECONDS_WITHOUT_HEARTBEAT
         _cancelled_run_leaves_nothing_readable(site, office)
-        _killed_run_is_crashed_at_once(site, office)
+        _killed_run_is_crashed_at_once(site, office, phone)
         _killed_server_costs_no_backup_and_hears_cancel_again(site, office)
         _killed_runner_costs_no_backup(site, office)
         _sooner(office, dead)
@@ -46,7 +58,7 @@ def test_whatever_dies(site: Site) -> None:
         cut = _power_cut(site, office)
     with served(site, port, **holding.settings(site.root)) as office:
         _a_night_asleep_is_caught_up_once(office)
-        _the_run_of_the_power_cut_is_crashed(site, office, cut)
+        _the_run_of_the_power_cut_is_crashed(site, office, cut, phone)
         _retry_after_the_reboot_does_what_failed(site, office, failed)
 
 
@@ -60,7 +72,7 @@ def _cancelled_run_leaves_nothing_readable(site: Site, office: Served) -> None:
         soon(lambda: not site.plaintext(), "nothing readable", 20)
 
 
-def _killed_run_is_crashed_at_once(site: Site, office: Served) -> None:
+def _killed_run_is_crashed_at_once(site: Site, office: Served, phone: Hooks) -> None:
     with holding.held(site.root, "rehearse"):
         run = office.start("backup")
         holding.wait_until_held(site.root)
@@ -68,6 +80,7 @@ def _killed_run_is_crashed_at_once(site: Site, office: Served) -> None:
         os.kill(one_of(office.process, "prefect.engine"), signal.SIGKILL)
         killed = office.wait(run)
     assert killed["state_type"] == "CRASHED"
+    soon(lambda: any("stopped before its end" in body for _, body in phone.requests), "a notice", 60)
     soon(lambda: not site.plaintext(), "nothing readable", 20)
 
 
@@ -130,11 +143,12 @@ def _a_night_asleep_is_caught_up_once(office: Served) -> None:
     assert {run["state_type"] for run in missed} == {"COMPLETED", "CANCELLED"}
 
 
-def _the_run_of_the_power_cut_is_crashed(site: Site, office: Served, run: str) -> None:
+def _the_run_of_the_power_cut_is_crashed(site: Site, office: Served, run: str, phone: Hooks) -> None:
     crashed = office.wait(run)
     assert crashed["state_type"] == "CRASHED"
     assert crashed["state"]["message"].startswith("No sign of life")
     assert _alarm(office, crashed["name"])["state"]["message"].startswith("ALARM: A run died without a word")
+    soon(lambda: any("A run died without a word" in body for _, body in phone.requests), "a notice", 60)
     assert site.plaintext() == []
 
 
