@@ -118,6 +118,7 @@ def prefect_yaml(deployments: list[RunnerDeployment]) -> str:
 def _entry(deployment: RunnerDeployment) -> Iterator[tuple[str, Any]]:
     yield "name", deployment.name
     yield "entrypoint", deployment.entrypoint
+    yield "description", deployment.description
     yield "tags", list(deployment.tags)
     yield "parameters", dict(deployment.parameters)
     # No slugs: Prefect keeps a slugged schedule that is gone from the file.
