@@ -32,7 +32,8 @@ def main(plan: Path) -> int:
 
     deployments = deployments_of(office)
     # Paused while it is off, a deployment would miss runs without a trace: they shall wait and be Late.
-    runner = Runner(name=office.plan.name, pause_on_shutdown=False)
+    # No limit here: with one, runs missed over a weekend would come in several batches, a run of each done.
+    runner = Runner(name=office.plan.name, pause_on_shutdown=False, limit=None)
     registered = [cast("UUID", runner.add_deployment(deployment)) for deployment in deployments]
     watch(office, registered[-1])
     good(f"serving {office.plan.name}: {', '.join(str(made.flow_name) for made in deployments)}")

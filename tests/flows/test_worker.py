@@ -141,17 +141,11 @@ def _retried(site: Site, office: Served, run: str) -> None:
 
 
 def _deployments(office: Served) -> dict[str, Any]:
-    """What was registered, by flow, without what each registration makes anew."""
-    volatile = {
-        "updated",
-        "created",
-        "last_polled",
-        "status",
-        "version",
-        "version_id",
-        "version_info",
-        "pull_steps",
-    }
+    """What was registered, by flow, without what each registration makes anew.
+
+    And without the forms: their choices are the plan's own names, which a prefect.yaml cannot say.
+    """
+    volatile = {"updated", "created", "last_polled", "status", "pull_steps", "parameter_openapi_schema"}
     found = office.api.post("/deployments/filter", json={}).raise_for_status().json()
     return {
         entry["tags"][-1] if "alarm" in entry["tags"] else entry["entrypoint"].rpartition(".")[2]: {
