@@ -309,8 +309,11 @@ def _clear(office: Office, names: list[str], apply: bool) -> int:
 
 def run_flow(office: Office, flow: Any, **parameters: Any) -> int:
     """Run a flow in this process, its progress on the terminal; tell how it ended, return the exit status."""
+    from prefect import tags
+
     began = time.time()
-    with _progress():
+    # By these the automations of `serve` know the plan's runs (watching.py).
+    with _progress(), tags("datasave", office.plan.name):
         state = flow(**parameters, return_state=True)
     return _conclude(office, state, began)
 

@@ -14,6 +14,7 @@ from tasks.errors import DatasaveError
 from tasks.noticing import every_end_told, told
 from tasks.reporting import now, reported
 from tasks.reports import RunReport
+from tasks.running import name_run
 from tasks.steps.office import Office
 from tasks.steps.workspace import sweep
 
@@ -34,6 +35,7 @@ def alarm(plan: Path, reason: str = "The alarm was started by hand, as a test", 
     started = now()
     try:
         office = Office(plan)
+        name_run("alarm", office)
         sweep(office.staging, office.plan.spool)
         facts = reported(office.path, _facts(office, f"{reason}: {run}" if run else reason, started))
     except DatasaveError as error:
