@@ -19,6 +19,7 @@ from deployments import (
     asking,
     deploying,
     drilling,
+    fleet,
     holders,
     keyring,
     media,
@@ -43,6 +44,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 keys = App(name="keys", help="Keys of holders: the people and safes that can open backups.")
+fleets = App(name="fleet", help="Many offices on one Prefect server.")
 drives = App(name="media", help="Removable media that take turns.")
 
 for command in (
@@ -86,6 +88,9 @@ drives.command(media.list_media, name="list")
 drives.command(media.which, name="which")
 app.command(keys)
 app.command(drives)
+fleets.command(fleet.register, name="register")
+fleets.command(fleet.status, name="status")
+app.command(fleets)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -68,14 +68,20 @@ def deploy(
         write_atomic(write, prefect_yaml(deployments_of(office, place)).encode("utf-8"))
         path_line("Written:", write)
         return 0
-    _server_url()
+    server_url()
+    deployments = register_plan(office, place)
+    say(f"On the machine of {office.plan.name}: datasave worker --pool {place.pool} --queue {place.queue}")
+    good(f"{office.plan.name} is deployed: {', '.join(str(made.flow_name) for made in deployments)}")
+    return 0
+
+
+def register_plan(office: Office, place: Place) -> list[RunnerDeployment]:
+    """Register a plan's deployments and automations, and make their pool where there is none."""
     _ensure_pool(place)
     deployments = deployments_of(office, place)
     registered = [cast("UUID", deployment.apply()) for deployment in deployments]
     watch(office, registered[-1])
-    say(f"On the machine of {office.plan.name}: datasave worker --pool {place.pool} --queue {place.queue}")
-    good(f"{office.plan.name} is deployed: {', '.join(str(made.flow_name) for made in deployments)}")
-    return 0
+    return deployments
 
 
 def worker(
@@ -95,7 +101,7 @@ def worker(
     """
     office = Office(plan)
     prepare(office.path, quiet=False)
-    url = _server_url()
+    url = server_url()
     place = Place(pool, queue or office.plan.name)
     lock = Path(os.environ["PREFECT_HOME"]) / f"serving-{office.plan.name}.lock"
     with held(lock, f"{office.plan.name} is being served already"):
@@ -132,7 +138,7 @@ def _entry(deployment: RunnerDeployment) -> Iterator[tuple[str, Any]]:
     yield "pull", []
 
 
-def _server_url() -> str:
+def server_url() -> str:
     """The server to work with; raises ProgramError where none is set or it does not answer."""
     home = Path(os.environ["PREFECT_HOME"])
     url = os.environ.get("PREFECT_API_URL", "")

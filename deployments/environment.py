@@ -36,6 +36,8 @@ SETTINGS = {
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # Prefect's shortest: how soon a run whose machine died can be told from one that lives (watching.py).
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # By default only events go after a while, and runs stay for ever: a fleet's database would only grow.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     # Small and readable. What keeps results from being tampered with is the folder, which is private.
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 
-def fill_in(made: RunnerDeployment, office: Office) -> None:
-    """Give the form of a deployment the plan's own names to choose from."""
+def fill_in(made: RunnerDeployment, office: Office, plan: str) -> None:
+    """Give the form of a deployment the plan's own names to choose from; ``plan`` is where the plan lies."""
     schema = made._parameter_openapi_schema
     targets = [entry.name for entry in office.plan.targets]
     choices: dict[str, dict[str, Any]] = {
         # Shown, not to be changed: whoever may start runs starts those of this plan.
-        "plan": {**_one([str(office.path)]), "readOnly": True},
+        "plan": {**_one([plan]), "readOnly": True},
         "targets": _several(targets),
         "skip": _several(targets),
         "target": _one(targets),

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """The work pool whose worker shall do the runs, and the queue in it."""
+    """The work pool whose worker shall do the runs, and the queue in it.
+
+    ``plan`` is the plan's path on that worker's machine, where it is another than here.
+    """
 
     pool: str
     queue: str
+    plan: str = ""
 
 
 def offered(office: Office) -> dict[Flow[..., Any], str | None]:
@@ -82,10 +86,11 @@ def _deployment(
     # After a night asleep the missed runs come all at once; one of them is enough.
     enough = ConcurrencyLimitStrategy.CANCEL_NEW
     collision = ConcurrencyLimitStrategy.ENQUEUE if all_of_them else enough
+    plan = (place.plan if place else "") or str(office.path)
     made = flow.to_deployment(
         name=office.plan.name,
         schedule=Cron(cron, timezone=office.plan.schedule.timezone) if cron else None,
-        parameters={"plan": str(office.path)},
+        parameters={"plan": plan},
         tags=tags,
         description=(flow.description or "").partition("\n\nArgs:")[0],  # the form explains those
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=collision),
@@ -95,5 +100,5 @@ def _deployment(
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     deployment = cast("RunnerDeployment", made)
-    fill_in(deployment, office)
+    fill_in(deployment, office, plan)
     return deployment

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from deployments.fleet_status import Site
 from tasks.errors import DatasaveError
 from tasks.notices.wording import count_text, size_text, when_text
 from tasks.policy.due import day_text
@@ -139,6 +140,19 @@ def rescue_table(title: str, shelf: Sequence[Shelved], opened: Collection[str]) 
             escape(manifest.machine[:SIGNER_SHOWN]) + "…" if manifest else "?",
             _state(backup),
         )
+    out.print(table)
+
+
+def sites_table(sites: Sequence[Site]) -> None:
+    """The offices of a fleet, and how their backups stand."""
+    table = Table(title="offices", title_justify="left", show_edge=False)
+    for column in ("office", "", "last good backup", "newest run", "next"):
+        table.add_column(column)
+    for site in sites:
+        mark = "[red]late[/red]" if site.late else "[green]ok[/green]"
+        when = when_text(site.last_good) if site.last_good else "never"
+        coming = when_text(site.next) if site.next else "not scheduled"
+        table.add_row(escape(site.name), mark, when, escape(site.newest), coming)
     out.print(table)
 
 
