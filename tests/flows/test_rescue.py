@@ -225,3 +225,10 @@ def test_an_older_one_and_a_key_that_opens_nothing(left: Left, machine: Machine)
     stranger.write_text(X25519Identity.generate().secret_text())
     said = machine.rescue(way, "-i", str(stranger), status=1)
     assert "this key opens none" in said and "Owner" in said and "Bank safe" in said
+
+
+def test_a_server_whose_key_is_not_known_is_refused(left: Left, machine: Machine) -> None:
+    """Never accepted silently: the fingerprint that it shows is told, and nothing is asked of it."""
+    address, _, client, *_ = left.ways["sftp"].words
+    said = machine.rescue(Way((address, "--key", client)), "--list", status=1)
+    assert "the server's key is unknown" in said and "SHA256:" in said and "ssh-keygen -lf" in said
