@@ -11,6 +11,7 @@
 - ``forms.py``        the plan's names to choose from in the form of a custom run
 - ``media.py``        media init, list, which
 - ``worstday.py``     restore, with no Prefect at all
+- ``picking.py``      restore --only: a single file or table
 - ``inplace.py``      restore in place, its resume and undo
 - ``rescue.py``       rescue: the same with no plan, from any place, on a bare machine
 - ``drilling.py``     drills: what was proved, what is due

@@ -53,6 +53,18 @@ AcceptDamageOption = Annotated[
     bool, Parameter(negative=(), help="Keep the restored data although checks failed; exit status 1.")
 ]
 
+UntilOption = Annotated[
+    str | None,
+    Parameter(help="With --logs: nothing after this moment, such as '2026-11-23 14:30' in the plan's zone."),
+]
+OnlyOption = Annotated[
+    str | None,
+    Parameter(
+        help="Just this: of a folder a file or a pattern (Forms/letter.docx, *.docx); of a database a table, "
+        "written as CSV."
+    ),
+]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)

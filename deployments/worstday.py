@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +17,10 @@ from deployments.options import (
     AcceptDamageOption,
     BackupOption,
     InPlace,
+    OnlyOption,
     PassphraseOption,
     PlanOption,
+    UntilOption,
     WaitOption,
 )
 from deployments.screen import findings_table, good, path_line, say, steps, warning
@@ -60,9 +62,11 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     logs: Annotated[
         Path | None, Parameter(help="A folder of log backups: what followed the backup is applied too.")
     ] = None,
+    until: UntilOption = None,
     passphrase_from: PassphraseOption = None,
     accept_damage: AcceptDamageOption = False,
     wait: WaitOption = 0.0,
+    only: OnlyOption = None,
     live: InPlace = NOT_IN_PLACE,
 ) -> int:
     """Bring a backup back, to a new place or to where the live data is; needs no Prefect server.
@@ -80,6 +84,8 @@ def restore(  # noqa: PLR0913 - what a person can say about it
         datasave restore --in-place --identity owner.key.txt
 
         datasave restore --undo
+
+        datasave restore --only patients -i owner.key.txt --to patients-of-monday --backup 2026-11-23
     """
     if live.asked:
         from deployments import inplace  # which uses what stands here
@@ -91,18 +97,43 @@ def restore(  # noqa: PLR0913 - what a person can say about it
             "the restore needs to know where to, and with which key",
             hint="Give --to FOLDER (or --in-place) and --identity FILE.",
         )
+    if until and logs is None:
+        raise PlanError("--until needs --logs", hint="Give the folder of log backups with --logs.")
     destination = to.absolute()
     recovering.refuse_occupied(destination)
     identities = unlock(identity, passphrase_from)
+    if only is not None:
+        from deployments import picking  # which uses what stands here
+
+        with _place(folder, plan, target, source) as found:
+            return picking.pick(found, *_chosen(found, backup), identities, only, destination, wait)
     with _place(folder, plan, target, source) as found, room_beside(destination) as room:
-        wanted = recovering.choose(
-            found.place, backup, found.trusted, found.source, found.timezone, found.accepted, warning
-        )
+        wanted = _chosen(found, backup)
         recovered = bring_back(found, *wanted, identities, room, wait)
         path = recovering.restore(
-            recovered, destination, accept_damage=accept_damage, logs=logs, source=found.adapter
+            recovered,
+            destination,
+            accept_damage=accept_damage,
+            logs=logs,
+            until=moment(until, found.timezone) if until else None,
+            source=found.adapter,
         )
     return tell(recovered, path, known=found.trusted is not None)
+
+
+def moment(text: str, timezone: tzinfo) -> datetime:
+    """The moment that a person means, in the plan's zone where they name none. Raises PlanError."""
+    try:
+        said = datetime.fromisoformat(text)
+    except ValueError:
+        raise PlanError(f"{text!r} is no time", hint="Write it as '2026-11-23 14:30'.") from None
+    return said if said.tzinfo else said.replace(tzinfo=timezone)
+
+
+def _chosen(found: Found, backup: str) -> tuple[Shelved, Manifest]:
+    return recovering.choose(
+        found.place, backup, found.trusted, found.source, found.timezone, found.accepted, warning
+    )
 
 
 def bring_back(

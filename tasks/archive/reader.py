@@ -10,6 +10,7 @@ there twice.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -28,10 +29,16 @@ _MOST_FILLING = 1 << 20
 
 
 def extract_archive(
-    stream: BinaryIO, destination: Path, *, limit: int, progress: Progress = no_progress
+    stream: BinaryIO,
+    destination: Path,
+    *,
+    limit: int,
+    progress: Progress = no_progress,
+    only: Callable[[str], bool] | None = None,
 ) -> int:
     """Extract all of ``stream`` into ``destination``, an empty folder; returns the number of members.
 
+    With ``only``, just the files whose names it says yes to are written, and the folders they lie in.
     ``limit`` is the most bytes that all files together may have; progress counts them. Files get mode 0600
     (0700 where their owner could run them), folders 0700; files and folders get their times back. Raises
     UnsafeArchive at a member that would leave the folder or exhaust it, ArchiveError where the archive is
@@ -46,7 +53,7 @@ def extract_archive(
             hint="Give a new folder: an extraction never mixes with what is already there.",
         )
     frame = FrameReader(stream)
-    unpacker = _Unpacker(frame, destination, limit, progress)
+    unpacker = _Unpacker(frame, destination, limit, progress, only)
     count = 0
     while member := read_member(frame.exactly):
         count += 1
@@ -69,11 +76,19 @@ def _expect_nothing_more(frame: FrameReader) -> None:
 class _Unpacker:
     """Places members in the destination, one after another."""
 
-    def __init__(self, frame: FrameReader, destination: Path, limit: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        frame: FrameReader,
+        destination: Path,
+        limit: int,
+        progress: Progress,
+        only: Callable[[str], bool] | None,
+    ) -> None:
         self._frame = frame
         self._destination = destination
         self._limit = limit
         self._progress = progress
+        self._only = only
         self._done = 0
         self._folders: dict[str, int | None] = {}
         self._links: dict[str, str] = {}
@@ -86,6 +101,9 @@ class _Unpacker:
             if member.name in (".", "./"):
                 return
         self._check(name, member)
+        if self._only is not None and not (member.kind == "file" and self._only(name)):
+            self._skip(member)
+            return
         with told_as(f"cannot extract {shown(name)}"):
             self._make_parents(name)
             match member.kind:
@@ -120,6 +138,21 @@ class _Unpacker:
         if trouble:
             raise _unsafe(name, trouble)
 
+    def _skip(self, member: Member) -> None:
+        """Read past a member's body."""
+        left = member.size
+        while left:
+            piece = self._frame.piece(left)
+            if not piece:
+                raise damaged("its contents end too early")
+            left -= len(piece)
+            self._done += len(piece)
+        self._expect_filling(member)
+
+    def _expect_filling(self, member: Member) -> None:
+        if any(self._frame.exactly(-member.size % BLOCK)):
+            raise damaged("something stands between two members")
+
     def _make_parents(self, name: str) -> None:
         end = name.find("/")
         while end >= 0:
@@ -145,8 +178,7 @@ class _Unpacker:
             raise _unsafe(name, _TWICE) from None
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             self._fill(file, member.size)
-        if any(self._frame.exactly(-member.size % BLOCK)):
-            raise damaged("something stands between two members")
+        self._expect_filling(member)
         _set_time(path, member.mtime)
 
     def _fill(self, file: FileIO, size: int) -> None:

@@ -41,8 +41,8 @@ class Schedule(Record):
     )
     log: Cron | None = Field(
         None,
-        description="When to back up the log between full backups, for engines that keep one (SQL Anywhere: "
-        "`source.log_folder` says where to). Left out: never.",
+        description="When to back up the log between full backups, for engines that keep one (SQL Anywhere, "
+        "PostgreSQL: `source.log_folder` says where to). Left out: never.",
         examples=["0 8-18 * * mon-fri"],
     )
     prune: Cron | None = Field(

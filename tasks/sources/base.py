@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -121,12 +122,13 @@ class Source(ABC):
             hint="Remove `schedule.log` from the plan; back up more often instead.",
         )
 
-    def roll_forward(self, copy: Path, logs: Path, destination: Path) -> Path:
+    def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
         """As ``restore``, then apply the log backups in ``logs`` that follow the copy, without a gap.
 
-        Raises SourceError, also where there is a gap.
+        With ``until`` nothing that was committed after that moment. Raises SourceError, also where there is
+        a gap.
         """
-        del copy, destination
+        del copy, destination, until
         raise SourceError(
             f"a source of kind {self.kind} has no log backups: {logs} cannot be applied",
             hint="Restore without --logs.",

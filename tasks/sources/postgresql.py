@@ -22,9 +22,9 @@ from tasks.files import sha256_of
 from tasks.options import Options, problem
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.secrets import SecretReference, secret_of
-from tasks.sources import postgresql_inplace, postgresql_logical, postgresql_physical
+from tasks.sources import postgresql_inplace, postgresql_logical, postgresql_logs, postgresql_physical
 from tasks.sources.base import Connection, Source
-from tasks.sources.folders import close_to_others, restoring_into
+from tasks.sources.folders import close_to_others, emptied, restoring_into
 from tasks.sources.place import LivePlace, ServerInPlaceOptions
 from tasks.sources.postgresql_check import look, try_replication
 from tasks.sources.postgresql_connection import Server, local_host, pass_file
@@ -91,6 +91,13 @@ class PostgresqlOptions(Options):
         None,
         description="the folder with pg_basebackup, pg_dump and postgres, where it is not a usual one",
         examples=["/usr/lib/postgresql/16/bin"],
+    )
+    log_folder: Path | None = Field(
+        None,
+        description="a folder on another disk that collects the server's log between backups "
+        "(`schedule.log`, `method: physical`), in the clear. A replication slot makes the server keep its "
+        "log from one time to the next: if that stops, its disk fills. Left out: no logs",
+        examples=["/mnt/second/datasave-log"],
     )
     in_place: ServerInPlaceOptions | None = Field(
         None,
@@ -161,6 +168,38 @@ class PostgresqlSource(Source):
             if record.method == "physical":
                 postgresql_physical.link_absolute(destination)
         return destination / ("data" if record.method == "physical" else "dump")
+
+    def back_up_log(self) -> Path:
+        """See Source.back_up_log: by pg_receivewal, which ends when it has all there is."""
+        options = self._options
+        if options.log_folder is None or options.method != "physical":
+            raise SourceError(
+                "the plan does not say where log backups go",
+                hint="Set `log_folder` under `source`, with `method: physical`.",
+            )
+        with self._server() as server:
+            programs = self._ready(server)[1]
+            return postgresql_logs.back_up_log(server, programs, options.log_folder)
+
+    def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
+        """See Source.roll_forward."""
+        record = read_record(copy)
+        if record.method != "physical":
+            raise SourceError(
+                "a dump cannot be rolled forward: only a physical copy goes on where the log begins",
+                hint="Restore without --logs and --until.",
+            )
+        needed = ("postgres", "pg_controldata")
+        programs = programs_for(
+            needed, lambda own: own == record.major, str(record.major), self._programs_folder
+        )
+        data = self.restore(copy, destination)
+        try:
+            postgresql_logs.replay(programs, record, destination, logs, until)
+        except BaseException:
+            emptied(destination)
+            raise
+        return data
 
     def live_place(self) -> LivePlace:
         """See Source.live_place: the server's data folder, for physical copies."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,11 +81,18 @@ _START_TROUBLES = (
 
 @contextmanager
 def private_server(
-    programs: Programs, data: Path, private: Path, user: str, *, read_only: bool
+    programs: Programs,
+    data: Path,
+    private: Path,
+    user: str,
+    *,
+    read_only: bool,
+    recovery: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """Run a server over ``data`` for the block; ``user`` is the role to come as, let in without password.
 
-    ``private`` is a folder for its configuration and log. The result has no database yet. Raises
+    ``private`` is a folder for its configuration and log. ``recovery`` are settings under which it first
+    replays logs. The result has no database yet. Raises
     ValidationError where it does not start.
     """
     private_folder(private)
@@ -95,7 +102,7 @@ def private_server(
             programs.path("postgres"),
             "-D",
             data,
-            *_configured(programs, data, private, sockets),
+            *_configured(programs, data, private, sockets, recovery or {}),
         ]
         log = private / "server.log"
         with _serving_or_told(command, data, log):
@@ -134,10 +141,14 @@ def _short_temporary() -> str | None:
     return None if len(tempfile.gettempdir().encode()) <= longest else "/tmp"  # noqa: S108 - mkdtemp makes it private
 
 
-def _configured(programs: Programs, data: Path, private: Path, sockets: Path) -> list[str]:
+def _configured(
+    programs: Programs, data: Path, private: Path, sockets: Path, recovery: Mapping[str, str]
+) -> list[str]:
     """Write the configuration; the arguments that make the server use it, and nothing of the copy's."""
     files = {
-        "config_file": "".join(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
+        "config_file": "".join(
+            f"{name} = '{value}'\n" for name, value in {**SETTINGS, **_quoted(recovery)}.items()
+        )
         + f"max_prepared_transactions = {_prepared_transactions(programs, data)}\n",
         "hba_file": "local all all trust\n",
         "ident_file": "",
@@ -151,7 +162,14 @@ def _configured(programs: Programs, data: Path, private: Path, sockets: Path) ->
     write_atomic(data / "postgresql.auto.conf", b"")
     for signal in ("standby.signal", "recovery.signal", "postmaster.pid"):
         (data / signal).unlink(missing_ok=True)
+    if recovery:
+        write_atomic(data / "recovery.signal", b"")
     return [*arguments, "-c", f"unix_socket_directories={sockets}", "-p", str(PORT)]
+
+
+def _quoted(settings: Mapping[str, str]) -> dict[str, str]:
+    """Values for a configuration file, where a quote is written twice."""
+    return {name: value.replace("'", "''") for name, value in settings.items()}
 
 
 def _prepared_transactions(programs: Programs, data: Path) -> int:

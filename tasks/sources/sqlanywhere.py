@@ -213,11 +213,16 @@ class SqlanywhereSource(Source):
         log = sqlanywhere_logs.back_up_log(install, self._address, self._login, self._options.log_folder)
         return log.path
 
-    def roll_forward(self, copy: Path, logs: Path, destination: Path) -> Path:
+    def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
         """Restore a copy and apply the log backups in ``logs`` that follow it, without a gap.
 
         Returns the path a user opens. Raises SourceError or ValidationError.
         """
+        if until is not None:
+            raise SourceError(
+                "SQL Anywhere applies a log backup as a whole: it cannot stop at a time within one",
+                hint="Give a folder with the log backups up to that time only (each ends when it was made).",
+            )
         note = read_note(copy)
         file = self.restore(copy, destination)
         sqlanywhere_logs.apply_logs(self._install_for(note), note, destination, logs)

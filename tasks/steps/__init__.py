@@ -34,6 +34,7 @@ directly, because on the worst day no server may be needed.
 - ``drills.py``      certificates of drills, on the targets and kept here; whose turn is next
 - ``drillbook.py``   what drills proved and what is due, in words
 - ``posture.py``     the facts that an office's posture is judged by
+- ``picking.py``     a single file or table out of a backup
 - ``replacing.py``   restore in place: aside, new data placed, opened, started; resume and undo
 - ``replaceable.py`` whether that can be done here, and what it will do
 - ``moving.py``      its renames, owners and permissions

@@ -212,13 +212,14 @@ def restore(
     *,
     accept_damage: bool = False,
     logs: Path | None = None,
+    until: datetime | None = None,
     source: Source | None = None,
 ) -> Path:
     """Put a recovered copy into ``destination`` (new or empty); the path a user opens.
 
-    With ``logs``, a folder of log backups, those that follow the copy are applied. ``source`` as in
-    ``recover``. Raises MismatchError where the copy did not pass and ``accept_damage`` is False: then the
-    destination was not touched.
+    With ``logs``, a folder of log backups, those that follow the copy are applied, up to ``until``.
+    ``source`` as in ``recover``. Raises MismatchError where the copy did not pass and ``accept_damage`` is
+    False: then the destination was not touched.
     """
     if not accept_damage:
         require(
@@ -230,7 +231,7 @@ def restore(
         )
     adapter = _adapter(recovered.manifest, source)
     if logs is not None:
-        return adapter.roll_forward(recovered.folder, logs, destination)
+        return adapter.roll_forward(recovered.folder, logs, destination, until)
     return adapter.restore(recovered.folder, destination)
 
 

@@ -7,7 +7,7 @@ restores (with a holder's).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -67,14 +67,21 @@ def rehearse(
     return findings, time.monotonic() - began
 
 
-def unpack(reader: BinaryIO, identities: Sequence[Identity], folder: Path, copy_bytes: int) -> str:
+def unpack(
+    reader: BinaryIO,
+    identities: Sequence[Identity],
+    folder: Path,
+    copy_bytes: int,
+    only: Callable[[str], bool] | None = None,
+) -> str:
     """Decrypt and extract a sealed archive into ``folder``; the plain archive's sha256.
 
-    Reads ``reader`` to its end, so that a digest taken around it covers the whole file.
+    With ``only``, just the files whose names it says yes to. Reads ``reader`` to its end, so that a digest
+    taken around it covers the whole file.
     """
     plain = HashingReader(decrypting_reader(reader, identities))
     # A little room for sparse rounding; anything beyond what the manifest states is an attack or a fault.
-    extract_archive(plain.stream, folder, limit=copy_bytes + BLOCK)
+    extract_archive(plain.stream, folder, limit=copy_bytes + BLOCK, only=only)
     return plain.drain()
 
 

@@ -137,7 +137,7 @@ def test_a_program_that_has_it_open_is_named(office: Site, capsys: pytest.Captur
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_every_step_one_of_two_states_is_whole(office: Site) -> None:
-    """Real processes, SIGKILL; each step then undone and resumed; both of these killed at each step too."""
+    """Real processes, SIGKILL; each step then undone or resumed; these killed in their midst too."""
     command = [sys.executable, "-m", "tests.flows.killing", str(office.root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
@@ -154,5 +154,5 @@ def test_killed_at_every_step_one_of_two_states_is_whole(office: Site) -> None:
     points = {case["point"] for case in killed if case["what"] == "restore" and case["begun"]}
     resumed = [case for case in killed if case["way"] == "resume" and case["outcome"] == "new"]
     again = [case for case in killed if case["what"] != "restore"]
-    assert len(points) >= 20 and len(resumed) >= 10 and len(again) >= 10
+    assert len(points) >= 20 and len(resumed) >= 8 and len(again) >= 10
     print(f"{len(points)} points of a restore, {len(again)} of undo and resume, {len(killed)} kills")
