@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from deployments import cli
 from tests.flows.site import Site
 
 pytestmark = pytest.mark.slow
@@ -73,6 +74,15 @@ def test_one_run_two_archives_one_report(several: Site, capsys: pytest.CaptureFi
     assert several.plaintext() == []
     recover = (several.root / "nas" / "RECOVER.md").read_text("utf-8")
     assert "### clinic.letters" in recover
+
+    # On a bare machine all of it comes back at once, each source in a folder of its own.
+    to = several.root / "rescued"
+    rescue = ["rescue", str(several.root / "nas"), "-i", str(several.keys[1]), "--to", str(to)]
+    assert cli.main(rescue) == 0
+    assert rows_in(to / "clinic.letters" / "letters.db", "letters") == 40
+    assert rows_in(to / "clinic" / "clinic.db", "visits") == rows_in(several.database, "visits")
+    assert cli.main([*rescue[:-1], str(several.root / "one"), "--source", "clinic.letters"]) == 0
+    assert [path.name for path in (several.root / "one").iterdir()] == ["letters.db"]
     assert several.run("audit", "--read-all") == 0
     assert several.run("list") == 0
     assert "nas (letters)" in capsys.readouterr().out
