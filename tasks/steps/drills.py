@@ -86,6 +86,7 @@ def next_drill(office: Office, target: str | None, identities: Sequence[Identity
     only = target or office.plan.drill.target
     if only and identities:
         return Pair(office.entry(only).name, "")
+    holders = holders_at_hand(office, identities) or ("",)
     drilled = gather(office, [office.entry(only).name] if only else ())
     if only:
         # On the user's word: what is wrong there is for the drill itself to tell, and cold is no reason.
@@ -95,7 +96,6 @@ def next_drill(office: Office, target: str | None, identities: Sequence[Identity
             "no target can be drilled now: " + "; ".join(drilled.away.values()),
             hint="Make a backup first, or plug in a drive that holds one.",
         )
-    holders = holders_at_hand(office, identities) or ("",)
     proofs = proofs_of(drilled.certificates)
     return next_pair(drilled.places, holders, proofs, datetime.now(UTC), office.plan.drill.cold_days)
 

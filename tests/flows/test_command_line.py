@@ -394,7 +394,7 @@ def test_a_drill_without_identity_or_backup(running_site: Site, capsys: Captured
     assert "nobody.txt" in said and "datasave keys new" in said and "Traceback" not in said
     assert site.run("drill", "--identity", str(site.keys[0])) == 1
     said = capsys.readouterr().err
-    assert "no verified backup" in said and "Traceback" not in said
+    assert "nas holds no backup yet" in said and "Traceback" not in said
     assert site.objects("nas") == []
 
 
