@@ -42,6 +42,8 @@ def _died(office: Office, alarm: UUID) -> Automation:
     from prefect.automations import Automation, ChangeFlowRunState, EventTrigger, Posture
     from prefect.client.schemas.objects import StateType
 
+    from tasks.running import NO_SIGN
+
     return Automation(
         name=f"{office.plan.name}: a run that died counts as Crashed",
         description="Without it a run whose machine or process was killed would be Running for ever.",
@@ -58,11 +60,17 @@ def _died(office: Office, alarm: UUID) -> Automation:
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message="No sign of life: its process or its machine was stopped. Run it again with Retry",
+                message=f"{NO_SIGN}: its process or its machine was stopped. Run it again with Retry",
             ),
             # Not an automation of its own on Crashed: after a restart Prefect's server holds that event
             # back, 15 min and more, for an earlier one that it has forgotten.
-            _start(office, alarm, "A run died without a word", "{{ flow_run.name }}"),
+            _start(
+                office,
+                alarm,
+                "A run died without a word",
+                run="{{ flow_run.name }}",
+                run_id="{{ flow_run.id }}",
+            ),
         ],
     )
 
@@ -82,7 +90,7 @@ def _silent(office: Office, alarm: UUID, hours: float) -> Automation:
             threshold=1,
             within=timedelta(hours=hours),
         ),
-        actions=[_start(office, alarm, f"No backup of {office.plan.name} succeeded for {hours:g} hours", "")],
+        actions=[_start(office, alarm, f"No backup of {office.plan.name} succeeded for {hours:g} hours")],
     )
 
 
@@ -90,10 +98,10 @@ def _silent_name(office: Office) -> str:
     return f"{office.plan.name}: alarm when no backup succeeds"
 
 
-def _start(office: Office, alarm: UUID, reason: str, run: str) -> Any:
+def _start(office: Office, alarm: UUID, reason: str, **about: str) -> Any:
     from prefect.automations import RunDeployment
 
-    parameters = {"plan": str(office.path), "reason": reason, "run": run}
+    parameters = {"plan": str(office.path), "reason": reason, **about}
     return RunDeployment(source="selected", deployment_id=alarm, parameters=parameters)
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 
 from flows.ending import refused
 from tasks.errors import DatasaveError
 from tasks.noticing import every_end_told, told
 from tasks.reporting import now, reported
 from tasks.reports import RunReport
-from tasks.running import name_run
+from tasks.running import ended_by_itself, name_run
 from tasks.steps.office import Office
 from tasks.steps.workspace import sweep
 
@@ -22,7 +22,9 @@ NEXT = "Start a backup (`datasave backup`, or Run on the backup's page), and fin
 
 
 @flow(name="alarm", **every_end_told())
-def alarm(plan: Path, reason: str = "The alarm was started by hand, as a test", run: str = "") -> State[Any]:
+def alarm(
+    plan: Path, reason: str = "The alarm was started by hand, as a test", run: str = "", run_id: str = ""
+) -> State[Any]:
     """Report that a run died or that no backup succeeds any more. Prefect's automations start this.
 
     Also clears what a dead run left readable in staging. The run is Failed: an alarm is red.
@@ -31,12 +33,15 @@ def alarm(plan: Path, reason: str = "The alarm was started by hand, as a test", 
         plan: The plan file (YAML).
         reason: What is wrong, in one sentence.
         run: Name of the run that it is about; empty where no run started.
+        run_id: Its id: a run that ended by itself after all is no reason for an alarm.
     """
     started = now()
     try:
         office = Office(plan)
         name_run("alarm", office)
         sweep(office.staging, office.plan.spool)
+        if ended_by_itself(run_id):
+            return Completed(message=f"No alarm: {run} ended by itself")
         facts = reported(office.path, _facts(office, f"{reason}: {run}" if run else reason, started))
     except DatasaveError as error:
         return refused(plan, "alarm", DatasaveError(f"ALARM: {reason}. Besides, {error}"), started)

@@ -6,6 +6,7 @@ import logging
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypedDict, cast
+from uuid import UUID
 
 from httpx import HTTPError
 from prefect import Task, runtime
@@ -57,6 +58,8 @@ def worth_another_try(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -
     return isinstance(error, DatasaveError) and not error.permanent
 
 
+# How the state of a run begins that the server itself gave up (deployments/watching.py).
+NO_SIGN = "No sign of life"
 # JSON: a person can read what is on record. The folder that holds it is private.
 KEPT: Kept = {"persist_result": True, "result_serializer": "json"}
 # A run that is under way ends; an engine that is down should not stay so for want of another try.
@@ -93,6 +96,16 @@ def prefect_secret(name: str) -> str:
             f"the Prefect server has no secret block {name}",
             hint="Make it in the Prefect UI under Blocks (type Secret), or use env: or file: instead.",
         ) from error
+
+
+def ended_by_itself(run_id: str) -> bool:
+    """Whether the server knows of a run's own end: the sign of it may have been lost in a restart."""
+    if not run_id:
+        return False
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(run_id)).state
+    silent = state is not None and state.is_crashed() and (state.message or "").startswith(NO_SIGN)
+    return state is not None and state.is_final() and not silent
 
 
 def name_run(flow: str, office: Office, about: str = "") -> None:

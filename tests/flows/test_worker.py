@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def test_a_worker_of_a_site(site: Site, tmp_path: Path) -> None:
                 _cut_network_costs_no_backup(site, office, proxy)
                 _killed_worker_costs_no_backup(site, office, pid)
                 kill_all(pid)
-        with server(tmp_path / "server", port), worker(site, office):
+        with server(tmp_path / "server", port) as api, worker(site, office):
+            office = replace(office, api=api)
             _retried(site, office, again)
             _silence_alarms(site, office)
 
