@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import PlanError
+from tasks.notices.grids import report_grids
 from tasks.notices.posture import posture_facts, posture_rows
+from tasks.notices.report import report_html, report_markdown
 from tasks.policy.posture import RULES, judge_posture
 from tasks.policy.posture_facts import Facts, Place
 from tasks.reports import Posture
 from tasks.steps.posture import facts_of
 from tasks.targets.s3_options import is_near
 from tests.flows.site import Site
+from tests.unit import sample_reports as samples
 
 GOOD = Facts(
     places=(
@@ -214,3 +217,17 @@ def test_facts_of_a_plan(tmp_path: Path) -> None:
     assert by_name["nas"].months == 12
     assert facts.holders == {"Owner": None, "Bank safe": None}
     assert (facts.backup_hours, facts.restart, facts.runbook) == (None, None, None)
+
+
+def test_a_report_shows_the_score_and_what_is_open() -> None:
+    posture = judge_posture(GOOD.model_copy(update=BROKEN["told"]))
+    report = samples.success().model_copy(update={"posture": posture})
+    page, text = report_html(report), report_markdown(report)
+    for shown in (page, text):
+        assert f"{posture.score} of 100 points" in shown
+        assert "At least two people are told how each run went." in shown
+        assert "At least two hold a key." not in shown, "what is met is not listed"
+    (rows,) = [rows for kind, _, rows in report_grids(report) if kind == "posture"]
+    assert len(rows) == len(RULES)
+    assert rows[0]["State"] == "MUST"
+    assert "posture" not in [kind for kind, _, _ in report_grids(samples.success())]
