@@ -69,7 +69,7 @@ def _died(office: Office, alarm: UUID) -> Automation:
                 alarm,
                 "A run died without a word",
                 run="{{ flow_run.name }}",
-                run_id="{{ flow_run.id }}",
+                run_id="run {{ flow_run.id }}",
             ),
         ],
     )

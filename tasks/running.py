@@ -99,11 +99,14 @@ def prefect_secret(name: str) -> str:
 
 
 def ended_by_itself(run_id: str) -> bool:
-    """Whether the server knows of a run's own end: the sign of it may have been lost in a restart."""
+    """Whether the server knows how a run ended: the sign of it may have been lost in a restart.
+
+    ``run_id`` may have a word before it: an automation renders an id alone as JSON, which fails.
+    """
     if not run_id:
         return False
     with get_client(sync_client=True) as client:
-        state = client.read_flow_run(UUID(run_id)).state
+        state = client.read_flow_run(UUID(run_id.rsplit(maxsplit=1)[-1])).state
     silent = state is not None and state.is_crashed() and (state.message or "").startswith(NO_SIGN)
     return state is not None and state.is_final() and not silent
 
