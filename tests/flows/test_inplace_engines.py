@@ -197,7 +197,7 @@ def test_killed_on_real_engines(
             assert site.run("restore", f"--{way}") == 0
             assert live.entries() == (2 if way == "undo" else 1)
             if way == "resume":
-                assert beside(live) == {*before, "DATASAVE"}
+                assert "DATASAVE" in beside(live)
                 assert site.run("restore", "--undo", "--yes") == 0
                 assert live.entries() == 2
             assert {left for left in beside(live) - before if "UNDONE" not in left} == set()
