@@ -21,7 +21,8 @@
 - ``standing.py``     the status as a terminal shows it
 - ``serving.py``      serve: keeps a Prefect server (``server.py``) and the runner of the plan's flows
                       (``runner.py``) going; both are ``children.py``
-- ``registering.py`` the plan's deployments: flows, schedules, names; flows that users start are added here
+- ``registering.py`` the plan's deployments: flows, schedules; flows that users start are added here
+- ``naming.py`` what each deployment is called, and away with those of earlier names
 - ``services.py``     serve --install: serve as a service; what the systems' files say is in ``units.py``
 - ``deploying.py``    deploy, worker: runs by way of a work pool; ``prefect.yaml`` is what deploy writes
 - ``supervising.py``  starts again what serves or works, where it died or lost touch with the server

@@ -7,19 +7,17 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
 from cyclopts import Parameter
 
 from deployments.environment import given_password_file, prepare
 from deployments.options import DEFAULT_PLAN, PlanOption
-from deployments.registering import Place, deployments_of
+from deployments.registering import Place, deployments_of, register
 from deployments.screen import good, path_line, say
 from deployments.server import answers
 from deployments.supervising import keep_running
-from deployments.watching import watch
 from tasks.errors import ProgramError
 from tasks.files import write_atomic
 from tasks.steps.office import Office
@@ -69,19 +67,16 @@ def deploy(
         path_line("Written:", write)
         return 0
     server_url()
-    deployments = register_plan(office, place)
+    flows = register_plan(office, place)
     say(f"On the machine of {office.plan.name}: datasave worker --pool {place.pool} --queue {place.queue}")
-    good(f"{office.plan.name} is deployed: {', '.join(str(made.flow_name) for made in deployments)}")
+    good(f"{office.plan.name} is deployed: {', '.join(flows)}")
     return 0
 
 
-def register_plan(office: Office, place: Place) -> list[RunnerDeployment]:
+def register_plan(office: Office, place: Place) -> list[str]:
     """Register a plan's deployments and automations, and make their pool where there is none."""
     _ensure_pool(place)
-    deployments = deployments_of(office, place)
-    registered = [cast("UUID", deployment.apply()) for deployment in deployments]
-    watch(office, registered[-1])
-    return deployments
+    return register(office, lambda deployment: deployment.apply(), place)
 
 
 def worker(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from deployments.naming import plan_of
 from tasks.plan.cron import longest_gap, next_time
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _site(client: SyncPrefectClient, deployment: DeploymentResponse, now: dateti
     since = good[0] if good else deployment.created or now
     late = bool(gaps) and now - since > min(gaps) + PATIENCE
     return Site(
-        name=deployment.name,
+        name=plan_of(BACKUP, deployment.name),
         last_good=good[0] if good else None,
         newest=last[1] if last else "never ran",
         next=min((next_time(cron, now.astimezone(zone)) for cron, zone in crons), default=None),

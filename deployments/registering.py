@@ -6,9 +6,13 @@ write deployments/prefect.yaml anew: ``DATASAVE_REGENERATE_GOLDEN=1 pytest tests
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from uuid import UUID
 
 from deployments.forms import fill_in
+from deployments.naming import deployment_name, forget_old_names
+from deployments.watching import watch
 from tasks.steps.office import Office
 
 if TYPE_CHECKING:
@@ -25,6 +29,21 @@ class Place(NamedTuple):
     pool: str
     queue: str
     plan: str = ""
+
+
+def register(office: Office, add: Callable[[RunnerDeployment], Any], place: Place | None = None) -> list[str]:
+    """Register a plan's deployments, each by ``add``, which returns its id, and what watches over their runs.
+
+    Returns the names of the flows.
+    """
+    from prefect.client.orchestration import get_client
+
+    deployments = deployments_of(office, place)
+    registered = [cast("UUID", add(deployment)) for deployment in deployments]
+    watch(office, registered[-1])
+    with get_client(sync_client=True) as client:
+        forget_old_names(client, office.plan.name)
+    return [str(made.flow_name) for made in deployments]
 
 
 def offered(office: Office) -> dict[Flow[..., Any], str | None]:
@@ -88,7 +107,7 @@ def _deployment(
     collision = ConcurrencyLimitStrategy.ENQUEUE if all_of_them else enough
     plan = (place.plan if place else "") or str(office.path)
     made = flow.to_deployment(
-        name=office.plan.name,
+        name=deployment_name(flow.name, office.plan.name),
         schedule=Cron(cron, timezone=office.plan.schedule.timezone) if cron else None,
         parameters={"plan": plan},
         tags=tags,

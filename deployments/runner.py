@@ -10,13 +10,10 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
-from uuid import UUID
 
 from deployments.environment import prepare
-from deployments.registering import deployments_of
+from deployments.registering import register
 from deployments.screen import bad, good
-from deployments.watching import watch
 from tasks.errors import DatasaveError
 from tasks.steps.office import Office
 
@@ -30,13 +27,11 @@ def main(plan: Path) -> int:
     # Prefect's own handler of SIGTERM says this on its way out.
     warnings.filterwarnings("ignore", "coroutine 'Runner.astop' was never awaited", RuntimeWarning)
 
-    deployments = deployments_of(office)
     # Paused while it is off, a deployment would miss runs without a trace: they shall wait and be Late.
     # No limit here: with one, runs missed over a weekend would come in several batches, a run of each done.
     runner = Runner(name=office.plan.name, pause_on_shutdown=False, limit=None)
-    registered = [cast("UUID", runner.add_deployment(deployment)) for deployment in deployments]
-    watch(office, registered[-1])
-    good(f"serving {office.plan.name}: {', '.join(str(made.flow_name) for made in deployments)}")
+    flows = register(office, runner.add_deployment)
+    good(f"serving {office.plan.name}: {', '.join(flows)}")
     asyncio.run(runner.start())
     return 0
 

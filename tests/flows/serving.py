@@ -21,6 +21,7 @@ import httpx
 from playwright.sync_api import Page, sync_playwright
 
 from deployments.environment import home_of, password_file
+from deployments.naming import deployment_name
 from tests.conftest import migrated_database
 from tests.flows.site import Site
 
@@ -48,9 +49,15 @@ class Served:
         except httpx.HTTPError:
             return False
 
+    def deployment(self, flow: str) -> dict[str, Any]:
+        """The plan's deployment of a flow."""
+        name = deployment_name(flow, "clinic")
+        found: dict[str, Any] = self.api.get(f"/deployments/name/{flow}/{name}").raise_for_status().json()
+        return found
+
     def start(self, flow: str, **parameters: Any) -> str:
         """Start a run of a deployment as the form in the UI does; its id."""
-        deployment = self.api.get(f"/deployments/name/{flow}/clinic").raise_for_status().json()
+        deployment = self.deployment(flow)
         body = {"state": {"type": "SCHEDULED"}, "parameters": {**deployment["parameters"], **parameters}}
         deadline = time.monotonic() + 60
         while True:

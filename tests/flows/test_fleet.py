@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Failed
 
 from deployments import cli
 from deployments.fleet_status import Site, sites_of
+from deployments.naming import deployment_name
 from tests.flows.site import Site as Office
 
 POOL = "offices-under-test"
@@ -41,7 +44,7 @@ def names(found: list[Site]) -> list[str]:
 def end(office: str, state: object) -> None:
     """A backup of the office that ended just now in that state."""
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name(f"backup/{office}")
+        deployment = client.read_deployment_by_name(f"backup/{deployment_name('backup', office)}")
         run = client.create_flow_run_from_deployment(deployment.id)
         client.set_flow_run_state(run.id, state, force=True)  # type: ignore[arg-type]
 
@@ -51,7 +54,7 @@ def test_offices_are_registered_and_the_late_one_stands_first(
 ) -> None:
     assert cli.main(["fleet", "register", str(plans), "--pool", POOL, "--at", "/srv/{name}/plan.yaml"]) == 0
     with get_client(sync_client=True) as client:
-        north = client.read_deployment_by_name("backup/north")
+        north = client.read_deployment_by_name("backup/Back up north")
         assert north.parameters["plan"] == "/srv/north/plan.yaml"
         assert (north.work_pool_name, north.work_queue_name) == (POOL, "north")
         assert "key" not in str(north.parameters).lower()
@@ -73,6 +76,23 @@ def test_offices_are_registered_and_the_late_one_stands_first(
     shown = capsys.readouterr().out
     assert "all 2 offices have a backup in time" in shown
     assert "north" in shown
+
+
+def test_deployments_have_names_of_their_own_and_earlier_ones_go(plans: Path) -> None:
+    """Each deployment once had its plan's name: what is registered so would start every run twice."""
+    with get_client(sync_client=True) as client:
+        flow = client.create_flow_from_name("backup")
+        old = client.create_deployment(flow, "north", tags=["datasave", "north", "backup"])
+        strange = client.create_deployment(flow, "north-2", tags=["datasave", "north-2", "backup"])
+        assert cli.main(["fleet", "register", str(plans), "--pool", f"{POOL}-named"]) == 0
+        with pytest.raises(ObjectNotFound):
+            client.read_deployment(old)
+        assert client.read_deployment(strange).name == "north-2"
+        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[f"{POOL}-named"]))
+        found = [entry.name for entry in client.read_deployments(work_pool_filter=pool)]
+        client.delete_deployment(strange)
+    assert len(set(found)) == len(found) == 22
+    assert {"Drill south", "Clear out old backups of north", "Alarm of north"} <= set(found)
 
 
 def test_one_wrong_plan_and_nothing_is_registered(plans: Path, capsys: pytest.CaptureFixture[str]) -> None:

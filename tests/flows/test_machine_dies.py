@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from deployments.naming import deployment_name
 from deployments.watching import SECONDS_WITHOUT_HEARTBEAT
 from tests.flows import holding
 from tests.flows.family import asleep, kill_all, one_of
@@ -188,7 +189,7 @@ def alarms(office: Served) -> list[dict[str, Any]]:
 def _runs(office: Served, flow: str, *states: str) -> list[dict[str, Any]]:
     """Runs of a deployment in these states whose time has come, newest first."""
     query = {
-        "deployments": {"name": {"any_": ["clinic"]}},
+        "deployments": {"name": {"any_": [deployment_name(flow, "clinic")]}},
         "flows": {"name": {"any_": [flow]}},
         "flow_runs": {"state": {"type": {"any_": list(states)}}},
         "sort": "EXPECTED_START_TIME_DESC",
@@ -199,7 +200,7 @@ def _runs(office: Served, flow: str, *states: str) -> list[dict[str, Any]]:
 
 def _every(office: Served, flow: str, seconds: int) -> None:
     """Let a deployment run every few seconds; 0 ends that."""
-    deployment = office.api.get(f"/deployments/name/{flow}/clinic").raise_for_status().json()
+    deployment = office.deployment(flow)
     schedules = [{"schedule": {"interval": seconds}, "active": True}] if seconds else []
     body = {"schedules": schedules}
     office.api.patch(f"/deployments/{deployment['id']}", json=body).raise_for_status()

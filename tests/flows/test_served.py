@@ -88,7 +88,7 @@ def test_schedules_and_names_come_from_the_plan(site: Site) -> None:
     )
     with served(site) as office:
         for flow, cron in (("backup", "0 2 * * *"), ("drill", "0 6 * * sun"), ("audit", "0 8 * * *")):
-            deployment = office.api.get(f"/deployments/name/{flow}/clinic").json()
+            deployment = office.deployment(flow)
             (schedule,) = deployment["schedules"]
             assert schedule["schedule"]["cron"] == cron
             assert schedule["schedule"]["timezone"] == "America/New_York"
@@ -112,7 +112,7 @@ def _markdown_pages(office: Served) -> list[str]:
 
 def _start_from_the_form(office: Served, page: Page, chosen: dict[str, list[str]], folder: Path) -> str:
     """Fill in the form of a custom run by clicking, submit it, follow it to its page; the run's id."""
-    deployment = office.api.get("/deployments/name/backup/clinic").raise_for_status().json()
+    deployment = office.deployment("backup")
     page.goto(f"{office.url}/deployments/deployment/{deployment['id']}/run")
     for field, names in chosen.items():
         label = page.locator(".p-label").filter(has_text=f"{field} (Optional)")
