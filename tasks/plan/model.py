@@ -128,8 +128,8 @@ class TargetEntry(Custody):
     fresh_hours: int | None = Field(
         None,
         ge=1,
-        description="The audit alarms when the newest good backup here is older than this. Left out: when it "
-        "is not the one that should be here by `schedule.backup`, `when` and the calendar.",
+        description="Audit and status alarm when the newest good backup here is older than this. "
+        "Left out: when it is not the one that should be here by `schedule.backup`, `when` and the calendar.",
         examples=[26],
     )
 

@@ -47,6 +47,12 @@ def last_turn(calendar: Calendar, label: str, day: date, made: date) -> date | N
     return None
 
 
+def last_day_with_medium(calendar: Calendar, day: date) -> date | None:
+    """The last day up to ``day`` on which any medium was due; None where no day has one."""
+    candidates = (day - days * _DAY for days in range(_LOOK_BACK))
+    return next((day for day in candidates if medium_for(calendar, day) is not None), None)
+
+
 def forgotten_slots(newest: Mapping[str, date], runs: Collection[date], day: date) -> dict[str, date]:
     """The slots of weekdays whose newest backup missed its last two turns, with its date.
 

@@ -1,4 +1,7 @@
-"""Whether the newest backup on a target is the one that should be there by the plan's schedule."""
+"""Whether the newest backup on a target is the one that should be there by the plan's schedule.
+
+What an audit finds, what the status shows and what the posture rests on is all decided here.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,17 @@ from datetime import date, datetime, timedelta
 from tasks.calendars import WEEKDAYS
 from tasks.notices.wording import duration_text, place_text
 from tasks.plan.cron import previous_time
+from tasks.plan.model import TargetEntry
 from tasks.plan.schedule import HOURS_OF_GRACE
-from tasks.policy.due import day_text
-from tasks.policy.fresh import forgotten_slots, fresh_since, fresh_without_schedule, last_turn, midnight
+from tasks.policy.due import day_text, last_due
+from tasks.policy.fresh import (
+    forgotten_slots,
+    fresh_since,
+    fresh_without_schedule,
+    last_day_with_medium,
+    last_turn,
+    midnight,
+)
 from tasks.records import Finding, Shelved
 from tasks.steps.office import Office
 from tasks.targets.base import Target
@@ -20,24 +31,43 @@ _GRACE = timedelta(hours=HOURS_OF_GRACE)
 _WEEKS = timedelta(weeks=2)
 
 
-def expected_since(office: Office, target: Target, now: datetime) -> datetime | None:
-    """The newest backup on the target must not be older than this; None where none is expected there yet.
+def last_run(office: Office, now: datetime) -> datetime | None:
+    """When the last run began that should have ended by now; None in a plan without a schedule of backups."""
+    cron = office.plan.schedule.backup
+    # A run that is under way is not late yet.
+    return previous_time(cron, now.astimezone(office.timezone) - _GRACE) if cron else None
 
-    Of removable media it is the one that is plugged in, whose last turn may be a week ago.
+
+def due_since(office: Office, entry: TargetEntry, now: datetime) -> datetime | None:
+    """The newest backup of a target must not be older than this; None where none is expected yet.
+
+    By the plan alone, no target is reached: of removable media it is the one that had its turn last, wherever
+    it is now.
     """
-    entry = office.entry(target.name)
     now = now.astimezone(office.timezone)
     if entry.fresh_hours is not None:
         return now - timedelta(hours=entry.fresh_hours)
-    cron = office.plan.schedule.backup
-    run = previous_time(cron, now - _GRACE) if cron else None
-    if isinstance(entry, DriveOptions) and isinstance(target, DriveTarget):
-        marker = target.medium(f"cannot look at {target.name}")
-        day = (run or now - timedelta(days=1)).date()
-        made = marker.made.astimezone(office.timezone).date()
-        turn = last_turn(entry.calendar, marker.label, day, made)
-        return midnight(turn, office.timezone) if turn else None
-    return fresh_since(entry.when, run) if run else fresh_without_schedule(entry.when, now)
+    run = last_run(office, now)
+    if not isinstance(entry, DriveOptions):
+        return fresh_since(entry.when, run) if run else fresh_without_schedule(entry.when, now)
+    day = last_day_with_medium(entry.calendar, _day_of(run, now))
+    return midnight(last_due(entry.when, day), office.timezone) if day else None
+
+
+def expected_since(office: Office, target: Target, now: datetime) -> datetime | None:
+    """The same of a target that is at hand: of removable media the one that is plugged in.
+
+    Its last turn may be a week ago.
+    """
+    entry = office.entry(target.name)
+    now = now.astimezone(office.timezone)
+    if entry.fresh_hours is not None or not isinstance(entry, DriveOptions):
+        return due_since(office, entry, now)
+    assert isinstance(target, DriveTarget)  # noqa: S101 - by its entry's kind
+    marker = target.medium(f"cannot look at {target.name}")
+    made = marker.made.astimezone(office.timezone).date()
+    turn = last_turn(entry.calendar, marker.label, _day_of(last_run(office, now), now), made)
+    return midnight(turn, office.timezone) if turn else None
 
 
 def freshness(
@@ -80,6 +110,11 @@ def _slots(office: Office, target: Target, shelf: Sequence[Shelved], now: dateti
         )
         for slot, taken in sorted(forgotten.items())
     )
+
+
+def _day_of(run: datetime | None, now: datetime) -> date:
+    """The day of the last run; without a schedule yesterday, today's may be still to come."""
+    return (run or now - timedelta(days=1)).date()
 
 
 def _run_days(cron: str, now: datetime) -> set[date]:

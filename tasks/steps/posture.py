@@ -6,17 +6,17 @@ No target is reached, so that every run can tell it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from tasks.plan.cron import previous_time
 from tasks.plan.model import TargetEntry
-from tasks.plan.schedule import HOURS_OF_GRACE
 from tasks.policy.drilling import NEVER, newest, proved
+from tasks.policy.fresh import USUAL
 from tasks.policy.posture import judge_posture
 from tasks.policy.posture_facts import SETS, Facts, Place
 from tasks.records import Certificate
 from tasks.reports import Posture
 from tasks.steps.drills import kept, proofs_of
+from tasks.steps.freshness import due_since
 from tasks.steps.history import past_runs
 from tasks.steps.keyproofs import note
 from tasks.steps.office import Office
@@ -26,7 +26,6 @@ from tasks.targets.s3_options import S3Options
 
 FOREVER = 1200
 RESTART_HOURS = 48
-UNSCHEDULED_HOURS = 26.0
 
 
 def posture_of(office: Office, now: datetime | None = None, runbook: bool | None = None) -> Posture:
@@ -113,12 +112,9 @@ def _told(office: Office) -> int:
 
 
 def _allowed_hours(office: Office, now: datetime) -> float:
-    """How old the last good backup may be: it should be that of the last scheduled run."""
-    cron = office.plan.schedule.backup
-    if cron is None:
-        return UNSCHEDULED_HOURS
-    run = previous_time(cron, now.astimezone(office.timezone) - timedelta(hours=HOURS_OF_GRACE))
-    return (now - run).total_seconds() / 3600 if run else UNSCHEDULED_HOURS
+    """How old the last good backup may be: one target at least should have a newer one."""
+    wanted = [since for entry in office.plan.targets if (since := due_since(office, entry, now))]
+    return (now - max(wanted, default=now - USUAL)).total_seconds() / 3600
 
 
 def _arrived(deliveries: Iterable[object]) -> bool:

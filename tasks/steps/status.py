@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,20 @@ from tasks.errors import StateError
 from tasks.files import private_folder, write_atomic
 from tasks.notices.status import Line, Status, Tone, Trend, status_html
 from tasks.notices.wording import count_text, duration_text, place_text, size_text, when_text
-from tasks.plan.cron import next_time, previous_time
+from tasks.plan.cron import next_time
 from tasks.plan.model import TargetEntry
-from tasks.policy.due import day_text, due, last_due
+from tasks.policy.due import day_text, due
 from tasks.reports import Delivery
 from tasks.steps.appointments import day_of
+from tasks.steps.freshness import due_since
 from tasks.steps.history import PastRun, past_runs
-from tasks.steps.media import label_due, which
+from tasks.steps.media import which
 from tasks.steps.office import Office
 from tasks.steps.trending import suspicion
 
 NAME = "status.html"
 PLOTTED = 90
 LISTED = 8
-# A run that is under way is not late yet.
-PATIENCE = timedelta(hours=2)
 FLOWS = {
     "backup": "backup",
     "drill": "drill",
@@ -91,7 +90,7 @@ def _target(office: Office, entry: TargetEntry, part: str, runs: Sequence[PastRu
     found = _newest(runs, entry.name, part)
     today = day_of(office, at)
     last = day_of(office, found[0].started) if found else None
-    tone, word = _freshness(office, entry, last, at)
+    tone, word = _freshness(office, entry, found[0].started if found else None, at)
     if found is None:
         detail = "no proven backup yet"
     else:
@@ -116,23 +115,11 @@ def _newest(runs: Sequence[PastRun], target: str, part: str) -> tuple[PastRun, D
     return None
 
 
-def _freshness(office: Office, entry: TargetEntry, last: date | None, at: datetime) -> tuple[Tone, str]:
-    wanted = _wanted(office, entry, at)
+def _freshness(office: Office, entry: TargetEntry, last: datetime | None, at: datetime) -> tuple[Tone, str]:
+    since = due_since(office, entry, at)
     if last is None:
-        return ("none", "empty") if wanted is None else ("bad", "empty")
-    if wanted is not None and last < wanted:
-        return "bad", "late"
-    return "good", "fresh"
-
-
-def _wanted(office: Office, entry: TargetEntry, at: datetime) -> date | None:
-    """The day whose backup, or a newer one, must be on a target by now; None where none has to be."""
-    cron = office.plan.schedule.backup
-    if cron is None:
-        return None
-    run_day = previous_time(cron, at.astimezone(office.timezone) - PATIENCE).date()
-    day = last_due(entry.when, run_day)
-    return day if label_due(entry, day) is not None else None
+        return ("none", "empty") if since is None else ("bad", "empty")
+    return ("bad", "late") if since is not None and last < since else ("good", "fresh")
 
 
 def _failed(runs: Sequence[PastRun]) -> Iterator[str]:

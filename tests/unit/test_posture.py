@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import PlanError
@@ -130,6 +130,7 @@ def test_what_does_not_apply_costs_nothing(rule: str, changes: dict[str, Any]) -
     assert posture.score == 100
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(sorted(BROKEN))), st.sampled_from(sorted(BROKEN)))
 def test_breaking_one_more_never_raises_the_score(broken: set[str], more: str) -> None:
     def broken_by(rules: set[str]) -> Posture:

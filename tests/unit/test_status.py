@@ -11,8 +11,10 @@ import pytest
 from tasks.errors import StateError
 from tasks.notices.status import Trend, status_html
 from tasks.reports import Delivery, RunReport
+from tasks.steps.freshness import due_since
 from tasks.steps.history import KEPT_RUNS, NAME, past_runs, remember
 from tasks.steps.office import Office
+from tasks.steps.posture import facts_of
 from tasks.steps.status import status_of, write_status
 from tests.flows.site import Site
 from tests.unit import sample_reports
@@ -91,6 +93,37 @@ def test_a_weekly_target_is_late_only_after_its_day(tmp_path: Path) -> None:
     remember(office, ran(friday, targets={"cloud": "delivered"}))
     assert status_of(office, NOON).good
     assert not status_of(office, friday + timedelta(days=7, hours=3)).good
+
+
+def test_an_unplugged_drive_is_late_only_where_its_run_was_missed(tmp_path: Path) -> None:
+    site = Site.make(tmp_path, [], schedule={"backup": "0 2 * * *"})
+    days = {day: [day.upper()] for day in ("mon", "tue", "wed", "thu", "fri")}
+    drives = {"name": "drives", "kind": "drive", "calendar": days}
+    site.change_plan(targets=[drives])
+    office = site.office
+    friday = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
+    assert [line.word for line in status_of(office, friday).targets] == ["empty"]
+    remember(office, ran(friday, targets={"drives": "delivered"}))
+    for day in range(3):
+        assert status_of(office, friday + timedelta(days=day, hours=12)).good, "no drive is due at weekends"
+    assert not status_of(office, friday + timedelta(days=3, hours=3)).good, "Monday's was missed"
+    assert not status_of(office, friday + timedelta(days=8)).good, "and is told at the next weekend, too"
+    saturday = friday + timedelta(days=8)
+    remember(office, ran(saturday - timedelta(days=1), targets={"drives": "delivered"}))
+    assert status_of(office, saturday).good
+
+
+def test_status_audit_and_posture_go_by_the_same_hours(tmp_path: Path) -> None:
+    site = Site.make(tmp_path, ["nas"], schedule={"backup": "0 2 * * *"})
+    office, two = site.office, NOON.replace(hour=2)
+    remember(office, ran(two - timedelta(days=1), targets={"nas": "delivered"}))
+    assert due_since(office, office.entry("nas"), NOON) == two
+    assert facts_of(office, NOON).fresh_hours == 10
+    assert [line.word for line in status_of(office, NOON).targets] == ["late"]
+    site.change_plan(targets=[{"name": "nas", "kind": "folder", "path": "nas", "fresh_hours": 40}])
+    office = site.office
+    assert facts_of(office, NOON).fresh_hours == 40
+    assert [line.word for line in status_of(office, NOON).targets] == ["fresh"]
 
 
 def test_a_rerun_replaces_what_its_first_try_said(office: Office) -> None:
