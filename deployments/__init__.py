@@ -18,6 +18,7 @@
 - ``posturing.py``    posture: what of the advice on backups is followed
 - ``asking.py``       list, status
 - ``telling.py``      notify
+- ``disaster.py``     runbook: the disaster plan
 - ``standing.py``     the status as a terminal shows it
 - ``serving.py``      serve: keeps a Prefect server (``server.py``) and the runner of the plan's flows
                       (``runner.py``) going; both are ``children.py``

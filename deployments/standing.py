@@ -29,7 +29,7 @@ def show_status(status: Status, timezone: tzinfo) -> None:
     _lines("where the backups are", status.targets, "next due")
     for advice in status.media:
         say(advice)
-    _lines("what was proved", status.proofs, "next due")
+    _lines("what drills proved", status.proofs, "next due")
     _lines("what comes next", status.coming)
     _trends(status.trends)
     _lines("what ran", status.runs)

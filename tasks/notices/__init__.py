@@ -14,5 +14,7 @@
     heartbeat.py  to an outside dead-man's switch
     report.html   the page's template
     status.py     how things stand, on one page (status.html), with small plots
+    runbook.py    the disaster plan as Markdown (runbook.md) and as a page made of it (runbook.html)
+    scenarios.py  the seven bad days, and what to type on each
     pages.py      pages from templates; base.html has their look and their policy: nothing fetched, no script
 """

@@ -74,6 +74,15 @@ def day_text(day: date) -> str:
     return f"{WEEKDAYS[day.weekday()]} {day.isoformat()}"
 
 
+def when_due_text(when: When) -> str:
+    """A rhythm in words: ``every run``, ``daily``, ``weekly, fri``, ``monthly, last fri``."""
+    if when.weekly:
+        return f"weekly, {when.weekly}"
+    if when.monthly:
+        return f"monthly, {when.monthly}"
+    return "daily" if when.daily else "every run"
+
+
 def _in_month(rule: int | str, first: date) -> date:
     """The due day of the month that begins at ``first``."""
     length = monthrange(first.year, first.month)[1]

@@ -41,6 +41,9 @@ directly, because on the worst day no server may be needed.
 - ``journal.py``     its journal: which steps are signed off
 - ``auditing.py``    every target: present, whole, fresh, locked
 - ``freshness.py``   whether the newest backup is the one that should be there by the schedule
+- ``premises.py``    which targets would outlast a fire in the office
+- ``runbook.py``     the disaster plan, on this machine and on the targets
+- ``auditing.py``    every target: present, whole, fresh
 - ``noticing.py``    who is told how a run went, by which ways, in which order
 - ``checkup.py``     what ``datasave doctor`` looks at
 """

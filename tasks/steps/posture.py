@@ -12,7 +12,7 @@ from tasks.plan.model import TargetEntry
 from tasks.policy.drilling import NEVER, newest, proved
 from tasks.policy.fresh import USUAL
 from tasks.policy.posture import judge_posture
-from tasks.policy.posture_facts import SETS, Facts, Place
+from tasks.policy.posture_facts import Facts, Place
 from tasks.records import Certificate
 from tasks.reports import Posture
 from tasks.steps.drills import kept, proofs_of
@@ -20,20 +20,21 @@ from tasks.steps.freshness import due_since
 from tasks.steps.history import past_runs
 from tasks.steps.keyproofs import note
 from tasks.steps.office import Office
+from tasks.steps.premises import is_off_premises, media_of
+from tasks.steps.runbook import is_current
 from tasks.steps.trending import suspicion
-from tasks.targets.drive import DriveOptions
 from tasks.targets.s3_options import S3Options
 
 FOREVER = 1200
 RESTART_HOURS = 48
 
 
-def posture_of(office: Office, now: datetime | None = None, runbook: bool | None = None) -> Posture:
-    """How far the office does as it is told. ``runbook``: whether the written plan is current, if known."""
-    return judge_posture(facts_of(office, now or datetime.now(UTC), runbook))
+def posture_of(office: Office, now: datetime | None = None) -> Posture:
+    """How far the office does as it is told."""
+    return judge_posture(facts_of(office, now or datetime.now(UTC)))
 
 
-def facts_of(office: Office, now: datetime, runbook: bool | None = None) -> Facts:
+def facts_of(office: Office, now: datetime) -> Facts:
     """What the rules look at, as of ``now``."""
     plan = office.plan
     certificates = kept(office)
@@ -55,7 +56,7 @@ def facts_of(office: Office, now: datetime, runbook: bool | None = None) -> Fact
         own_checks=sum(len(office.checks(part)) for part in office.parts),
         marked="; ".join(filter(None, (suspicion(office, part) for part in office.parts))),
         restart=_restarted(office, now),
-        runbook=runbook,
+        runbook=is_current(office),
     )
 
 
@@ -74,8 +75,7 @@ def _keys(office: Office, certificates: Sequence[Certificate], now: datetime) ->
 def _place(office: Office, entry: TargetEntry, certificates: Iterable[Certificate], now: datetime) -> Place:
     mine = [certificate for certificate in certificates if certificate.target == entry.name]
     last = newest(proofs_of(mine))
-    media = len(set(entry.calendar.labels)) if isinstance(entry, DriveOptions) else 1
-    away = entry.with_vendor or media >= SETS
+    media = media_of(entry)
     drill = office.plan.drill
     cold = isinstance(entry, S3Options) and entry.storage_class in ("GLACIER", "DEEP_ARCHIVE")
     today = now.astimezone(office.timezone).date()
@@ -83,7 +83,7 @@ def _place(office: Office, entry: TargetEntry, certificates: Iterable[Certificat
         name=entry.name,
         media=media,
         every_run=entry.when.weekly is None and entry.when.monthly is None,
-        off_premises=away if entry.off_premises is None else entry.off_premises,
+        off_premises=is_off_premises(entry),
         vendor=entry.with_vendor,
         agreement=entry.baa.holds_on(today) if entry.baa else None,
         locked=isinstance(entry, S3Options) and entry.lock is not None,

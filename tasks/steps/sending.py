@@ -20,6 +20,7 @@ from tasks.steps.appointments import day_of, note_delivery
 from tasks.steps.media import note_use
 from tasks.steps.office import Office
 from tasks.steps.retaining import make_room, reached, shelf_of
+from tasks.steps.runbook import put_runbook
 from tasks.targets.base import Target
 
 # Room left on a target beyond the archive itself: manifest, certificates, the file system's own needs.
@@ -107,6 +108,7 @@ def read_back(
             )
         publish(target, rehearsed.manifest.read_bytes(), placed.name)
         refresh_recover(office, target)
+        put_runbook(office, target)
         if target.properties.removable:
             note_use(office, target, day, sum(backup.good for backup in shelf_of(office, target)))
     note_delivery(office, run, placed.target)

@@ -19,6 +19,7 @@ from tasks.plan.model import TargetEntry
 from tasks.policy.due import day_text, due
 from tasks.reports import Delivery
 from tasks.steps.appointments import day_of
+from tasks.steps.drillbook import drillbook
 from tasks.steps.freshness import due_since
 from tasks.steps.history import PastRun, past_runs
 from tasks.steps.media import which
@@ -58,6 +59,7 @@ def status_of(office: Office, now: datetime | None = None) -> Status:
         alarms=tuple(dict.fromkeys(alarms)),
         targets=tuple(targets),
         media=tuple(f"{name}: {advice.text}" for name, advice in which(office, _next_run_day(office, at))),
+        proofs=tuple(_proofs(office, at)),
         coming=tuple(_coming(office, at)),
         trends=tuple(_trends(office, runs)),
         runs=tuple(_run(office, run) for run in reversed(runs[-LISTED:])),
@@ -87,7 +89,7 @@ def _headline(office: Office, runs: Sequence[PastRun], alarms: Sequence[str]) ->
 
 
 def _target(office: Office, entry: TargetEntry, part: str, runs: Sequence[PastRun], at: datetime) -> Line:
-    found = _newest(runs, entry.name, part)
+    found = newest_delivery(runs, entry.name, part)
     today = day_of(office, at)
     last = day_of(office, found[0].started) if found else None
     tone, word = _freshness(office, entry, found[0].started if found else None, at)
@@ -107,7 +109,8 @@ def _target(office: Office, entry: TargetEntry, part: str, runs: Sequence[PastRu
     )
 
 
-def _newest(runs: Sequence[PastRun], target: str, part: str) -> tuple[PastRun, Delivery] | None:
+def newest_delivery(runs: Sequence[PastRun], target: str, part: str) -> tuple[PastRun, Delivery] | None:
+    """The newest run that put a proven backup of a source on a target, and what it put there."""
     for run in reversed(runs):
         for delivery in run.deliveries:
             if (delivery.target, delivery.part, delivery.outcome) == (target, part, "delivered"):
@@ -134,6 +137,17 @@ def _next_run_day(office: Office, at: datetime) -> date:
     local = at.astimezone(office.timezone)
     cron = office.plan.schedule.backup
     return (next_time(cron, local) if cron else local).date()
+
+
+def _proofs(office: Office, at: datetime) -> Iterator[Line]:
+    """Each target and each key: whether a drill brought a backup back from it, or with it, in time."""
+    for line in drillbook(office, now=at).covered:
+        tone: Tone = {"good": "good", "bad": "bad"}.get(line.tone, "none")  # type: ignore[assignment]
+        # What was never tried, or not lately, is no fault yet.
+        tone = "warn" if line.word in ("Never", "Overdue") else tone
+        name = line.target or f"key of {line.holder}"
+        detail = f"last drill: {line.last}" + (f", in {line.took}" if line.took else "")
+        yield Line(name=name, tone=tone, word=line.word.lower(), detail=detail, next=line.due)
 
 
 def _coming(office: Office, at: datetime) -> Iterator[Line]:

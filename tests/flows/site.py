@@ -17,6 +17,7 @@ from tasks.age.x25519 import X25519Identity
 from tasks.files import create_private
 from tasks.steps.office import Office
 
+NO_BACKUPS = (".datasave-target.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
 PLAINTEXT_NAMES = ("copy", "archive.tar.zst", "scratch", "scratch-validate", "run.key")
 
 
@@ -79,10 +80,10 @@ class Site:
         self.plan.write_text(yaml.safe_dump({**plan, **options}, sort_keys=False), "utf-8")
 
     def objects(self, target: str) -> list[str]:
-        """Names of all files on a target, its marker and RECOVER.md left out."""
+        """Names of all files on a target, its marker and the pages for people left out."""
         root = self.root / target
         found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        return sorted(name for name in found if name not in (".datasave-target.json", "RECOVER.md"))
+        return sorted(name for name in found if name not in NO_BACKUPS)
 
     def archives(self, target: str) -> list[Path]:
         return sorted((self.root / target).rglob("*.tar.zst.age"))
