@@ -32,7 +32,7 @@ def typed(
     os.close(slave)
     waiting = list(answers)
     shown, seen = "", 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     try:
         while time.monotonic() < deadline:
             if not select.select([master], [], [], 0.2)[0]:
