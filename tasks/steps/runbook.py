@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.errors import SourceError, StateError, TargetError
+from tasks.errors import ObjectMissing, SourceError, StateError, TargetError
 from tasks.files import private_folder, write_atomic
 from tasks.notices.runbook import Place, Runbook, edition_in, runbook_html, runbook_markdown
 from tasks.notices.scenarios import Reach, Restorable
@@ -71,21 +69,27 @@ def put_runbook(office: Office, target: Target) -> None:
     Only when what to do has changed, and not with every backup: on a locked target each stays for years.
     """
     book = runbook_of(office)
-    if edition_on(target) == book.edition:
-        _note(office, target.name, book.edition)
-        return
-    for name, text in (
-        (PAGE, runbook_html(book, office.timezone)),
-        # Last: while it names the old edition both are written again.
-        (MARKDOWN, runbook_markdown(book, office.timezone)),
-    ):
-        data = text.encode("utf-8")
-        # A place that lets us write and not read cannot tell which edition it has.
-        with suppress(TargetError):
-            if target.verify(name, len(data), sha256(data).hexdigest(), local=BytesIO(data)):
-                continue
-        target.put(name, BytesIO(data), len(data))
+    if _edition_on(office, target) != book.edition:
+        # The Markdown last: while it tells of the old edition, both are written again.
+        for name, text in (
+            (PAGE, runbook_html(book, office.timezone)),
+            (MARKDOWN, runbook_markdown(book, office.timezone)),
+        ):
+            data = text.encode("utf-8")
+            target.put(name, BytesIO(data), len(data))
     _note(office, target.name, book.edition)
+
+
+def _edition_on(office: Office, target: Target) -> str:
+    """The edition that lies on a target, "" where none does."""
+    try:
+        with target.open(MARKDOWN) as stream:
+            return edition_in(stream.read(1 << 20).decode("utf-8", "replace"))
+    except ObjectMissing:
+        return ""
+    except TargetError:
+        # Keys that can only write may not look: then what was put there last counts.
+        return _editions(office).get(target.name, "")
 
 
 def is_current(office: Office) -> bool | None:
@@ -94,13 +98,6 @@ def is_current(office: Office) -> bool | None:
     newest = runbook_of(office).edition
     known = [editions[entry.name] for entry in office.plan.targets if entry.name in editions]
     return all(edition == newest for edition in known) if known else None
-
-
-def edition_on(target: Target) -> str:
-    """The edition of the plan that lies on a target, "" where none does or it cannot be read."""
-    with suppress(TargetError), target.open(MARKDOWN) as stream:
-        return edition_in(stream.read(1 << 20).decode("utf-8", "replace"))
-    return ""
 
 
 def _place(office: Office, entry: TargetEntry) -> Place:

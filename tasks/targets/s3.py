@@ -33,15 +33,16 @@ from tasks.targets.s3_upload import Upload
 from tasks.targets.s3_versions import remove
 
 _ARCHIVE = ".tar.zst.age"
-_LOCKED = (_ARCHIVE, ".manifest.json", "RECOVER.md")
+_LOCKED = (_ARCHIVE, ".manifest.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
 
 
 class S3Target(Target):
     """Objects are objects of a bucket, below the plan's ``prefix``.
 
     Writing never reads, and never needs the right to: what is there is looked up in listings. Archives,
-    manifests and RECOVER.md are locked where the plan says so. Certificates are not: one made years later
-    would outlast its archive, and pruning, which takes the manifest first, would stop between the two.
+    manifests and the pages for the worst day are locked where the plan says so. Certificates are not: one
+    made years later would outlast its archive, and pruning, which takes the manifest first, would stop between
+    the two.
     """
 
     kind: ClassVar[str] = "s3"

@@ -174,11 +174,15 @@ def files(root: Path) -> list[str]:
     return [name for name in found if name != ".datasave-target.json"]
 
 
+# For people, on the worst day.
+PAGES = ("RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
+
+
 def made(names: Iterable[str]) -> dict[str, list[Made]]:
     """The backups in a listing by their folders, in order. There is nothing else, and all are whole."""
     found: dict[str, dict[Made, set[str]]] = {}
     for name in names:
-        if name == "RECOVER.md":
+        if name in PAGES:
             continue
         match = _NAME.fullmatch(name)
         assert match, f"{name} is none of ours"
