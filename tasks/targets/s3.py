@@ -41,8 +41,8 @@ class S3Target(Target):
 
     Writing never reads, and never needs the right to: what is there is looked up in listings. Archives,
     manifests and the pages for the worst day are locked where the plan says so. Certificates are not: one
-    made years later would outlast its archive, and pruning, which takes the manifest first, would stop between
-    the two.
+    made years later would outlast its archive, and pruning, which takes the manifest first, would stop
+    between the two.
     """
 
     kind: ClassVar[str] = "s3"
