@@ -53,8 +53,8 @@ class Runbook(Record):
 
     @property
     def edition(self) -> str:
-        """Changes when what to do changes: not with each backup, nor with where the drives are today."""
-        steady = self.model_dump_json(exclude={"at", "media", "recovery", "places"})
+        """Changes when what to do changes: not with each backup."""
+        steady = self.model_dump_json(exclude={"at", "recovery", "places"})
         places = "".join(f"{place.name}|{place.what}|{place.due}" for place in self.places)
         return sha256(f"{steady}{places}".encode()).hexdigest()[:12]
 

@@ -76,7 +76,7 @@ def listing(office: Office, day: date | None = None) -> tuple[MediumLine, ...]:
     today = day or _today(office)
     media = load_media(office.state / MEDIA)
     return tuple(
-        line for name, drive in _drives(office) for line in _lines(office, name, drive, media, today)
+        line for name, drive in drives_of(office) for line in _lines(office, name, drive, media, today)
     )
 
 
@@ -84,7 +84,7 @@ def which(office: Office, day: date | None = None) -> tuple[tuple[str, Advice], 
     """For each drive target: what to plug in on ``day`` (today), what to take home, what to bring back."""
     today = day or _today(office)
     media = load_media(office.state / MEDIA)
-    return tuple((name, tonight(drive.calendar, today, media.log(name))) for name, drive in _drives(office))
+    return tuple((name, tonight(drive.calendar, today, media.log(name))) for name, drive in drives_of(office))
 
 
 def label_due(entry: TargetEntry, day: date) -> str | None:
@@ -165,7 +165,8 @@ def _remembered(office: Office) -> Iterator[_Box]:
             save_media(path, box.media)
 
 
-def _drives(office: Office) -> Iterator[tuple[str, DriveOptions]]:
+def drives_of(office: Office) -> Iterator[tuple[str, DriveOptions]]:
+    """The plan's drive targets, by name."""
     for entry in office.plan.targets:
         if isinstance(entry, DriveOptions):
             yield entry.name, entry
@@ -175,7 +176,7 @@ def _drive_entry(office: Office, name: str) -> DriveOptions:
     entry = office.entry(name)
     if isinstance(entry, DriveOptions):
         return entry
-    drives = ", ".join(name for name, _ in _drives(office)) or "none"
+    drives = ", ".join(name for name, _ in drives_of(office)) or "none"
     raise PlanError(f"the target {name} has no media", hint=f"Targets of kind `drive` in the plan: {drives}.")
 
 

@@ -9,18 +9,19 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
+from tasks.calendars import WEEKDAYS, Calendar
 from tasks.errors import ObjectMissing, SourceError, StateError, TargetError
 from tasks.files import private_folder, write_atomic
 from tasks.notices.runbook import Place, Runbook, edition_in, runbook_html, runbook_markdown
 from tasks.notices.scenarios import Reach, Restorable
-from tasks.notices.wording import duration_text, when_text
+from tasks.notices.wording import count_text, duration_text, when_text
 from tasks.plan.model import TargetEntry
 from tasks.policy.due import when_due_text
 from tasks.steps.drills import kept
 from tasks.steps.history import past_runs
-from tasks.steps.media import is_removable, which
+from tasks.steps.media import drives_of, is_removable
 from tasks.steps.office import Office
-from tasks.steps.premises import is_off_premises
+from tasks.steps.premises import is_off_premises, media_of
 from tasks.steps.status import newest_delivery
 from tasks.targets.base import Target
 from tasks.targets.told import access_needed, rescue_words
@@ -42,7 +43,7 @@ def runbook_of(office: Office, now: datetime | None = None) -> Runbook:
         places=tuple(_place(office, entry) for entry in entries),
         reaches=tuple(_reach(entry) for entry in entries),
         sources=tuple(_restorable(office, part) for part in office.parts),
-        media=tuple(f"{name}: {advice.text}" for name, advice in which(office)),
+        media=tuple(f"{name}: {_turns(drive.calendar)}" for name, drive in drives_of(office)),
         recovery=_recovery(office),
         at=(now or datetime.now(UTC)).replace(microsecond=0),
     )
@@ -115,11 +116,19 @@ def _place(office: Office, entry: TargetEntry) -> Place:
         drilled = f"{when_text(last.drilled, office.timezone)}, with the key of {last.holder}, {outcome}"
     return Place(
         name=entry.name,
-        what=" ".join((entry.kind, *rescue_words(entry))),
+        what=" ".join(rescue_words(entry)) or f"{count_text(media_of(entry), 'drive')} that take turns",
         due=when_due_text(entry.when),
         newest=newest,
         drilled=drilled,
     )
+
+
+def _turns(calendar: Calendar) -> str:
+    """Which drive is for which day: what does not change from night to night."""
+    named = [(day, labels) for day, labels in zip(WEEKDAYS, calendar.week, strict=True) if labels]
+    turns = [f"{day} {' and '.join(labels)}" + (" in turn" if labels[1:] else "") for day, labels in named]
+    followed = ", then ".join(" or ".join(members) for members in calendar.sets)
+    return f"{followed or ', '.join(turns)}. The one that was used last is out of the house."
 
 
 def _reach(entry: TargetEntry) -> Reach:
@@ -147,7 +156,7 @@ def _recovery(office: Office) -> str:
     hours = office.plan.drill.objective_hours
     aim = f" The aim is {duration_text(hours * 3600)}." if hours else ""
     if not passed:
-        return f"Not known yet: no drill has been done. `datasave drill` measures it.{aim}"
+        return f"Not known yet: no drill has been done. Each drill (datasave drill) measures it.{aim}"
     slowest = max(passed[-10:], key=lambda certificate: certificate.seconds)
     return (
         f"In the newest {len(passed[-10:])} drills a backup came back in {duration_text(slowest.seconds)} at "
