@@ -24,6 +24,7 @@ from tasks.records import Progress, no_progress
 BLOCK = 1 << 20
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+MORE_ROOM = "Free some space there, or set `state:` in the plan to a folder on a larger disk."
 
 
 def private_folder(path: Path) -> Path:
@@ -41,6 +42,15 @@ def private_folder(path: Path) -> Path:
             hint="Check the rights of its parent folder, or set `state:` in the plan to another place.",
         ) from error
     return path
+
+
+@contextmanager
+def kept_in_state(operation: str) -> Iterator[None]:
+    """Raise StateError, "cannot" do the operation, where the block's writing fails: a full disk above all."""
+    try:
+        yield
+    except OSError as error:
+        raise StateError(f"cannot {operation}: {error.strerror}", hint=MORE_ROOM) from error
 
 
 def sync_folder(path: Path) -> None:

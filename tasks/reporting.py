@@ -12,7 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.errors import DatasaveError, StateError
-from tasks.files import private_folder, write_atomic
+from tasks.files import kept_in_state, private_folder, write_atomic
 from tasks.notices.grids import report_grids
 from tasks.notices.report import refusal_markdown, report_html, report_markdown
 from tasks.notices.verdict import verdict
@@ -35,13 +35,8 @@ def report(plan: Path, facts: RunReport) -> Path:
     stamp = facts.started.strftime("%Y%m%dT%H%M%SZ")
     number = f"-{facts.sequence:06d}" if facts.sequence else ""
     path = private_folder(office.reports) / f"{facts.source}-{stamp}{number}-{facts.flow}.html"
-    try:
+    with kept_in_state(f"write the report {path}"):
         write_atomic(path, report_html(facts, office.timezone).encode("utf-8"))
-    except OSError as error:
-        raise StateError(
-            f"cannot write the report {path}: {error.strerror}",
-            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
-        ) from error
     page = f"{report_markdown(facts, office.timezone)}\n\nFull report: `{path}`\n"
     # Of our own words alone: the UI takes a description for markdown, and on a card for plain text.
     about = verdict(facts, when_text(facts.started, office.timezone))

@@ -9,7 +9,7 @@ from functools import partial
 
 from tasks.checks.judge import verify_expectations
 from tasks.errors import DatasaveError
-from tasks.files import private_folder
+from tasks.files import MORE_ROOM, private_folder
 from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
@@ -76,7 +76,7 @@ def _staging(office: Office, engines: dict[str, Engine]) -> str:
     if free < needed:
         raise DatasaveError(
             f"{office.staging} has {size_text(free)} free, a run needs about {size_text(needed)}",
-            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
+            hint=MORE_ROOM,
         )
     return f"{size_text(free)} free, a run needs about {size_text(needed)}"
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tasks.errors import StateError
-from tasks.files import private_folder, write_atomic
+from tasks.files import kept_in_state, private_folder, write_atomic
 from tasks.notices.drills import DrillBook, DrillLine, drills_html, outcome_of
 from tasks.notices.wording import duration_text, when_text
 from tasks.policy.drilling import NEVER, Place, proved
@@ -47,13 +46,8 @@ def drillbook(office: Office, places: Sequence[Place] = (), now: datetime | None
 def write_drills(office: Office, places: Sequence[Place] = ()) -> Path:
     """Write the page into the reports folder. Raises StateError."""
     path = private_folder(office.reports) / f"{office.plan.name}-drills.html"
-    try:
+    with kept_in_state(f"write {path}"):
         write_atomic(path, drills_html(drillbook(office, places), office.timezone).encode("utf-8"))
-    except OSError as error:
-        raise StateError(
-            f"cannot write {path}: {error.strerror}",
-            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
-        ) from error
     return path
 
 

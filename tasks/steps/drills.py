@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from tasks.age.keys import Identity
-from tasks.errors import DatasaveError, ManifestError, NoBackup
-from tasks.files import private_folder, write_atomic
+from tasks.errors import DatasaveError, ManifestError, NoBackup, TargetError, TargetMissing
+from tasks.files import kept_in_state, private_folder, write_atomic
 from tasks.manifests.manifest import MAX_BYTES, certificate_name, parse_name, read_certificate, to_json
 from tasks.manifests.signing import signature_trouble
 from tasks.policy.drilling import Pair, Place, Proof, next_pair
@@ -24,6 +24,13 @@ from tasks.targets.base import Target
 FOLDER = "drills"
 
 
+class Seen(NamedTuple):
+    """The drills that count whose certificates lie on a target, oldest first; whether it holds any backup."""
+
+    certificates: tuple[Certificate, ...]
+    holds: bool
+
+
 class Drilled(NamedTuple):
     """Every drill that counts, oldest first; the targets as drills see them; why some are away."""
 
@@ -33,9 +40,11 @@ class Drilled(NamedTuple):
 
 
 def keep(office: Office, certificate: Certificate) -> None:
-    """Keep a certificate on this machine. Raises StateError or OSError where it cannot be written."""
-    name = certificate_name(certificate.sealed_name, certificate.drilled)
-    write_atomic(private_folder(office.state / FOLDER / certificate.target) / name, to_json(certificate))
+    """Keep a certificate on this machine. Raises StateError."""
+    folder = private_folder(office.state / FOLDER / certificate.target)
+    path = folder / certificate_name(certificate.sealed_name, certificate.drilled)
+    with kept_in_state(f"keep the certificate of a drill {path}"):
+        write_atomic(path, to_json(certificate))
 
 
 def kept(office: Office) -> tuple[Certificate, ...]:
@@ -55,7 +64,7 @@ def gather(office: Office, names: Sequence[str] = ()) -> Drilled:
         try:
             with office.target(entry.name) as target:
                 cold = bool(target.properties.thaw_seconds)
-                holds = _look(office, target)
+                holds = look(office, target).holds
             if not holds:
                 away[entry.name] = f"{entry.name} holds no backup yet"
         except DatasaveError as error:
@@ -100,25 +109,44 @@ def next_drill(office: Office, target: str | None, identities: Sequence[Identity
     return next_pair(drilled.places, holders, proofs, datetime.now(UTC), office.plan.drill.cold_days)
 
 
-def _look(office: Office, target: Target) -> bool:
-    """Keep the certificates on a target that are new here; whether it holds any backup of the plan."""
-    holds = False
+def look(office: Office, target: Target) -> Seen:
+    """Read the certificates on a target, and keep those that are new here. Raises TargetError, StateError."""
+    found, holds = [], False
     for name in [stat.name for stat in target.list()]:
         parts = parse_name(name.rpartition("/")[2])
         if parts is None or parts.source not in office.source_names:
             continue
         holds = holds or parts.kind == "manifest"
-        if parts.kind == "certificate" and not _known(office, target.name, name):
-            with target.open(name) as stream:
-                certificate = _read(stream.read(MAX_BYTES))
-            mine = certificate is not None and certificate.target == target.name
-            if certificate and mine and not signature_trouble(certificate, office.trusted()):
-                keep(office, certificate)
-    return holds
+        if parts.kind == "certificate":
+            found.append(_known(office, target, name) or _fetched(office, target, name))
+    return Seen(_counting(office, [certificate for certificate in found if certificate]), holds)
 
 
-def _known(office: Office, target: str, name: str) -> bool:
-    return (office.state / FOLDER / target / name.rpartition("/")[2]).exists()
+def _known(office: Office, target: Target, name: str) -> Certificate | None:
+    """A certificate that is kept here already: each one is fetched once, for it never changes."""
+    path = office.state / FOLDER / target.name / name.rpartition("/")[2]
+    return _read(path.read_bytes()) if path.exists() else None
+
+
+def _fetched(office: Office, target: Target, name: str) -> Certificate | None:
+    """A certificate off its target, kept where it counts. One that cannot be read is passed over.
+
+    It may be frozen, and the audit says what is wrong with the backup itself.
+    """
+    try:
+        with target.open(name) as stream:
+            certificate = _read(stream.read(MAX_BYTES + 1))
+    except TargetMissing:
+        raise  # the medium itself is gone
+    except TargetError:
+        return None
+    # One of another target was brought here with a copied folder: this target was not drilled.
+    if certificate is None or certificate.target != target.name:
+        return None
+    if signature_trouble(certificate, office.trusted()):
+        return None
+    keep(office, certificate)
+    return certificate
 
 
 def _read(data: bytes) -> Certificate | None:

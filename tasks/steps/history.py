@@ -13,7 +13,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.errors import StateError
-from tasks.files import private_folder, write_atomic
+from tasks.files import kept_in_state, private_folder, write_atomic
 from tasks.records import Record
 from tasks.reports import Delivery, RunReport, SourceReport
 from tasks.steps.office import Office
@@ -71,19 +71,13 @@ def remember(office: Office, facts: RunReport) -> None:
         sources=tuple(_past_source(source) for source in facts.sources),
         deliveries=facts.deliveries,
     )
-    try:
-        with FileLock(f"{path}.lock", mode=0o600):
-            before = _read(path)
-            # A re-run is the same run once more: what it says now is what counts.
-            others = [old for old in before if (old.flow, old.started) != (run.flow, run.started)]
-            same = [old for old in others if old.flow == run.flow][-(KEPT_RUNS - 1) :]
-            kept = [old for old in others if old.flow != run.flow or old in same]
-            write_atomic(path, _RUNS.dump_json((*kept, run)))
-    except OSError as error:
-        raise StateError(
-            f"cannot write the record of runs {path}: {error.strerror}",
-            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
-        ) from error
+    with kept_in_state(f"write the record of runs {path}"), FileLock(f"{path}.lock", mode=0o600):
+        before = _read(path)
+        # A re-run is the same run once more: what it says now is what counts.
+        others = [old for old in before if (old.flow, old.started) != (run.flow, run.started)]
+        same = [old for old in others if old.flow == run.flow][-(KEPT_RUNS - 1) :]
+        kept = [old for old in others if old.flow != run.flow or old in same]
+        write_atomic(path, _RUNS.dump_json((*kept, run)))
 
 
 def _past_source(report: SourceReport) -> PastSource:

@@ -7,7 +7,6 @@ machines did are learned from their signed certificates on the targets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -17,13 +16,12 @@ from pydantic import Field, ValidationError
 
 from tasks.age.file import decrypting_reader
 from tasks.age.keys import Identity
-from tasks.errors import ManifestError, MismatchError, NoBackup, StateError, TargetError
-from tasks.files import HashingReader, private_folder, write_atomic
-from tasks.manifests.manifest import MAX_BYTES, parse_name, read_certificate
+from tasks.errors import MismatchError, NoBackup, StateError
+from tasks.files import HashingReader, kept_in_state, private_folder, write_atomic
 from tasks.manifests.shelf import newest_verified, read_shelf
-from tasks.manifests.signing import signature_trouble
 from tasks.notices.wording import count_text, when_text
 from tasks.records import Certificate, Finding, Holder, Manifest, Progress, Record, Shelved, no_progress
+from tasks.steps.drills import look
 from tasks.steps.identities import recipients_of
 from tasks.steps.office import Office
 from tasks.steps.recovering import open_contents
@@ -32,8 +30,6 @@ from tasks.steps.taking import same_digest
 from tasks.targets.base import Target
 
 NAME = "proofs.json"
-# Of a shelf's certificates so many of the newest are read: each is a request to the target.
-READ_AT_MOST = 20
 _FIRST_CHUNK = 1 << 16
 
 How = Literal["its beginning", "the whole archive", "a drill"]
@@ -100,45 +96,32 @@ def note_drill(office: Office, certificate: Certificate, identities: Sequence[Id
 
 
 def learn(office: Office, target: Target) -> None:
-    """Note the drills that certificates on a target tell of. One that cannot be read is passed over:
-    it may be frozen, and the audit says what is wrong with the backup itself."""
+    """Note the drills that certificates on a target tell of. Raises TargetError, StateError."""
     shelf = read_shelf(target, trusted=office.trusted(), now=_now())
-    named = [
-        (parts.drilled, name, backup.manifest)
-        for backup in shelf
-        if backup.manifest and backup.verified
-        for name in backup.certificates
-        if (parts := parse_name(name.rpartition("/")[2])) and parts.drilled
-    ]
-    found: list[KeyProof] = []
-    for _, name, manifest in sorted(named, key=lambda one: one[0], reverse=True)[:READ_AT_MOST]:
-        with suppress(TargetError, ManifestError):
-            certificate = _certificate(target, name)
-            if certificate.passed and not signature_trouble(certificate, office.trusted()):
-                # By the manifest's own recipients: a name may have had another key before.
-                found += [
-                    _of_drill(certificate, holder, target.name)
-                    for holder in manifest.recipients
-                    if holder.name == certificate.holder
-                ]
-    note(office, found)
+    manifests = {backup.name: backup.manifest for backup in shelf if backup.verified and backup.manifest}
+    passed = [drill for drill in look(office, target).certificates if drill.passed]
+    # By the manifest's own recipients: a name may have had another key before.
+    note(
+        office,
+        [
+            _of_drill(drill, holder, target.name)
+            for drill in passed
+            if drill.sealed_name in manifests
+            for holder in manifests[drill.sealed_name].recipients
+            if holder.name == drill.holder
+        ],
+    )
 
 
 def note(office: Office, new: Sequence[KeyProof]) -> Proofs:
     """Add proofs, and the plan's holders to those known; what is known then. Raises StateError."""
     path = private_folder(office.state) / NAME
-    try:
-        with FileLock(f"{path}.lock", mode=0o600):
-            before = _read(path)
-            after = _joined(office, before, new)
-            if after != before:
-                write_atomic(path, after.model_dump_json().encode())
-            return after
-    except OSError as error:
-        raise StateError(
-            f"cannot note which keys were proven in {path}: {error.strerror}",
-            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
-        ) from error
+    with kept_in_state(f"note which keys were proven in {path}"), FileLock(f"{path}.lock", mode=0o600):
+        before = _read(path)
+        after = _joined(office, before, new)
+        if after != before:
+            write_atomic(path, after.model_dump_json().encode())
+        return after
 
 
 def findings(office: Office, now: datetime | None = None) -> list[Finding]:
@@ -198,11 +181,6 @@ def _read_whole(reader: HashingReader, identity: Identity, backup: Shelved, mani
             f"{backup.name} is not the file that its manifest tells of",
             hint="Look at `datasave audit --read-all`, and use another copy of this backup.",
         )
-
-
-def _certificate(target: Target, name: str) -> Certificate:
-    with target.open(name) as stream:
-        return read_certificate(stream.read(MAX_BYTES + 1))
 
 
 def _of_drill(certificate: Certificate, holder: Holder, target: str) -> KeyProof:

@@ -10,8 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import StateError
-from tasks.files import private_folder, write_atomic
+from tasks.files import kept_in_state, private_folder, write_atomic
 from tasks.notices.status import Line, Status, Tone, Trend, status_html
 from tasks.notices.wording import count_text, duration_text, place_text, size_text, when_text
 from tasks.plan.cron import next_time
@@ -69,13 +68,8 @@ def status_of(office: Office, now: datetime | None = None) -> Status:
 def write_status(office: Office) -> Path:
     """Write the status page into the state folder. Raises StateError."""
     path = private_folder(office.state) / NAME
-    try:
+    with kept_in_state(f"write the status page {path}"):
         write_atomic(path, status_html(status_of(office), office.timezone).encode("utf-8"))
-    except OSError as error:
-        raise StateError(
-            f"cannot write the status page {path}: {error.strerror}",
-            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
-        ) from error
     return path
 
 

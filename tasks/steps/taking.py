@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tasks.checks.measure import profile
 from tasks.errors import MismatchError, StateError, ValidationError
-from tasks.files import private_folder, sha256_of
+from tasks.files import MORE_ROOM, private_folder, sha256_of
 from tasks.notices.wording import size_text
 from tasks.records import Engine, Finding, Progress, Run, Validated, no_progress
 from tasks.steps.appointments import day_of, not_due
@@ -119,5 +119,5 @@ def check_room(office: Office, needed: int) -> None:
     if free < needed:
         raise StateError(
             f"staging {office.staging} has {size_text(free)} free, the run needs about {size_text(needed)}",
-            hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
+            hint=MORE_ROOM,
         )

@@ -30,7 +30,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tasks.errors import BusyError, StateError
-from tasks.files import private_folder
+from tasks.files import MORE_ROOM, private_folder
 from tasks.manifests.manifest import SEALED_SUFFIX
 from tasks.options import Spool
 
@@ -103,7 +103,7 @@ class Workspace:
         except OSError as error:
             raise StateError(
                 f"{step} failed in {self.folder.parent}: {error.strerror}",
-                hint="Free some space there, or set `state:` in the plan to a folder on a larger disk.",
+                hint=MORE_ROOM,
             ) from error
         finally:
             # On a full disk this fails too; what the block itself raised must not be lost for it.

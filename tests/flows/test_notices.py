@@ -299,7 +299,7 @@ def test_an_audit_from_elsewhere_alarms_when_no_backup_comes(
     monkeypatch.setattr(auditing, "datetime", Later)
     assert second.run("audit") == 1
     (subject,) = mails.subjects[MANAGER]
-    assert subject.startswith("FAILED clinic: ") and "allowed are 1 h 0 min" in subject
+    assert subject.startswith("FAILED clinic: ") and "is 2 h 0 min old; by the plan" in subject
 
 
 def test_notify_tests_every_way(site: Site, mails: MailRoom, web: Hooks, capsys: Captured) -> None:
