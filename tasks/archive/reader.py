@@ -10,7 +10,7 @@ there twice.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -140,14 +140,20 @@ class _Unpacker:
 
     def _skip(self, member: Member) -> None:
         """Read past a member's body."""
-        left = member.size
+        for _ in self._pieces(member.size):
+            pass
+        self._expect_filling(member)
+
+    def _pieces(self, size: int) -> Iterator[memoryview]:
+        """A body of that size, counted as it goes past; raises ArchiveError where it ends before."""
+        left = size
         while left:
             piece = self._frame.piece(left)
             if not piece:
                 raise damaged("its contents end too early")
             left -= len(piece)
             self._done += len(piece)
-        self._expect_filling(member)
+            yield piece
 
     def _expect_filling(self, member: Member) -> None:
         if any(self._frame.exactly(-member.size % BLOCK)):
@@ -182,13 +188,8 @@ class _Unpacker:
         _set_time(path, member.mtime)
 
     def _fill(self, file: FileIO, size: int) -> None:
-        left = size
-        while left:
-            piece = self._frame.piece(left)
-            if not piece:
-                raise damaged("its contents end too early")
-            left -= len(piece)
-            self._done += len(piece)
+        for whole in self._pieces(size):
+            piece = whole
             while piece:
                 # A raw file may take only a part, above all when the disk is almost full.
                 piece = piece[file.write(piece) :]

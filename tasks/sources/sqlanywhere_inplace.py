@@ -9,16 +9,12 @@ from typing import Any
 
 from pydantic import Field
 
-from tasks.errors import SourceError, ValidationError
+from tasks.errors import SourceError
 from tasks.files import private_folder, sync_tree
 from tasks.sources.place import InPlaceOptions
-from tasks.sources.sqlanywhere_catalog import base_tables
-from tasks.sources.sqlanywhere_connection import connected
 from tasks.sources.sqlanywhere_copy import Note
-from tasks.sources.sqlanywhere_install import odbc
 from tasks.sources.sqlanywhere_restart import RestartOptions
-from tasks.sources.sqlanywhere_scratch import MESSAGES, Access, refuse_unreadable, scratch_engine
-from tasks.sources.sqlanywhere_server import odbc_failure
+from tasks.sources.sqlanywhere_scratch import MESSAGES, Access, readable, scratch_engine
 
 
 class SqlanywhereInPlaceOptions(InPlaceOptions):
@@ -65,13 +61,7 @@ def opened(access: Access, note: Note, data: Path, scratch: Path) -> Iterator[An
             log = private_folder(scratch) / "engine-output.txt"
             engine = scratch_engine(access.install, data, note.database, access.login, log)
             address = stack.enter_context(engine)
-            try:
-                connection = stack.enter_context(connected(access.install, address, access.login))
-                refuse_unreadable(connection, base_tables(connection))
-            except odbc().Error as error:
-                refused = odbc_failure(f"cannot open the restored database in {data} over ODBC", error)
-                raise ValidationError(refused.message, hint=refused.hint) from None
-            yield connection
+            yield readable(stack, access, address, f"the restored database in {data}")
     finally:
         (data / MESSAGES).unlink(missing_ok=True)
         sync_tree(data)

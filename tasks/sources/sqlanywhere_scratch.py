@@ -140,13 +140,18 @@ def opened(access: Access, copy: Path, scratch: Path, note: Note) -> Iterator[An
     folder = clone(copy, scratch)
     with ExitStack() as stack:
         address = stack.enter_context(scratch_engine(access.install, folder, note.database, access.login))
-        try:
-            connection = stack.enter_context(connected(access.install, address, access.login))
-            refuse_unreadable(connection, base_tables(connection))
-        except odbc().Error as error:
-            refused = odbc_failure(f"cannot open the copy {copy} over ODBC", error)
-            raise ValidationError(refused.message, hint=refused.hint) from None
-        yield connection
+        yield readable(stack, access, address, f"the copy {copy}")
+
+
+def readable(stack: ExitStack, access: Access, address: Address, what: str) -> Any:
+    """A connection to a private engine that may read all tables, for as long as ``stack`` is open."""
+    try:
+        connection = stack.enter_context(connected(access.install, address, access.login))
+        refuse_unreadable(connection, base_tables(connection))
+    except odbc().Error as error:
+        refused = odbc_failure(f"cannot open {what} over ODBC", error)
+        raise ValidationError(refused.message, hint=refused.hint) from None
+    return connection
 
 
 def refuse_unreadable(connection: Any, tables: list[Table]) -> None:
