@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 
 from deployments import (
     adhoc,
@@ -44,38 +44,35 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-keys = App(name="keys", help="Keys of holders: the people and safes that can open backups.")
-fleets = App(name="fleet", help="Many offices on one Prefect server.")
-drives = App(name="media", help="Removable media that take turns.")
+# In the order in which they are needed; the README's table of commands follows it.
+START = Group.create_ordered("To begin with")
+DAILY = Group.create_ordered("Every day")
+PROVING = Group.create_ordered("To be sure of it")
+WORST_DAY = Group.create_ordered("When data is lost")
+NOW_AND_THEN = Group.create_ordered("Now and then")
+SERVING = Group.create_ordered("Runs that start by themselves")
+COMMANDS = {
+    START: (planning.init, planning.adopt, planning.doctor, demo),
+    DAILY: (
+        running.backup,
+        asking.status,
+        asking.list_backups,
+        running.retry,
+        running.deliver,
+        telling.notify,
+    ),
+    PROVING: (running.drill, drilling.drills, running.audit, posturing.posture),
+    WORST_DAY: (disaster.runbook, worstday.restore, rescue),
+    NOW_AND_THEN: (running.prune, adhoc.check, adhoc.copy, running.log, running.restart),
+    SERVING: (serving.serve, deploying.deploy, deploying.worker),
+}
+keys = App(name="keys", help="Keys of holders: the people and safes that can open backups.", group=START)
+drives = App(name="media", help="Removable media that take turns.", group=DAILY)
+fleets = App(name="fleet", help="Many offices on one Prefect server.", group=SERVING)
 
-for command in (
-    planning.init,
-    planning.doctor,
-    planning.adopt,
-    running.backup,
-    running.retry,
-    running.deliver,
-    running.drill,
-    drilling.drills,
-    posturing.posture,
-    running.audit,
-    running.restart,
-    running.log,
-    running.prune,
-    worstday.restore,
-    rescue,
-    adhoc.copy,
-    adhoc.check,
-    asking.list_backups,
-    asking.status,
-    telling.notify,
-    disaster.runbook,
-    serving.serve,
-    deploying.deploy,
-    deploying.worker,
-    demo,
-):
-    app.command(command, name=command.__name__.split("_")[0])
+for group, commands in COMMANDS.items():
+    for command in commands:
+        app.command(command, name=command.__name__.split("_")[0], group=group)
 keys.command(keyring.new_key, name="new")
 keys.command(keyring.protect, name="protect")
 keys.command(keyring.sheet, name="sheet")

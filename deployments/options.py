@@ -72,7 +72,8 @@ class InPlace:
     """What a person can say about a restore in place; its names are options of ``restore``."""
 
     in_place: Annotated[
-        bool, Parameter(negative=(), help="Put the live data aside as DATASAVE, and the backup in its place.")
+        bool,
+        Parameter(negative=(), help="Rename the live data, DATA, to DATASAVE; the backup takes its place."),
     ] = False
     dry_run: Annotated[bool, Parameter(negative=(), help="With --in-place: show the steps, do nothing.")] = (
         False
@@ -81,7 +82,7 @@ class InPlace:
         bool, Parameter(negative=(), help="Don't ask: for scripts, and where there is no terminal.")
     ] = False
     discard_old: Annotated[
-        bool, Parameter(negative=(), help="Remove DATASAVE: after --in-place, or alone for the last one.")
+        bool, Parameter(negative=(), help="Remove DATASAVE, the old data: with --in-place, or alone later.")
     ] = False
     resume: Annotated[bool, Parameter(negative=(), help="Finish a restore in place that was cut off.")] = (
         False

@@ -108,10 +108,17 @@ def deliver(
 def drill(
     *,
     plan: PlanOption = DEFAULT_PLAN,
-    target: Annotated[str | None, Parameter(name=["--target", "-t"], help="Which target.")] = None,
+    target: Annotated[
+        str | None,
+        Parameter(name=["--target", "-t"], help="Which target; without it, the one whose turn it is."),
+    ] = None,
     backup: BackupOption = "latest",
     identity: Annotated[
-        Path | None, Parameter(name=["--identity", "-i"], help="A holder's identity file.")
+        Path | None,
+        Parameter(
+            name=["--identity", "-i"],
+            help="A holder's identity file; without it, what `drill` in the plan names.",
+        ),
     ] = None,
     source: Annotated[
         str | None, Parameter(help="Which of the plan's sources; without it, each of them.")
@@ -146,9 +153,14 @@ def audit(
     *,
     plan: PlanOption = DEFAULT_PLAN,
     target: TargetsOption = None,
-    read_all: Annotated[bool, Parameter(negative=(), help="Read every archive whole.")] = False,
+    read_all: Annotated[
+        bool, Parameter(negative=(), help="Read every archive whole, the older ones too.")
+    ] = False,
 ) -> int:
     """Look at every target: is it there, is each backup whole and signed, is the newest one fresh?
+
+    The newest archives are read whole, and of the older ones some each day. Exit status 1 where anything
+    is wrong.
 
     **Examples:**
 
@@ -216,8 +228,10 @@ def prune(
     unfinished: Annotated[
         bool, Parameter(negative=(), help="Only what cut-off deliveries left behind.")
     ] = False,
-    apply: Annotated[bool, Parameter(negative=(), help="Delete what the list marks.")] = False,
-    explain: Annotated[bool, Parameter(negative=(), help="Show what removal rests on.")] = False,
+    apply: Annotated[bool, Parameter(negative=(), help="Remove what the list says would go.")] = False,
+    explain: Annotated[
+        bool, Parameter(negative=(), help="Show what each removal would rest on. Removes nothing.")
+    ] = False,
     accept_change: Annotated[
         bool, Parameter(negative=(), help="The change that suspended pruning was meant: trust it.")
     ] = False,

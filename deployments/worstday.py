@@ -52,7 +52,11 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     ] = None,
     plan: PlanOption = DEFAULT_PLAN,
     target: Annotated[
-        str | None, Parameter(name=["--target", "-t"], help="Which of the plan's targets.")
+        str | None,
+        Parameter(
+            name=["--target", "-t"],
+            help="Which target; without it, `drill.target` of the plan, or its first.",
+        ),
     ] = None,
     backup: BackupOption = "latest",
     source: Annotated[
@@ -72,7 +76,7 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     """Bring a backup back, to a new place or to where the live data is; needs no Prefect server.
 
     With --folder it needs no plan either. What was restored is opened and compared with what was recorded
-    before it is put into place. With --in-place the live data is put aside as DATASAVE, never overwritten;
+    before it is put into place. With --in-place the live data is put aside beside it, never overwritten;
     whatever fails or is cut off ends with the old data or the new one, whole.
 
     **Examples:**

@@ -1,0 +1,46 @@
+"""The README names every command once, and no option that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from deployments.cli import app
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+TABLE = README[README.index("| command |") :].partition("\n\n")[0]
+
+
+def parts_of(command: App) -> dict[str, App]:
+    return {name: command[name] for name in command if not name.startswith("-")}
+
+
+def options_of(command: App) -> set[str]:
+    """The options of a command and of all commands beneath it."""
+    parts = parts_of(command)
+    if parts:
+        return set.union(*map(options_of, parts.values()))
+    return {name for argument in command.assemble_argument_collection() for name in argument.names}
+
+
+COMMANDS = parts_of(app)
+
+
+def test_the_table_has_a_row_for_each_command() -> None:
+    assert sorted(re.findall(r"^\| `datasave ([a-z]+)", TABLE, re.MULTILINE)) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if parts_of(command)])
+def test_a_row_lists_the_commands_beneath(name: str) -> None:
+    (row,) = [line for line in TABLE.splitlines() if line.startswith(f"| `datasave {name}`")]
+    assert set(re.findall(r"`([a-z]+)`", row)) == set(parts_of(COMMANDS[name]))
+
+
+def test_options_in_examples_are_there() -> None:
+    used = re.findall(r"datasave ([a-z]+)((?:[^`|#\n]|\\\n)*)", README)
+    found = [(name, option) for name, rest in used for option in re.findall(r"--[a-z][a-z-]*", rest)]
+    assert len(found) > 30
+    assert [one for one in found if one[1] not in options_of(COMMANDS[one[0]])] == []
