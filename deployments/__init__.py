@@ -6,7 +6,8 @@
 - ``holders.py``      keys opens, rewrap
 - ``proving.py``      keys prove, status
 - ``unlocking.py``    passphrases of identity files
-- ``running.py``      backup, retry, deliver, drill, audit, restart, log, prune
+- ``running.py``      backup, retry, deliver, drill, audit, restart, log
+- ``pruning.py``      prune
 - ``adhoc.py``        copy, check: the database as it is now, no backup
 - ``forms.py``        the plan's names to choose from in the form of a custom run
 - ``media.py``        media init, list, which

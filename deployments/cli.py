@@ -27,6 +27,7 @@ from deployments import (
     planning,
     posturing,
     proving,
+    pruning,
     running,
     serving,
     telling,
@@ -63,7 +64,7 @@ COMMANDS = {
     ),
     PROVING: (running.drill, drilling.drills, running.audit, posturing.posture),
     WORST_DAY: (disaster.runbook, worstday.restore, rescue),
-    NOW_AND_THEN: (running.prune, adhoc.check, adhoc.copy, running.log, running.restart),
+    NOW_AND_THEN: (pruning.prune, adhoc.check, adhoc.copy, running.log, running.restart),
     SERVING: (serving.serve, deploying.deploy, deploying.worker),
 }
 keys = App(name="keys", help="Keys of holders: the people and safes that can open backups.", group=START)

@@ -1,9 +1,8 @@
-"""Commands that run a flow: backup, retry, deliver, drill, audit, restart, prune."""
+"""Commands that run a flow: backup, retry, deliver, drill, audit, restart, log."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,15 +19,10 @@ from deployments.options import (
     TargetsOption,
     WaitOption,
 )
-from deployments.screen import bad, findings_table, good, path_line, say, steps, verdict_table
+from deployments.screen import bad, good, path_line, steps
 from deployments.unlocking import unlock
 from tasks.errors import DatasaveError
-from tasks.notices.wording import place_text, size_text
-from tasks.records import Verdict
-from tasks.steps.accepting import accept_change
 from tasks.steps.office import Office
-from tasks.steps.retaining import clear_unfinished, evidence, verdicts
-from tasks.steps.retaining import unfinished as unfinished_on
 
 
 def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None, skip: SkipOption = None) -> int:
@@ -219,106 +213,6 @@ def _with_source(plan: Path, source: str | None) -> Office:
     office.part(source)
     prepare(office.path)
     return office
-
-
-def prune(
-    *,
-    plan: PlanOption = DEFAULT_PLAN,
-    target: TargetsOption = None,
-    unfinished: Annotated[
-        bool, Parameter(negative=(), help="Only what cut-off deliveries left behind.")
-    ] = False,
-    apply: Annotated[bool, Parameter(negative=(), help="Remove what the list says would go.")] = False,
-    explain: Annotated[
-        bool, Parameter(negative=(), help="Show what each removal would rest on. Removes nothing.")
-    ] = False,
-    accept_change: Annotated[
-        bool, Parameter(negative=(), help="The change that suspended pruning was meant: trust it.")
-    ] = False,
-) -> int:
-    """Show what retention keeps and would remove, and why. Deletes only with --apply.
-
-    **Examples:**
-
-        datasave prune
-
-        datasave prune --target nas --apply
-
-        datasave prune --explain
-
-        datasave prune --unfinished --apply
-
-        datasave prune --accept-change
-    """
-    office = Office(plan)
-    names = office.chosen(target)
-    if accept_change:
-        return _accept(office)
-    if explain:
-        return 0 if all([_explain(office, name, part) for name in names for part in office.parts]) else 1
-    if unfinished:
-        return _clear(office, names, apply)
-    good_so_far = all([_show_verdicts(office, name, part) for name in names for part in office.parts])
-    if not apply:
-        say("Nothing was deleted. Add --apply to delete what is marked.")
-        return 0 if good_so_far else 1
-    prepare(office.path)
-    from flows.prune import prune as flow
-
-    return run_flow(office, flow, plan=office.path, targets=target)
-
-
-def _accept(office: Office) -> int:
-    for part in office.parts:
-        done = accept_change(office, part)
-        for trouble in done.told:
-            good(f"{office.full_name(part)}: accepted that {trouble}")
-        for cause in done.unseen:
-            say(f"Not looked at: {cause}")
-    say("Pruning goes on with the next run, or with `datasave prune --apply`.")
-    return 0
-
-
-def _explain(office: Office, name: str, part: str) -> bool:
-    try:
-        judged, note = verdicts(office, name, part)
-    except DatasaveError as error:
-        bad(error)
-        return False
-    findings = evidence(office, name, part, [verdict.backup for verdict in judged])
-    findings_table(f"{place_text(name, part)}: what removal rests on", findings)
-    if not all(finding.passed for finding in findings):
-        return False
-    return _show(place_text(name, part), judged, note)
-
-
-def _show_verdicts(office: Office, name: str, part: str) -> bool:
-    try:
-        judged, note = verdicts(office, name, part)
-    except DatasaveError as error:
-        bad(error)
-        return False
-    return _show(place_text(name, part), judged, note)
-
-
-def _show(shown: str, judged: Sequence[Verdict], note: str) -> bool:
-    if judged:
-        verdict_table(shown, judged, note)
-    else:
-        say(f"{shown}: no backups")
-    return not note
-
-
-def _clear(office: Office, names: list[str], apply: bool) -> int:
-    for name in names:
-        left = unfinished_on(office, name)
-        for backup in left:
-            say(f"{name}: {backup.name}, {size_text(backup.bytes)}, has no manifest")
-        if apply:
-            good(f"{name}: {len(clear_unfinished(office, name))} removed")
-    if not apply:
-        say("Nothing was deleted. Add --apply, while no backup is running anywhere, to delete these.")
-    return 0
 
 
 def run_flow(office: Office, flow: Any, **parameters: Any) -> int:
