@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ from tasks.errors import TargetLocked
 from tasks.files import create_private
 from tasks.records import Properties
 from tasks.steps import rewrapping
+from tasks.steps.drills import look
 from tasks.steps.retaining import remove_backup
 from tasks.targets.folder import FolderTarget
 from tests.flows.site import Site, counts
@@ -446,6 +448,28 @@ def test_a_certificate_that_was_tampered_with_proves_nothing(office: Site, capsy
     shutil.rmtree(office.office.state / "drills")
     assert office.run("keys", "status") == 0
     assert "used in a drill" not in capsys.readouterr().out
+
+
+def test_a_certificate_counts_on_its_own_target_and_is_fetched_once(
+    office: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name,) = [name for name in office.objects("nas") if ".drill-" in name]
+    beside = next((office.root / "second-disk").rglob("*.manifest.json")).parent
+    shutil.copy(office.root / "nas" / name, beside / Path(name).name)
+    shutil.rmtree(office.office.state / "drills")
+    fetched: list[str] = []
+    really_open = FolderTarget.open
+
+    def counted(self: FolderTarget, name: str) -> Any:
+        fetched.append(f"{self.name}/{name}")
+        return really_open(self, name)
+
+    monkeypatch.setattr(FolderTarget, "open", counted)
+    for _ in range(2):
+        with office.office.target("nas") as nas, office.office.target("second-disk") as copied:
+            assert [drill.target for drill in look(office.office, nas).certificates] == ["nas"]
+            assert look(office.office, copied).certificates == (), "that target was not drilled"
+    assert fetched.count(f"nas/{name}") == 1
 
 
 def test_a_key_not_proven_for_long_is_told_of(office: Site, prefect_server: str, capsys: Captured) -> None:
