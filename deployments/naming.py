@@ -1,7 +1,8 @@
 """What the deployments of a plan are called, in the words of whoever looks for one in the Prefect UI.
 
 The UI's page of deployments lists the names alone, those of all plans on its server: each is there once.
-Names hold no quotes, so that they can be typed: ``prefect deployment run "drill/Drill clinic"``.
+Names are short, since it cuts them off after some 24 letters, and hold no quotes, so that they can be typed:
+``prefect deployment run "drill/Drill clinic"``.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 NAMES = {
     "backup": "Back up {}",
     "drill": "Drill {}",
-    "audit": "Look at the targets of {}",
-    "restart": "Restart the engine of {}",
-    "log": "Back up the log of {}",
-    "deliver": "Deliver what waits of {}",
-    "prune": "Clear out old backups of {}",
+    "audit": "Look at {} targets",
+    "restart": "Restart {} engine",
+    "log": "Back up {} log",
+    "deliver": "Deliver {} backup",
+    "prune": "Prune {} backups",
     "restore": "Restore {}",
     "copy": "Copy {} unencrypted",
     "check": "Check {}",

@@ -114,7 +114,6 @@ def test_the_version(capsys: Captured) -> None:
         (["backup", "nas"], "nas"),
         (["backup", "--plan"], "--plan"),
         (["keys", "new"], "--holder"),
-        (["restore", "--to", "there"], "--identity"),
         (["serve", "--port", "many"], "--port"),
         (["adopt"], "TARGET"),
     ],
@@ -123,6 +122,11 @@ def test_what_was_not_understood(arguments: list[str], named: str, capsys: Captu
     assert cli.main(arguments) == 2
     said = clear_line(capsys)
     assert named in said and "--help" in said
+
+
+def test_a_restore_says_which_options_it_lacks(capsys: Captured) -> None:
+    assert cli.main(["restore", "--to", "there"]) == 1
+    assert "--identity" in clear_line(capsys)
 
 
 @pytest.mark.parametrize("command", ["backup", "doctor", "list", "drill", "audit", "prune", "retry"])

@@ -92,7 +92,7 @@ def test_deployments_have_names_of_their_own_and_earlier_ones_go(plans: Path) ->
         found = [entry.name for entry in client.read_deployments(work_pool_filter=pool)]
         client.delete_deployment(strange)
     assert len(set(found)) == len(found) == 22
-    assert {"Drill south", "Clear out old backups of north", "Alarm of north"} <= set(found)
+    assert {"Drill south", "Prune north backups", "Alarm of north"} <= set(found)
 
 
 def test_one_wrong_plan_and_nothing_is_registered(plans: Path, capsys: pytest.CaptureFixture[str]) -> None:
