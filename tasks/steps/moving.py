@@ -51,10 +51,12 @@ def duplicate_aside(journal: Journal, place: LivePlace) -> bool:
 
 def drop_duplicates(journal: Journal) -> None:
     """Take the links back: what lies at the live place is all there is."""
-    for duplicate in journal.aside.glob("*") if not journal.folder else ():
-        duplicate.unlink()
-    if not journal.folder and journal.aside.is_dir():
-        journal.aside.rmdir()
+    if journal.folder:
+        return
+    for duplicate in journal.aside.glob("*"):
+        if _same(duplicate, journal.live.with_name(duplicate.name)):
+            duplicate.unlink()
+    _leave_if_empty(journal.aside)
 
 
 def move_aside(journal: Journal) -> None:
@@ -76,6 +78,17 @@ def place_fresh(journal: Journal) -> None:
             raise FileExistsError(17, "something appeared there meanwhile", str(journal.live))
         fresh.rename(journal.live)
     sync_folder(journal.live.parent)
+
+
+def old_is_lost(journal: Journal) -> bool:
+    """Whether the old data was put aside, and is no longer there: somebody moved or deleted it.
+
+    Of a set the main file counts: whoever opened it there may have cleared its journals away.
+    """
+    if not (journal.has("moved") and journal.old):
+        return False
+    main = journal.aside if journal.folder else journal.aside / journal.old[0]
+    return not os.path.lexists(main)
 
 
 def withdraw(journal: Journal, place: LivePlace) -> Path | None:
@@ -107,8 +120,7 @@ def put_back(journal: Journal) -> None:
     else:
         for name in reversed(journal.old):
             _one_back(journal.aside / name, journal.live.with_name(name))
-        if journal.aside.is_dir():
-            journal.aside.rmdir()
+        _leave_if_empty(journal.aside)
     sync_folder(journal.live.parent)
 
 
@@ -169,6 +181,12 @@ def _dress_one(path: Path, twin: Path | None, whose: os.stat_result, owner: str 
         shutil.chown(path, owner, None) if owner else os.chown(path, like.st_uid, like.st_gid)
     if twin:
         path.chmod(stat.S_IMODE(like.st_mode))
+
+
+def _leave_if_empty(aside: Path) -> None:
+    """Remove the folder aside; what somebody, or their file manager, put there is not ours to remove."""
+    with suppress(OSError):
+        aside.rmdir()
 
 
 def _one_aside(path: Path, aside: Path) -> None:

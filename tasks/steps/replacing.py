@@ -114,8 +114,10 @@ class Replacement:
     def undo(self) -> Path | None:
         """Have the old data back and the engine running; where what had been restored is kept, if it is.
 
-        May be cut off and called again. Raises DatasaveError or OSError.
+        May be cut off and called again. Raises DatasaveError or OSError; StateError, with nothing done,
+        where the old data is no longer where it was put.
         """
+        self._require_old()
         stopped = self.journal.has("stopping")
         kept = None
         self.sign("undoing")
@@ -138,6 +140,16 @@ class Replacement:
         self.sign("discarding")
         remove_tree(self.journal.aside)
         self.file.remove()
+
+    def _require_old(self) -> None:
+        """Raise StateError where the old data is gone: its place must not be cleared for nothing."""
+        journal = self.journal
+        if not journal.has("withdrawn") and moving.old_is_lost(journal):
+            raise StateError(
+                f"the old data is not in {journal.aside} any more",
+                hint=f"{journal.live} was left as it is. Where you moved the old data, move it back to that "
+                "place; where it was deleted, `datasave restore --discard-old` ends this.",
+            )
 
     def _put_back(self) -> None:
         journal = self.journal

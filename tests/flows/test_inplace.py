@@ -95,6 +95,31 @@ def test_what_was_entered_since_is_kept_by_an_undo(office: Site) -> None:
     assert left == contents(office.root / "template")
 
 
+def test_an_undo_without_the_old_data_leaves_what_is_there(
+    office: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert restore(office) == 0
+    live = (office.root / "data" / "clinic.db").read_bytes()
+    (office.root / "data" / "DATASAVE").rename(office.root / "data" / "old")
+    assert office.run("restore", "--undo", "--yes") == 1
+    assert "not in" in capsys.readouterr().err
+    assert (office.root / "data" / "clinic.db").read_bytes() == live
+    assert (office.root / "running").exists(), "nothing was stopped for it"
+    (office.root / "data" / "old").rename(office.root / "data" / "DATASAVE")
+    assert office.run("restore", "--undo", "--yes") == 0
+    assert contents(office.root / "data") == contents(office.root / "template")
+
+
+def test_a_strange_file_beside_the_old_data_does_not_hinder_an_undo(office: Site) -> None:
+    assert restore(office) == 0
+    (office.root / "data" / "DATASAVE" / "Thumbs.db").write_text("a file manager's")
+    assert office.run("restore", "--undo", "--yes") == 0
+    assert (office.root / "running").exists()
+    found = contents(office.root / "data")
+    assert found.pop("DATASAVE/Thumbs.db")
+    assert found == contents(office.root / "template")
+
+
 def test_a_dry_run_shows_the_steps_and_does_nothing(office: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert office.run("restore", "--in-place", "--dry-run") == 0
     said = capsys.readouterr().out
