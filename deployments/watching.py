@@ -45,7 +45,7 @@ def _died(office: Office, alarm: UUID) -> Automation:
     from tasks.running import NO_SIGN
 
     return Automation(
-        name=f"{office.plan.name}: a run that died counts as Crashed",
+        name=_died_name(office),
         description="Without it a run whose machine or process was killed would be Running for ever.",
         trigger=EventTrigger(
             after={BEAT},
@@ -55,7 +55,7 @@ def _died(office: Office, alarm: UUID) -> Automation:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=SECONDS_WITHOUT_HEARTBEAT),
+            within=_patience(office),
         ),
         actions=[
             ChangeFlowRunState(
@@ -92,6 +92,23 @@ def _silent(office: Office, alarm: UUID, hours: float) -> Automation:
         ),
         actions=[_start(office, alarm, f"No backup of {office.plan.name} succeeded for {hours:g} hours")],
     )
+
+
+def _died_name(office: Office) -> str:
+    return f"{office.plan.name}: a run that died counts as Crashed"
+
+
+def _patience(office: Office) -> timedelta:
+    """How long a run may give no sign of life: what was set in the UI, or ours.
+
+    A change would also let the server forget the runs that it is waiting for, as after a power cut.
+    """
+    from prefect.automations import EventTrigger
+
+    found = _read(_died_name(office))
+    if found is not None and isinstance(found.trigger, EventTrigger):
+        return found.trigger.within
+    return timedelta(seconds=SECONDS_WITHOUT_HEARTBEAT)
 
 
 def _silent_name(office: Office) -> str:
