@@ -59,14 +59,18 @@ class Served:
         """Start a run of a deployment as the form in the UI does; its id."""
         deployment = self.deployment(flow)
         body = {"state": {"type": "SCHEDULED"}, "parameters": {**deployment["parameters"], **parameters}}
+        made = self.send("POST", f"/deployments/{deployment['id']}/create_flow_run", body)
+        return str(made.json()["id"])
+
+    def send(self, method: str, path: str, body: Any) -> httpx.Response:
+        """A change by the API. A server on SQLite answers 503 while another write holds its database."""
         deadline = time.monotonic() + 60
         while True:
-            made = self.api.post(f"/deployments/{deployment['id']}/create_flow_run", json=body)
-            # A server on SQLite answers 503 while another write holds its database: ask again, as clients do.
-            if made.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
-                break
+            answer = self.api.request(method, path, json=body)
+            # Ask again, as clients do.
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                return answer.raise_for_status()
             time.sleep(0.5)
-        return str(made.raise_for_status().json()["id"])
 
     def wait(self, run: str, attempt: int = 1) -> dict[str, Any]:
         """The run once its ``attempt``-th execution has ended."""

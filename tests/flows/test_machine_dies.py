@@ -172,7 +172,7 @@ def _retry_after_the_reboot_does_what_failed(site: Site, office: Served, failed:
 def _cancel(office: Served, run: str) -> None:
     """As the UI's Cancel does it."""
     body = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
-    office.api.post(f"/flow_runs/{run}/set_state", json=body).raise_for_status()
+    office.send("POST", f"/flow_runs/{run}/set_state", body)
 
 
 def _alarm(office: Served, about: str) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def _every(office: Served, flow: str, seconds: int) -> None:
     deployment = office.deployment(flow)
     schedules = [{"schedule": {"interval": seconds}, "active": True}] if seconds else []
     body = {"schedules": schedules}
-    office.api.patch(f"/deployments/{deployment['id']}", json=body).raise_for_status()
+    office.send("PATCH", f"/deployments/{deployment['id']}", body)
 
 
 def _automation(office: Served, name: str) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def _sooner(office: Served, automation: dict[str, Any]) -> None:
     fields = ("name", "description", "enabled", "trigger", "actions")
     body = {**{field: automation[field] for field in fields}}
     body["trigger"]["within"] = SHORT
-    office.api.put(f"/automations/{automation['id']}", json=body).raise_for_status()
+    office.send("PUT", f"/automations/{automation['id']}", body)
 
 
 def _seconds(text: str) -> float:
