@@ -57,10 +57,7 @@ def test_whatever_dies(site: Site, phone: Hooks) -> None:
             failed = office.start("backup")
             assert office.wait(failed)["state"]["message"].startswith("1 of 3 targets failed")
         cut = _power_cut(site, office)
-        off = time.time()
-    time.sleep(20)
     with served(site, port, **holding.settings(site.root)) as office:
-        _caught_up_once(office, off, time.time() - 5)
         _a_night_asleep_is_caught_up_once(office)
         _the_run_of_the_power_cut_is_crashed(site, office, cut, phone)
         _retry_after_the_reboot_does_what_failed(site, office, failed)
@@ -116,8 +113,7 @@ def _killed_runner_costs_no_backup(site: Site, office: Served) -> None:
 
 
 def _power_cut(site: Site, office: Served) -> str:
-    """Everything ends in the middle of a run, whose id is returned; audits were due each 5 s."""
-    _every(office, "audit", 5)
+    """Everything ends in the middle of a run, whose id is returned."""
     with holding.held(site.root, "rehearse"):
         run = office.start("backup")
         holding.wait_until_held(site.root)
@@ -148,7 +144,15 @@ def _caught_up_once(office: Served, began: float, ended: float) -> None:
     soon(lambda: len(missed(*at_rest)) >= 4, "runs that were missed", 120)
     soon(lambda: not missed("SCHEDULED", "PENDING", "RUNNING"), "missed runs at rest", 120)
     ends = [run["state_type"] for run in missed(*at_rest)]
-    assert ends.count("CANCELLED") == len(ends) - 1, ends
+    assert ends.count("CANCELLED") >= len(ends) - 1, ends
+    # Where none of these is the one, it was due in the second before the night or after it.
+    soon(
+        lambda: any(
+            _seconds(run["expected_start_time"]) > began - 6 for run in _runs(office, "audit", "COMPLETED")
+        ),
+        "an audit",
+        60,
+    )
 
 
 def _the_run_of_the_power_cut_is_crashed(site: Site, office: Served, run: str, phone: Hooks) -> None:
