@@ -91,7 +91,13 @@ def restore(  # noqa: PLR0913 - what a person can say about it
 
         datasave restore --only patients -i owner.key.txt --to patients-of-monday --backup 2026-11-23
     """
+    if live.dry_run and not live.in_place:
+        raise PlanError("--dry-run goes with --in-place only", hint="Nothing was done. Leave it out.")
     if live.asked:
+        _refuse_beside(
+            "a restore in place",
+            {"--to": to, "--logs": logs, "--until": until, "--only": only, "--accept-damage": accept_damage},
+        )
         from deployments import inplace  # which uses what stands here
 
         asked = inplace.Wanted(plan, target, folder, backup, source, identity or [], passphrase_from, wait)
@@ -107,6 +113,7 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     recovering.refuse_occupied(destination)
     identities = unlock(identity, passphrase_from)
     if only is not None:
+        _refuse_beside("--only", {"--logs": logs, "--accept-damage": accept_damage})
         from deployments import picking  # which uses what stands here
 
         with _place(folder, plan, target, source) as found:
@@ -123,6 +130,17 @@ def restore(  # noqa: PLR0913 - what a person can say about it
             source=found.adapter,
         )
     return tell(recovered, path, known=found.trusted is not None)
+
+
+def _refuse_beside(what: str, options: dict[str, object]) -> None:
+    """Raise PlanError where an option was given that could only be ignored: someone counts on it."""
+    for name, value in options.items():
+        if value:
+            raise PlanError(
+                f"{name} cannot be combined with {what}",
+                hint="Nothing was done. A whole restore to a new folder (--to FOLDER) knows --logs, --until "
+                "and --accept-damage.",
+            )
 
 
 def moment(text: str, timezone: tzinfo) -> datetime:

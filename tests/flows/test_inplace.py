@@ -128,6 +128,28 @@ def test_a_dry_run_shows_the_steps_and_does_nothing(office: Site, capsys: pytest
     assert (office.root / "running").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--in-place", "--logs", "."], "--logs"),
+        (["--in-place", "--until", "2026-11-23 14:30"], "--until"),
+        (["--in-place", "--only", "patients"], "--only"),
+        (["--in-place", "--to", "elsewhere"], "--to"),
+        (["--in-place", "--accept-damage"], "--accept-damage"),
+        (["--to", "elsewhere", "--only", "patients", "--logs", "."], "--logs"),
+        (["--to", "elsewhere", "--dry-run"], "--dry-run"),
+        (["--undo", "--dry-run"], "--dry-run"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    office: Site, given: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert office.run("restore", "--yes", "--identity", str(office.keys[0]), *given) == 1
+    assert named in capsys.readouterr().err.splitlines()[0]
+    assert contents(office.root / "data") == contents(office.root / "template")
+    assert not Path("elsewhere").exists()
+
+
 def test_without_a_terminal_it_wants_yes(office: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert office.run("restore", "--in-place", "--identity", str(office.keys[0])) == 1
     assert "not confirmed" in capsys.readouterr().err
