@@ -78,7 +78,7 @@ def test_a_start_that_fails_is_an_alarm(
     start: list[str], standin: StandIn, production: Production, commands: dict[str, Any]
 ) -> None:
     with pytest.raises(SourceError, match="did not come up again") as caught:
-        office(standin, restart={**commands, "start": start, "seconds": 0.3}).restart()
+        office(standin, restart={**commands, "start": start, "seconds": 2.0}).restart()
     assert "DOWN" in caught.value.hint
     assert "NOW" in caught.value.hint
     assert not production.running

@@ -23,7 +23,9 @@ def artifacts() -> dict[str, float]:
     progress._sender.submit(lambda: None).result()
     with get_client(sync_client=True) as client:
         found = client.read_artifacts()
-    return {str(one.description): float(str(one.data)) for one in found if one.type == "progress"}
+    # Those of other tests' runs are on the same server.
+    mine = [one for one in found if one.type == "progress" and one.description in ("good", "bad")]
+    return {str(one.description): float(str(one.data)) for one in mine}
 
 
 @task(name="long step", cache_policy=NO_CACHE)
