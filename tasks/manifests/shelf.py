@@ -274,6 +274,8 @@ def _fits(backup: Shelved, text: str, timezone: tzinfo) -> bool:
 
 def _offer(shelf: Sequence[Shelved]) -> str:
     verified = [backup for backup in shelf if backup.verified]
+    if not shelf:
+        return "There are no backups here at all. Is it the right place?"
     if not verified:
         text = f"There is no verified backup here, and {len(shelf)} that cannot be trusted."
         # On a new machine with the old plan: the one case where what looks like a forgery is the owner's own.

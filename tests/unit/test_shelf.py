@@ -322,3 +322,9 @@ def test_a_time_without_zone_for_now_is_refused(place: DictPlace) -> None:
     place.add(signed())
     with pytest.raises(TypeError):
         _shelf(place, now=datetime(2026, 11, 24))
+
+
+def test_an_empty_place_is_called_empty() -> None:
+    with pytest.raises(NoBackup) as caught:
+        find([], "latest")
+    assert "no backups here at all" in caught.value.hint
