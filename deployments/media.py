@@ -16,6 +16,7 @@ from tasks.policy.due import day_text
 from tasks.steps import media
 from tasks.steps.office import Office
 
+NO_DRIVES = "The plan has no drives that take turns: no target of kind `drive`."
 TargetChoice = Annotated[
     str | None, Parameter(name=["--target", "-t"], help="Which drive target, where the plan has several.")
 ]
@@ -54,7 +55,11 @@ def list_media(*, plan: PlanOption = DEFAULT_PLAN) -> int:
 
         datasave media list
     """
-    media_table(media.listing(Office(plan)))
+    lines = media.listing(Office(plan))
+    if lines:
+        media_table(lines)
+    else:
+        say(NO_DRIVES)
     return 0
 
 
@@ -75,8 +80,11 @@ def which(
     """
     office = Office(plan)
     run_day = _day(day) if day else _next_run(office)
-    for target, advice in media.which(office, run_day):
+    advised = media.which(office, run_day)
+    for target, advice in advised:
         say(f"{target}, run of {day_text(run_day)}: {advice.text}")
+    if not advised:
+        say(NO_DRIVES)
     return 0
 
 

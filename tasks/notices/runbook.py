@@ -33,7 +33,11 @@ class Place(Record):
 
 
 class Runbook(Record):
-    """All that the plan is made of. ``recovery``: how long a recovery took in drills, in words."""
+    """All that the plan is made of. ``recovery``: how long a recovery took in drills, in words.
+
+    ``dated``: whether it tells what is true today only, the newest backups and drills. A copy that lies on a
+    target until what to do changes does not.
+    """
 
     office: str
     plan: str
@@ -45,6 +49,7 @@ class Runbook(Record):
     media: tuple[str, ...]
     recovery: str
     at: datetime
+    dated: bool = True
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -54,7 +59,7 @@ class Runbook(Record):
     @property
     def edition(self) -> str:
         """Changes when what to do changes: not with each backup."""
-        steady = self.model_dump_json(exclude={"at", "recovery", "places"})
+        steady = self.model_dump_json(exclude={"at", "recovery", "places", "dated"})
         places = "".join(f"{place.name}|{place.what}|{place.due}" for place in self.places)
         return sha256(f"{steady}{places}".encode()).hexdigest()[:12]
 

@@ -69,7 +69,7 @@ def put_runbook(office: Office, target: Target) -> None:
 
     Only when what to do has changed, and not with every backup: on a locked target each stays for years.
     """
-    book = runbook_of(office)
+    book = runbook_of(office).model_copy(update={"dated": False})
     if _edition_on(office, target) != book.edition:
         # The Markdown last: while it tells of the old edition, both are written again.
         for name, text in (
@@ -158,10 +158,9 @@ def _recovery(office: Office) -> str:
     if not passed:
         return f"Not known yet: no drill has been done. Each drill (datasave drill) measures it.{aim}"
     slowest = max(passed[-10:], key=lambda certificate: certificate.seconds)
-    return (
-        f"In the newest {len(passed[-10:])} drills a backup came back in {duration_text(slowest.seconds)} at "
-        f"the most (from {slowest.target}), from the first byte fetched to the last check.{aim}"
-    )
+    took = f"{duration_text(slowest.seconds)} at the most (from {slowest.target})"
+    drills = count_text(len(passed[-10:]), "drill")
+    return f"{drills} of late: a backup came back in {took}, from the first byte to the last check.{aim}"
 
 
 def _note(office: Office, target: str, edition: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 
 from tasks import progress
 from tasks.errors import CopyError
@@ -22,8 +23,8 @@ def artifacts() -> dict[str, float]:
     """What the server knows of progress, by the step's name."""
     progress._sender.submit(lambda: None).result()
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts()
-    # Those of other tests' runs are on the same server.
+        # The server has those of other tests' runs too, more than a page of them.
+        found = client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
     mine = [one for one in found if one.type == "progress" and one.description in ("good", "bad")]
     return {str(one.description): float(str(one.data)) for one in mine}
 

@@ -149,3 +149,11 @@ def test_foreign_text_does_nothing() -> None:
     page = runbook_html(book(contacts=(nasty,), holders=(nasty,)))
     assert "<script>" not in page
     assert 'href="http' not in page
+
+
+def test_what_lies_on_a_target_for_months_tells_nothing_of_tonight() -> None:
+    lasting = runbook_markdown(book(dated=False))
+    assert "| nas | folder | every run |" in lasting
+    assert "#417" not in lasting.replace("\\", "")
+    assert edition_in(lasting) == book().edition
+    assert "#417" in runbook_markdown(book()).replace("\\", "")
