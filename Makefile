@@ -31,7 +31,7 @@ check: setup
 	$(BIN)/mypy
 
 test: machine check
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 test-fast: check

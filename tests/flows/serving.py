@@ -122,7 +122,7 @@ def served(site: Site, port: int = 0, **settings: str) -> Iterator[Served]:
             preexec_fn=hear_ctrl_c,  # noqa: PLW1509
         )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30) as api:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=120) as api:
             _wait_until_served(process, api, log, home)
             password = password_file(home).read_text()
             yield Served(f"http://127.0.0.1:{port}", api, environment, password, process.pid)

@@ -148,6 +148,8 @@ def _deployments(office: Served) -> dict[str, Any]:
     And without the forms: their choices are the plan's own names, which a prefect.yaml cannot say.
     """
     volatile = {"updated", "created", "last_polled", "status", "pull_steps", "parameter_openapi_schema"}
+    # Inside a git checkout Prefect makes the version of the commit, outside of the entrypoint.
+    volatile |= {"version", "version_id", "version_info"}
     found = office.api.post("/deployments/filter", json={}).raise_for_status().json()
     return {
         entry["tags"][-1] if "alarm" in entry["tags"] else entry["entrypoint"].rpartition(".")[2]: {
