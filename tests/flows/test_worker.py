@@ -188,7 +188,7 @@ def server(home: Path, port: int) -> Iterator[httpx.Client]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     auth = httpx.BasicAuth(*PASSWORD.split(":"))
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=30, auth=auth) as api:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=120, auth=auth) as api:
             soon(lambda: Served("", api, {}, "").answers(), "the server", 120)
             yield api
     finally:
