@@ -23,11 +23,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import yaml
 
 from deployments.clinic import make_clinic
+from deployments.naming import deployment_name
 from tests.flows.serving import free_port
 from tests.flows.site import Site
 from tests.servers.postgresql import ACCOUNTS, SUPERUSER, PostgresqlServer, postgresql_server
@@ -113,8 +115,10 @@ def serving_fleet(root: Path, plans: Path) -> Iterator[Fleet]:
         database.program("createdb", "prefect")
         port = free_port()
         url = f"http://127.0.0.1:{port}/api"
+        # What tests switch off in their servers is what is measured here.
+        usual = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         environment = {
-            **os.environ,
+            **usual,
             "PREFECT_HOME": str(root / "prefect"),
             "PREFECT_API_URL": url,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{SUPERUSER}:{ACCOUNTS[SUPERUSER]}@127.0.0.1:{database.port}/prefect",
@@ -170,7 +174,9 @@ def run_at_once(fleet: Fleet, figures: Figures, runs: int) -> None:
     start = datetime.now(UTC) + timedelta(seconds=20)
     ids = []
     for name in names:
-        deployment = httpx.get(f"{fleet.url}/deployments/name/backup/{name}", timeout=60).json()
+        deployment = httpx.get(
+            f"{fleet.url}/deployments/name/backup/{quote(deployment_name('backup', name))}", timeout=60
+        ).json()
         state = {"type": "SCHEDULED", "state_details": {"scheduled_time": start.isoformat()}}
         path = f"/deployments/{deployment['id']}/create_flow_run"
         ids.append(fleet.ask(path, state=state, parameters=deployment["parameters"])["id"])
@@ -180,8 +186,9 @@ def run_at_once(fleet: Fleet, figures: Figures, runs: int) -> None:
     try:
         answers, most = watch(fleet, ids)
     finally:
-        worker.terminate()
-        worker.wait(60)
+        # Told politely it waits for the queue's next look; nothing of it is needed any more.
+        worker.kill()
+        worker.wait()
         log.close()
     found = runs_of(fleet, ids)
     lags = [run["estimated_start_time_delta"] for run in found]
