@@ -35,7 +35,7 @@ test: machine check
 	$(BIN)/python -m pytest -m alone
 
 test-fast: check
-	$(BIN)/python -m pytest -m "not slow" tests/unit tests/golden tests/conformance tests/contract
+	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow" tests/unit tests/golden tests/conformance tests/contract
 
 bench: machine setup
 	$(BIN)/python -m tests.benchmarks.seal
