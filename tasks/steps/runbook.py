@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -17,8 +18,9 @@ from tasks.notices.scenarios import Reach, Restorable
 from tasks.notices.wording import count_text, duration_text, when_text
 from tasks.plan.model import TargetEntry
 from tasks.policy.due import when_due_text
+from tasks.records import Certificate
 from tasks.steps.drills import kept
-from tasks.steps.history import past_runs
+from tasks.steps.history import PastRun, past_runs
 from tasks.steps.media import drives_of, is_removable
 from tasks.steps.office import Office
 from tasks.steps.premises import is_off_premises, media_of
@@ -35,16 +37,17 @@ _EDITIONS = TypeAdapter(dict[str, str])
 def runbook_of(office: Office, now: datetime | None = None) -> Runbook:
     """The plan as of ``now``. Reaches no target: what lies there is what was proven there last."""
     entries = office.plan.targets
+    runs, drills = past_runs(office, "backup"), kept(office)
     return Runbook(
         office=office.plan.name,
         plan=office.path.name,
         contacts=office.plan.keys.contacts,
         holders=tuple(holder.name for holder in office.plan.holders),
-        places=tuple(_place(office, entry) for entry in entries),
+        places=tuple(_place(office, entry, runs, drills) for entry in entries),
         reaches=tuple(_reach(entry) for entry in entries),
         sources=tuple(_restorable(office, part) for part in office.parts),
         media=tuple(f"{name}: {_turns(drive.calendar)}" for name, drive in drives_of(office)),
-        recovery=_recovery(office),
+        recovery=_recovery(office, drills),
         at=(now or datetime.now(UTC)).replace(microsecond=0),
     )
 
@@ -101,17 +104,19 @@ def is_current(office: Office) -> bool | None:
     return all(edition == newest for edition in known) if known else None
 
 
-def _place(office: Office, entry: TargetEntry) -> Place:
-    found = newest_delivery(past_runs(office, "backup"), entry.name, "")
+def _place(
+    office: Office, entry: TargetEntry, runs: Sequence[PastRun], drills: Sequence[Certificate]
+) -> Place:
+    found = newest_delivery(runs, entry.name, "")
     newest = "none yet"
     if found:
         run, _ = found
         number = next((past.sequence for past in run.sources if not past.part), 0)
         newest = f"#{number} of {when_text(run.started, office.timezone)}"
-    drills = [certificate for certificate in kept(office) if certificate.target == entry.name]
+    mine = [certificate for certificate in drills if certificate.target == entry.name]
     drilled = "never"
-    if drills:
-        last = drills[-1]
+    if mine:
+        last = mine[-1]
         outcome = f"in {duration_text(last.seconds)}" if last.passed else "FAILED"
         drilled = f"{when_text(last.drilled, office.timezone)}, with the key of {last.holder}, {outcome}"
     return Place(
@@ -151,16 +156,16 @@ def _restorable(office: Office, part: str) -> Restorable:
     return Restorable(name=office.full_name(part), in_place=True)
 
 
-def _recovery(office: Office) -> str:
-    passed = [certificate for certificate in kept(office) if certificate.passed]
+def _recovery(office: Office, drills: Sequence[Certificate]) -> str:
+    passed = [certificate for certificate in drills if certificate.passed]
     hours = office.plan.drill.objective_hours
     aim = f" The aim is {duration_text(hours * 3600)}." if hours else ""
     if not passed:
         return f"Not known yet: no drill has been done. Each drill (datasave drill) measures it.{aim}"
     slowest = max(passed[-10:], key=lambda certificate: certificate.seconds)
     took = f"{duration_text(slowest.seconds)} at the most (from {slowest.target})"
-    drills = count_text(len(passed[-10:]), "drill")
-    return f"{drills} of late: a backup came back in {took}, from the first byte to the last check.{aim}"
+    count = count_text(len(passed[-10:]), "drill")
+    return f"{count} of late: a backup came back in {took}, from the first byte to the last check.{aim}"
 
 
 def _note(office: Office, target: str, edition: str) -> None:
