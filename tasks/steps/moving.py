@@ -21,12 +21,24 @@ from tasks.sources.place import LivePlace
 from tasks.steps.journal import Journal
 
 ASIDE = "DATASAVE"
+ROOM = ".datasave-in-place-"
 
 
 def aside_for(live: Path) -> Path:
     """Where the old data goes: DATASAVE beside it, or a name with the time where that is taken."""
     plain = live.with_name(ASIDE)
     return _free(live, ASIDE) if os.path.lexists(plain) else plain
+
+
+def room_for(live: Path, source: str) -> Path:
+    """The private room of a restore in place, on the same disk; it is there until all is done."""
+    return live.with_name(f"{ROOM}{source}")
+
+
+def others_under_way(live: Path, source: str) -> list[str]:
+    """The sources whose restore in place is unfinished in the same folder."""
+    mine = room_for(live, source)
+    return sorted(path.name.removeprefix(ROOM) for path in live.parent.glob(f"{ROOM}*") if path != mine)
 
 
 def duplicate_aside(journal: Journal, place: LivePlace) -> bool:

@@ -34,7 +34,6 @@ DOWN = (
     "by hand, then find out why."
 )
 KEPT = "The old data is where it was."
-ROOM = ".datasave-in-place-"
 Tell = Callable[[str], None]
 
 
@@ -245,7 +244,7 @@ class Replacement:
 
 def begin(file: JournalFile, manifest: Manifest, place: LivePlace) -> Journal:
     """Open the journal of a new restore in place, with its private room beside the live data."""
-    room = place.path.with_name(f"{ROOM}{manifest.source}")
+    room = moving.room_for(place.path, manifest.source)
     journal = Journal(
         source=manifest.source,
         backup=manifest.sealed_name,

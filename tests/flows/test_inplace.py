@@ -181,6 +181,23 @@ def test_a_program_that_has_it_open_is_named(office: Site, capsys: pytest.Captur
         office.plan.write_text(before, "utf-8")
 
 
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_another_one_in_the_same_folder_is_waited_for(
+    office: Site, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    """Both would call the old data DATASAVE, and an undo of the one take the other's for its own."""
+    room = office.root / "data" / ".datasave-in-place-billing"
+    room.mkdir()
+    before = contents(office.root / "data")
+    assert restore(office, *more) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "a restore in place of billing is unfinished" in said and "--undo" in said
+    assert contents(office.root / "data") == before
+    room.rmdir()
+    assert restore(office) == 0
+    assert restore(office, "--discard-old") == 0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_every_step_one_of_two_states_is_whole(office: Site) -> None:
