@@ -20,8 +20,10 @@ from tasks.records import Progress
 Listener = Callable[[str, int, int], None]
 """Called with (step, done, total) on the step's own thread."""
 
-# An artifact update is a request to the server: once a second is as much as an eye can use.
+# An artifact update is a request to the server: once a second is as much as an eye can use. The longer a step
+# takes the rarer they become: the uploads of a fleet would keep its server busy.
 SECONDS_BETWEEN_UPDATES = 1.0
+SHARE_BETWEEN_UPDATES = 0.02
 # A step that has read all its bytes may still be at work on them.
 MOST_WHILE_WORKING = 99.0
 
@@ -58,7 +60,7 @@ def stopping_steps(wait: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def progress_of(step: str) -> Iterator[Progress]:
-    """A Progress for the step that the block does: listeners hear all of it, the run's page once a second.
+    """A Progress for the step that the block does: listeners hear all of it, the run's page now and then.
 
     On the run's page it stands at 100 once the step has ended well; of one that failed nothing stays there.
     """
@@ -89,14 +91,15 @@ class _Page:
     def __init__(self, step: str) -> None:
         self._step = step
         self._artifact: UUID | None = None
-        self._shown = time.monotonic()
+        self._began = self._shown = time.monotonic()
         self._sending: Future[None] | None = None
 
     def show(self, done: int, total: int) -> None:
-        """Tell how far the step is, once a second; never that it is done, which only its end shows."""
+        """Tell how far the step is, now and then; never that it is done, which only its end shows."""
         now = time.monotonic()
         busy = self._sending is not None and not self._sending.done()
-        if busy or total <= 0 or now - self._shown < SECONDS_BETWEEN_UPDATES or TaskRunContext.get() is None:
+        pause = max(SECONDS_BETWEEN_UPDATES, SHARE_BETWEEN_UPDATES * (now - self._began))
+        if busy or total <= 0 or now - self._shown < pause or TaskRunContext.get() is None:
             return
         self._shown = now
         self._submit(self._send, min(MOST_WHILE_WORKING, 100.0 * done / total))

@@ -180,8 +180,8 @@ class FolderTarget(Target):
             for piece in self._throttle.pieces(block):
                 with self._translated(doing, writing=True):
                     stream.write(piece)
-            done += len(block)
-            progress(done, size)
+                done += len(piece)
+                progress(done, size)
         with self._translated(doing, writing=True):
             stream.flush()
             # Some file systems find out only here that there is no room.

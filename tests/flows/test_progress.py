@@ -52,3 +52,26 @@ def test_progress_ends_with_its_step(prefect_server: str, monkeypatch: pytest.Mo
     assert two(return_state=True).is_failed()
     assert seen == [-1.0, 50.0, 50.0, 99.0, -1.0, 50.0, 50.0, 99.0], "one update a second at the most"
     assert artifacts() == {"good": 100.0}
+
+
+@task(name="hours", cache_policy=NO_CACHE)
+def hours() -> None:
+    with progress.progress_of("good") as report:
+        for done, seconds in ((1, 1000.0), (2, 10.0), (3, 15.0), (4, 20.0)):
+            clock[0] += seconds
+            report(done, 5)
+            seen.append(artifacts().get("good", -1.0))
+
+
+@flow(name="progress of hours")
+def for_hours() -> None:
+    hours()
+
+
+def test_of_a_long_step_it_is_told_less_often(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The uploads of a fleet would else keep its server busy with numbers that hardly change."""
+    assert prefect_server
+    seen.clear()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for_hours()
+    assert seen == [20.0, 20.0, 60.0, 60.0]
