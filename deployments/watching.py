@@ -65,7 +65,6 @@ def _died(office: Office, alarm: UUID) -> Automation:
             # Not an automation of its own on Crashed: after a restart Prefect's server holds that event
             # back, 15 min and more, for an earlier one that it has forgotten.
             _start(
-                office,
                 alarm,
                 "A run died without a word",
                 run="{{ flow_run.name }}",
@@ -90,7 +89,7 @@ def _silent(office: Office, alarm: UUID, hours: float) -> Automation:
             threshold=1,
             within=timedelta(hours=hours),
         ),
-        actions=[_start(office, alarm, f"No backup of {office.plan.name} succeeded for {hours:g} hours")],
+        actions=[_start(alarm, f"No backup of {office.plan.name} succeeded for {hours:g} hours")],
     )
 
 
@@ -115,11 +114,11 @@ def _silent_name(office: Office) -> str:
     return f"{office.plan.name}: alarm when no backup succeeds"
 
 
-def _start(office: Office, alarm: UUID, reason: str, **about: str) -> Any:
+def _start(alarm: UUID, reason: str, **about: str) -> Any:
     from prefect.automations import RunDeployment
 
-    parameters = {"plan": str(office.path), "reason": reason, **about}
-    return RunDeployment(source="selected", deployment_id=alarm, parameters=parameters)
+    # The plan comes from the deployment, which knows its path on the machine that does the run.
+    return RunDeployment(source="selected", deployment_id=alarm, parameters={"reason": reason, **about})
 
 
 def _runs_of(office: Office) -> list[Any]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.events.actions import RunDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Failed
 
@@ -58,6 +59,14 @@ def test_offices_are_registered_and_the_late_one_stands_first(
         assert north.parameters["plan"] == "/srv/north/plan.yaml"
         assert (north.work_pool_name, north.work_queue_name) == (POOL, "north")
         assert "key" not in str(north.parameters).lower()
+        # What the automations start reads the plan there, too: this machine's path means nothing to it.
+        (died,) = client.read_automations_by_name("north: a run that died counts as Crashed")
+        (start,) = [action for action in died.actions if isinstance(action, RunDeployment)]
+        assert start.deployment_id is not None
+        alarm = client.create_flow_run_from_deployment(start.deployment_id, parameters=start.parameters)
+        assert alarm.parameters["plan"] == "/srv/north/plan.yaml"
+        assert alarm.parameters["reason"] == "A run died without a word"
+        client.delete_flow_run(alarm.id)
     now = datetime.now(UTC)
     assert [(site.name, site.late) for site in sites_of(POOL, now)] == [("north", False), ("south", False)]
 

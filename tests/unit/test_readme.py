@@ -9,6 +9,7 @@ import pytest
 from cyclopts import App
 
 from deployments.cli import app
+from deployments.environment import SETTINGS
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 TABLE = README[README.index("| command |") :].partition("\n\n")[0]
@@ -44,3 +45,16 @@ def test_options_in_examples_are_there() -> None:
     found = [(name, option) for name, rest in used for option in re.findall(r"--[a-z][a-z-]*", rest)]
     assert len(found) > 30
     assert [one for one in found if one[1] not in options_of(COMMANDS[one[0]])] == []
+
+
+def test_the_unit_of_a_fleet_s_server_has_our_settings() -> None:
+    """It is started by Prefect's own command, which knows nothing of them."""
+    unit = README[README.index("## Many offices") :].partition("ExecStart=")[0]
+    given = dict(re.findall(r"\b((?:PREFECT|DO_NOT)_[A-Z0-9_]+)=([^\s]+)", unit))
+    # A server that is always there is never a temporary one.
+    wanted = {
+        name: value
+        for name, value in SETTINGS.items()
+        if name.startswith("PREFECT_SERVER_") and "EPHEMERAL" not in name
+    }
+    assert {name: given.get(name) for name in wanted} == wanted
