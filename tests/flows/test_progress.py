@@ -25,7 +25,7 @@ def artifacts() -> dict[str, float]:
     with get_client(sync_client=True) as client:
         # The server has those of other tests' runs too, more than a page of them.
         found = client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
-    mine = [one for one in found if one.type == "progress" and one.description in ("good", "bad")]
+    mine = [one for one in found if one.type == "progress" and one.description in ("good", "bad", "hours")]
     return {str(one.description): float(str(one.data)) for one in mine}
 
 
@@ -56,11 +56,11 @@ def test_progress_ends_with_its_step(prefect_server: str, monkeypatch: pytest.Mo
 
 @task(name="hours", cache_policy=NO_CACHE)
 def hours() -> None:
-    with progress.progress_of("good") as report:
+    with progress.progress_of("hours") as report:
         for done, seconds in ((1, 1000.0), (2, 10.0), (3, 15.0), (4, 20.0)):
             clock[0] += seconds
             report(done, 5)
-            seen.append(artifacts().get("good", -1.0))
+            seen.append(artifacts().get("hours", -1.0))
 
 
 @flow(name="progress of hours")
