@@ -65,13 +65,23 @@ def load(server: PostgresqlServer, database: str, logs: Path) -> Iterator[None]:
 
 def transactions(logs: Path) -> list[tuple[float, float]]:
     """(when it ended, how long it took in seconds), of all clients."""
-    found = []
+    return [(ended, took) for _, ended, took in _lines(logs)]
+
+
+def ends_by_client(logs: Path) -> list[list[float]]:
+    """When the transactions of each client ended."""
+    found: dict[str, list[float]] = {}
+    for client, ended, _ in _lines(logs):
+        found.setdefault(client, []).append(ended)
+    return list(found.values())
+
+
+def _lines(logs: Path) -> Iterator[tuple[str, float, float]]:
     for path in logs.glob("tx.*"):
         for line in path.read_text("ascii").splitlines():
             words = line.split()
             if len(words) >= 7:
-                found.append((int(words[4]) + int(words[5]) / 1e6, int(words[2]) / 1e6))
-    return found
+                yield words[0], int(words[4]) + int(words[5]) / 1e6, int(words[2]) / 1e6
 
 
 @pytest.mark.slow
@@ -85,7 +95,11 @@ def test_a_copy_under_load(postgresql: PostgresqlServer, bench: str, method: str
         began = time.time()
         copy = source.copy_live(fresh(tmp_path / "copy"))
         ended = time.time()
-        time.sleep(1)
+        # Each client writes its log down in blocks, some seconds late.
+        deadline = time.monotonic() + 60
+        while not all(max(ends) > ended for ends in ends_by_client(logs)):
+            assert time.monotonic() < deadline, "pgbench writes nothing any more"
+            time.sleep(0.2)
     during = [took for at, took in transactions(logs) if began <= at <= ended + 1]
     seconds, size = ended - began, copy.bytes / 1e6
     print(
