@@ -1,6 +1,6 @@
 # make demo       set up, then show the whole chain on a made-up clinic
 # make test       set up, install what tests need on this machine, then everything
-# make test-fast  libraries only: no whole runs, nothing marked slow
+# make test-fast  the libraries alone: no whole runs, no adapters, nothing marked slow
 # make setup      .venv with the locked dependencies
 # make lock       resolve the dependencies anew (needs uv)
 
@@ -35,7 +35,7 @@ test: machine check
 	$(BIN)/python -m pytest -m alone
 
 test-fast: check
-	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow" tests/unit tests/golden tests/conformance tests/contract
+	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow" tests/unit tests/golden tests/conformance
 
 bench: machine setup
 	$(BIN)/python -m tests.benchmarks.seal
