@@ -121,7 +121,7 @@ def make_room(office: Office, run: Run, target: Target, needed: int) -> bool:
     """Remove the oldest backups of a full medium before it has the new one; whether there is room then.
 
     Only where the plan says so and the other media hold enough (media.may_replace_first), and never on a
-    shelf that looks wrong, or whose newest backup is marked: it may be the older ones that are needed.
+    shelf that looks wrong.
     """
     entry = office.entry(target.name)
     label = label_due(entry, day_of(office, run.started))
@@ -129,8 +129,7 @@ def make_room(office: Office, run: Run, target: Target, needed: int) -> bool:
     if not label or doubt or not may_replace_first(office, entry, label):
         return False
     shelf = shelf_of(office, target, run.part)
-    # Another machine may have taken what lies there: its marks are seen on the shelf alone.
-    if newest_marked(shelf) or suspended([one for one in shelf if not one.marks], datetime.now(UTC)):
+    if suspended(shelf, datetime.now(UTC)):
         return False
     for backup in [backup for backup in shelf if backup.good]:
         free = target.free_space()

@@ -78,6 +78,15 @@ def on(office: Office, day: date) -> DriveTarget:
     return target
 
 
+def held_then(office: Office, path: Path, label: str, count: int) -> None:
+    """Make a medium ready, and have it remembered that it held ``count`` backups on Monday."""
+    media.init(office, "drives", path, label)
+    marker = read_medium(path, "")
+    assert marker
+    file = office.state / "media.json"
+    save_media(file, load_media(file).with_use(marker, MONDAY, count))
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -306,11 +315,7 @@ def test_a_full_medium_gives_way_only_if_the_others_hold_enough(
 ) -> None:
     office = office_at(tmp_path, replace=replace, floor=3)
     for place, (label, count) in enumerate(held.items()):
-        media.init(office, "drives", plugged(f"usb{place}"), label)
-        marker = read_medium(tmp_path / "media" / f"usb{place}", "")
-        assert marker
-        file = office.state / "media.json"
-        save_media(file, load_media(file).with_use(marker, MONDAY, count))
+        held_then(office, plugged(f"usb{place}"), label, count)
     assert media.may_replace_first(office, office.entry("drives"), "MON") is allowed
     assert not media.may_replace_first(office, office.entry("nas"), "MON")
 
