@@ -35,10 +35,10 @@ def room_for(live: Path, source: str) -> Path:
     return live.with_name(f"{ROOM}{source}")
 
 
-def others_under_way(live: Path, source: str) -> list[str]:
-    """The sources whose restore in place is unfinished in the same folder."""
+def room_of_another(live: Path, source: str) -> Path | None:
+    """The room of another source whose restore in place is unfinished in the same folder."""
     mine = room_for(live, source)
-    return sorted(path.name.removeprefix(ROOM) for path in live.parent.glob(f"{ROOM}*") if path != mine)
+    return next((path for path in sorted(live.parent.glob(f"{ROOM}*")) if path != mine), None)
 
 
 def duplicate_aside(journal: Journal, place: LivePlace) -> bool:

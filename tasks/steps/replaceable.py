@@ -30,11 +30,12 @@ def refuse_hopeless(source: Source, place: LivePlace, manifest: Manifest, ours: 
                 hint="Plan, state, keys and backups must lie elsewhere: move them, or use `--to FOLDER`.",
             )
     # Both would take the name DATASAVE: undoing the one could move, or remove, the old data of the other.
-    for other in moving.others_under_way(place.path, manifest.source):
+    other = moving.room_of_another(place.path, manifest.source)
+    if other is not None:
         raise StateError(
-            f"a restore in place of {other} is unfinished in {place.path.parent}",
+            f"a restore in place of {other.name.removeprefix(moving.ROOM)} is unfinished in {other.parent}",
             hint="End that one first, with its plan: `datasave restore --resume`, or `--undo`. Where no plan "
-            f"knows of it any more, look at {moving.room_for(place.path, other)} and remove it.",
+            f"knows of it any more, look at {other} and remove it.",
         )
     if not moving.may_dress(place):
         raise SourceError(
