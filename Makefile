@@ -1,11 +1,12 @@
 # make demo       set up, then show the whole chain on a made-up clinic
 # make test       set up, install what tests need on this machine, then everything
-# make test-fast  the libraries alone: no whole runs, no adapters, nothing marked slow
+# make test-fast  the libraries alone: no whole runs, no adapter that needs a server, nothing marked slow
 # make setup      .venv with the locked dependencies
 # make lock       resolve the dependencies anew (needs uv)
 
 PYTHON ?= python3
 BIN := .venv/bin
+LOCAL := $(foreach what,folder targets sources bandwidth source_files,tests/contract/test_$(what).py)
 READY := .venv/.ready
 
 .PHONY: demo test test-fast check setup machine lock bench clean
@@ -35,7 +36,7 @@ test: machine check
 	$(BIN)/python -m pytest -m alone
 
 test-fast: check
-	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow" tests/unit tests/golden tests/conformance
+	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow" tests/unit tests/golden tests/conformance $(LOCAL)
 
 bench: machine setup
 	$(BIN)/python -m tests.benchmarks.seal

@@ -132,6 +132,7 @@ def test_only_secret_errors_escape(text: str) -> None:
             resolve(reference, Path("no-such-folder"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flow", ["audit", "backup", "deliver", "drill", "engine", "prune", "restore"])
 def test_every_flow_finds_secrets_of_the_prefect_server(flow: str) -> None:
     """A served run begins in a process that knows its own flow alone."""
