@@ -1,6 +1,6 @@
 """What one Prefect server carries: the deployments of many offices, and many of their backups at once.
 
-    python -m tests.benchmarks.fleet [--sites 300] [--runs 50] [--folder SCRATCH]
+    python -m tests.benchmarks.fleet [--sites 300] [--runs 50] [--folder SCRATCH] [--keep]
 
 A real server on a real PostgreSQL, every office's plan registered as ``datasave fleet register`` does it, and
 a real worker that does the backups, each with its own small database and target. All of it runs on this
@@ -114,6 +114,9 @@ class Fleet:
         log = (self.plans.parent / "server.log").read_text("utf-8", errors="replace")
         return log.count("Encountered exception in request")
 
+    def alarms(self) -> int:
+        return int(self.ask("/flow_runs/count", flows={"name": {"any_": ["alarm"]}}))
+
     def memory(self) -> int:
         """Resident bytes of the server and its children."""
         pages = 0
@@ -226,17 +229,16 @@ def run_all(fleet: Fleet, figures: Figures, runs: int, case: Case) -> None:
         path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
     before = fleet.database_bytes(), fleet.event_bytes()
     start = datetime.now(UTC) + timedelta(seconds=20)
-    due = {
-        schedule(fleet, name, start + number * case.apart): start + number * case.apart
-        for number, name in enumerate(fleet.offices[:runs])
-    }
-    failures = fleet.failures()
+    times = {name: start + number * case.apart for number, name in enumerate(fleet.offices[:runs])}
+    due = {schedule(fleet, name, when): when for name, when in times.items()}
+    failures, alarms = fleet.failures(), fleet.alarms()
     with worker(fleet, runs):
         watched = watch(fleet, list(due))
     # What is new needs time to be written: events go in a batch each few seconds.
     time.sleep(15)
     tell_runs(fleet, figures, due, watched)
     figures.add("requests that the server failed (500)", str(fleet.failures() - failures))
+    figures.add("automations that took a run for dead", str(fleet.alarms() - alarms))
     events = (fleet.event_bytes() - before[1]) / runs
     others = (fleet.database_bytes() - before[0]) / runs - events
     figures.add(
@@ -255,12 +257,10 @@ def tell_runs(fleet: Fleet, figures: Figures, due: dict[str, datetime], watched:
     figures.add("under way at once, most", str(watched.together))
     late = [handed(fleet, run) - due[run["id"]] for run in found]
     figures.spread("handed to the worker behind schedule", late)
-    figures.spread("first step behind schedule", [began(run) - due[run["id"]] for run in found])
+    figures.spread("first step behind schedule", [first_step(run) - due[run["id"]] for run in found])
     figures.spread("a backup's duration", [timedelta(seconds=run["total_run_time"]) for run in found])
     steps = [fleet.ask("/task_runs/count", flow_runs={"id": {"any_": [run]}}) for run in due]
     figures.add("steps on record of a run, least / most", f"{min(steps)} / {max(steps)}")
-    alarms = fleet.ask("/flow_runs/count", flows={"name": {"any_": ["alarm"]}})
-    figures.add("automations that took a run for dead", str(alarms))
     ordered = sorted(watched.answers)
     slow = ordered[int(len(ordered) * 0.95)]
     figures.add(
@@ -298,7 +298,7 @@ def handed(fleet: Fleet, run: dict[str, Any]) -> datetime:
     return min(datetime.fromisoformat(state["timestamp"]) for state in states if state["type"] == "PENDING")
 
 
-def began(run: dict[str, Any]) -> datetime:
+def first_step(run: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(run["start_time"])
 
 
@@ -349,9 +349,9 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=300)
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--keep", action="store_true", help="leave the offices and the logs in the folder")
     options = parser.parse_args()
-    root = options.folder or Path(tempfile.mkdtemp(prefix="datasave-fleet-"))
-    root.mkdir(parents=True, exist_ok=True)
+    root = Path(tempfile.mkdtemp(prefix="datasave-fleet-", dir=options.folder))
     figures = Figures()
     try:
         plans = make_offices(root, options.sites)
@@ -362,7 +362,7 @@ def main() -> None:
             figures.title("after that")
             forget(fleet, figures)
     finally:
-        if not options.folder:
+        if not options.keep:
             shutil.rmtree(root, ignore_errors=True)
     print("\n| | |\n|---|---|")
     for what, value in figures.rows:

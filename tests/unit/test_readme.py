@@ -50,11 +50,11 @@ def test_options_in_examples_are_there() -> None:
 def test_the_unit_of_a_fleet_s_server_has_our_settings() -> None:
     """It is started by Prefect's own command, which knows nothing of them."""
     unit = README[README.index("## Many offices") :].partition("ExecStart=")[0]
-    given = dict(re.findall(r"\b((?:PREFECT|DO_NOT)_[A-Z0-9_]+)=([^\s]+)", unit))
+    given = dict(re.findall(r"\b([A-Z][A-Z0-9_]+)=(\S+)", unit))
     # A server that is always there is never a temporary one.
     wanted = {
         name: value
         for name, value in SETTINGS.items()
-        if name.startswith("PREFECT_SERVER_") and "EPHEMERAL" not in name
+        if name.startswith(("PREFECT_SERVER_", "DO_NOT_TRACK")) and "EPHEMERAL" not in name
     }
     assert {name: given.get(name) for name in wanted} == wanted
