@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.flows.serving import Served, browser_page, picture, served
 from tests.flows.site import Site, counts
@@ -36,16 +36,20 @@ def test_a_run_is_started_watched_and_mended_in_the_browser(site: Site, tmp_path
             executed = office.executed(run)
             assert executed["live copy"] == 1 and executed["deliver to cellar"] == 1
             assert "deliver to second-disk" not in executed
-            first_lines = _read_artifact(office, page, run, "report-clinic")
-            assert "Not good: the backup of clinic reached only 1 of 2 targets" in first_lines
-            assert "What to do: Mount the drive or the share." in first_lines
-            assert f"Full report: {site.office.reports}" in first_lines
+            _read_artifact(
+                office,
+                page,
+                run,
+                "report-clinic",
+                "Not good: the backup of clinic reached only 1 of 2 targets",
+                "What to do: Mount the drive or the share.",
+                f"Full report: {site.office.reports}",
+            )
             picture(page, "failed", tmp_path, height=560)
-            rows = counts(site.database)
-            tables = _read_artifact(office, page, run, "tables-clinic")
-            assert all(name in tables and f"{count:,}" in tables for name, count in rows.items())
+            rows = [(name, f"{count:,}") for name, count in counts(site.database).items()]
+            _read_artifact(office, page, run, "tables-clinic", *(text for row in rows for text in row))
             picture(page, "tables", tmp_path)
-            assert "deliver nas" in _read_artifact(office, page, run, "steps-clinic")
+            _read_artifact(office, page, run, "steps-clinic", "deliver nas")
             picture(page, "steps", tmp_path)
 
             arrived = {path: path.stat().st_mtime_ns for path in site.archives("cellar")}
@@ -55,7 +59,7 @@ def test_a_run_is_started_watched_and_mended_in_the_browser(site: Site, tmp_path
             assert office.executed(run, attempt=2) == MISSING_BRANCH
             assert {path: path.stat().st_mtime_ns for path in site.archives("cellar")} == arrived
             assert len(site.manifests("nas")) == 1 and not site.archives("second-disk")
-            assert "There is nothing to do." in _read_artifact(office, page, run, "report-clinic")
+            _read_artifact(office, page, run, "report-clinic", "There is nothing to do.")
             page.goto(f"{office.url}/runs/flow-run/{run}")
             page.get_by_text("Completed", exact=True).first.wait_for()
             page.wait_for_timeout(2500)  # the graph is drawn a while after its data came
@@ -118,8 +122,7 @@ def _start_from_the_form(office: Served, page: Page, chosen: dict[str, list[str]
         label = page.locator(".p-label").filter(has_text=f"{field} (Optional)")
         label.locator(".p-select-button__icon").first.click()
         offered = page.locator(".p-select-option")
-        offered.first.wait_for()
-        assert offered.all_inner_texts() == ["nas", "second-disk", "cellar"]
+        expect(offered).to_have_text(["nas", "second-disk", "cellar"])
         for name in names:
             offered.filter(has_text=name).click()
         picture(page, "form", folder)
@@ -131,15 +134,15 @@ def _start_from_the_form(office: Served, page: Page, chosen: dict[str, list[str]
     return str(run["id"])
 
 
-def _read_artifact(office: Served, page: Page, run: str, key: str) -> str:
-    """Open an artifact from the run's page; what it says there."""
+def _read_artifact(office: Served, page: Page, run: str, key: str, *texts: str) -> None:
+    """Open an artifact from the run's page; it says each of ``texts``, once it is drawn."""
     page.goto(f"{office.url}/runs/flow-run/{run}")
     page.get_by_text("Artifacts", exact=True).last.click()
     page.get_by_text(key, exact=True).last.click()
     page.wait_for_url("**/artifacts/artifact/*")
-    page.get_by_text("Created", exact=True).first.wait_for()
-    page.wait_for_timeout(700)  # markdown and tables are drawn after their frame
-    return page.locator("body").inner_text()
+    for text in texts:
+        # the artifact is drawn after its frame, on a busy machine seconds after
+        expect(page.locator("body")).to_contain_text(text, use_inner_text=True, timeout=30_000)
 
 
 def _press_retry(office: Served, page: Page, run: str) -> None:
