@@ -203,7 +203,12 @@ class Engine:
         except sqlite3.Error as error:
             link.send(_refusal(Failure(GENERAL, f"SQL error: {error}", "42000", -131)))
         else:
-            link.send({"ok": True, **answer}, payload)
+            try:
+                link.send({"ok": True, **answer}, payload)
+            finally:
+                # Not before: stopping shuts every link, and who asked for it would get no answer.
+                if message["command"] == "stop":
+                    self._stopping.set()
 
     def _log_in(self, hello: Mapping[str, Any]) -> Session | None:
         wanted = hello.get("server")
@@ -250,7 +255,6 @@ class Engine:
     def _command(self, session: Session | None, message: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
         if message["command"] == "stop":
             self._demand_stop(session, unconditional=message["unconditional"])
-            threading.Timer(0.01, self._stopping.set).start()
             return {}, b""
         if message["command"] == "working_files":
             return self._working_files(session), b""
