@@ -31,6 +31,7 @@
 - ``watching.py``     automations: a dead run counts as Crashed; alarms after that, and after a silence
 - ``demo.py``         a clinic in a scratch folder, from first backup to drill
 - ``environment.py``  Prefect's settings, set before Prefect is imported
+- ``reaching.py``     the server that a command talks to: the one that is set, or one of its own while it runs
 - ``fleet.py``        fleet register, fleet status: many offices on one server; fleet_status.py asks it
 - ``screen.py``       what a person sees in the terminal
 """

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.environment import prepare
 from deployments.options import DEFAULT_PLAN, PlanOption, SourceOption
+from deployments.reaching import prepare_run
 from deployments.running import run_flow
 from tasks.steps.office import Office
 
@@ -34,7 +34,7 @@ def copy(
     """
     office = Office(plan)
     office.part(source)
-    prepare(office.path)
+    prepare_run(office.path)
     from flows.copying import copy as flow
 
     destination = to.absolute() if to else None
@@ -61,7 +61,7 @@ def check(
     office = Office(plan)
     if source is not None:
         office.part(source)
-    prepare(office.path)
+    prepare_run(office.path)
     from flows.copying import check as flow
 
     return run_flow(office, flow, plan=office.path, source=source)

@@ -6,18 +6,14 @@ Measured reasons stand beside each setting.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import secrets
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 
-from tasks.errors import ProgramError
 from tasks.files import create_private, private_folder
 from tasks.secrets import resolve
 
@@ -50,10 +46,6 @@ SETTINGS = {
 }
 
 
-# A note for each temporary server: its name ends in the id of the program that started it.
-TEMPORARY = "temporary-server-of-"
-
-
 def home_of(plan: Path) -> Path:
     """Prefect's folder for the plans of one folder: its database, its results."""
     return plan.absolute().parent / ".datasave" / "prefect"
@@ -62,8 +54,7 @@ def home_of(plan: Path) -> Path:
 def prepare(plan: Path, *, quiet: bool = True) -> None:
     """Set Prefect's environment for work on ``plan``; ``quiet`` keeps its log off the terminal.
 
-    Uses the server that ``datasave serve`` runs for this folder, where it answers; else Prefect
-    starts a temporary one by itself.
+    Uses the server that ``datasave serve`` runs for this folder, where it answers.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -72,8 +63,8 @@ def prepare(plan: Path, *, quiet: bool = True) -> None:
     if quiet:
         # Our own progress and last line are what a person reads; the log is kept in the UI.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    if "PREFECT_API_URL" in os.environ:
-        _show_password(home, os.environ["PREFECT_API_URL"])
+    if url := os.environ.get("PREFECT_API_URL"):
+        _show_password(home, url)
     else:
         _ask_for_a_password(home)
         if url := running_server(home):
@@ -114,68 +105,6 @@ def _show_password(home: Path, url: str) -> None:
     path = password_file(home) if ours else given_password_file(home)
     if path.exists() and "PREFECT_API_AUTH_STRING" not in os.environ:
         os.environ["PREFECT_API_AUTH_STRING"] = resolve(f"file:{path}", home)
-
-
-def reach_server() -> None:
-    """Make sure that a server answers: the one that is set, or a temporary one. Raises ProgramError."""
-    from prefect.settings import PREFECT_API_URL
-
-    _end_orphans(Path(os.environ["PREFECT_HOME"]))
-    url = PREFECT_API_URL.value()
-    if not url:
-        start_temporary_server()
-        return
-    try:
-        httpx.get(f"{url}/health", timeout=20.0).raise_for_status()
-    except httpx.HTTPError as error:
-        raise ProgramError(
-            f"the Prefect server {url} does not answer: {type(error).__name__}",
-            hint="Start it, or unset PREFECT_API_URL: then a temporary one is used.",
-        ) from error
-
-
-def start_temporary_server() -> None:
-    """Start the server that Prefect would start by itself, but out of reach of Ctrl-C.
-
-    A terminal sends Ctrl-C to all programs started from it. A server that ends at once cannot be told
-    how the run ended, and the run hangs for a minute trying to.
-    """
-    from prefect.server.api.server import SubprocessASGIServer
-
-    home = Path(os.environ["PREFECT_HOME"])
-    server = SubprocessASGIServer()
-    with _ctrl_c_blocked():
-        server.start(timeout=int(os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"]))
-    if server.server_process:
-        note = home / f"{TEMPORARY}{os.getpid()}"
-        note.write_text(str(server.server_process.pid), "ascii")
-        atexit.register(note.unlink, missing_ok=True)
-
-
-def _end_orphans(home: Path) -> None:
-    """End temporary servers whose program was killed: each would work on our database for ever."""
-    for note in home.glob(f"{TEMPORARY}*"):
-        if not Path("/proc").is_dir() or Path(f"/proc/{note.name.removeprefix(TEMPORARY)}").exists():
-            continue
-        with suppress(OSError, ValueError):
-            server = int(note.read_text("ascii"))
-            # A number may have gone to another program since: only what is a Prefect server is ended.
-            if b"prefect.server" in Path(f"/proc/{server}/cmdline").read_bytes():
-                os.kill(server, signal.SIGTERM)
-        note.unlink(missing_ok=True)
-
-
-@contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    # Child programs inherit the mask. Windows has none.
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def announce_server(home: Path, url: str) -> None:

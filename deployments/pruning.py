@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.environment import prepare
 from deployments.options import DEFAULT_PLAN, PlanOption, TargetsOption
+from deployments.reaching import prepare_run
 from deployments.running import run_flow
 from deployments.screen import bad, findings_table, good, say, verdict_table
 from tasks.errors import DatasaveError
@@ -61,7 +61,7 @@ def prune(
     if not apply:
         say("Nothing was deleted. Add --apply to delete what is marked.")
         return 0 if good_so_far else 1
-    prepare(office.path)
+    prepare_run(office.path)
     from flows.prune import prune as flow
 
     return run_flow(office, flow, plan=office.path, targets=target)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from deployments.environment import prepare, reach_server
 from deployments.options import (
     DEFAULT_PLAN,
     BackupOption,
@@ -19,6 +18,7 @@ from deployments.options import (
     TargetsOption,
     WaitOption,
 )
+from deployments.reaching import prepare_run, reach_server
 from deployments.screen import bad, good, path_line, steps
 from deployments.unlocking import unlock
 from tasks.errors import DatasaveError
@@ -39,7 +39,7 @@ def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None, ski
         datasave backup --skip drives
     """
     office = Office(plan)
-    prepare(office.path)
+    prepare_run(office.path)
     from flows.backup import backup as flow
 
     return run_flow(office, flow, plan=office.path, targets=target, skip=skip)
@@ -62,7 +62,7 @@ def retry(
         datasave retry 5f7c2a1e-8d39-4c55-9d0e-2f6f4d3c8a10 --plan clinic.yaml
     """
     office = Office(plan)
-    prepare(office.path)
+    prepare_run(office.path)
     from deployments.rerun import rerun
 
     began = time.time()
@@ -93,7 +93,7 @@ def deliver(
         datasave deliver --target nas --backup 417
     """
     office = Office(plan)
-    prepare(office.path)
+    prepare_run(office.path)
     from flows.deliver import deliver as flow
 
     return run_flow(office, flow, plan=office.path, targets=target, backup=backup)
@@ -136,7 +136,7 @@ def drill(
     if identity:
         # Here, where somebody can be asked for a passphrase; the step then finds the key open.
         unlock([identity], passphrase_from)
-    prepare(office.path)
+    prepare_run(office.path)
     from flows.drill import drill as flow
 
     chosen = {"target": target, "backup": backup, "identity": identity, "source": source}
@@ -163,7 +163,7 @@ def audit(
         datasave audit --target nas --read-all
     """
     office = Office(plan)
-    prepare(office.path)
+    prepare_run(office.path)
     from flows.audit import audit as flow
 
     return run_flow(office, flow, plan=office.path, targets=target, read_all=read_all)
@@ -211,7 +211,7 @@ def _with_source(plan: Path, source: str | None) -> Office:
     """The office, Prefect prepared; PlanError where it has no such source, before anything starts."""
     office = Office(plan)
     office.part(source)
-    prepare(office.path)
+    prepare_run(office.path)
     return office
 
 

@@ -64,8 +64,8 @@ def serve(
         prepare(office.path, quiet=False)
         for swept in sweep(office.staging, office.plan.spool):
             say(f"cleared what a dead run left in {swept}")
-        if "PREFECT_API_URL" in os.environ:
-            return _keep_serving(office, os.environ["PREFECT_API_URL"], None)
+        if url := os.environ.get("PREFECT_API_URL"):
+            return _keep_serving(office, url, None)
         with running(Server(host, port)) as server:
             return _keep_serving(office, server.url, server)
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.environment import prepare, reach_server
 from deployments.options import DEFAULT_PLAN, PlanOption
+from deployments.reaching import prepare_run, reach_server
 from deployments.screen import bad, findings_table, good, say
 from tasks.records import Finding
 from tasks.reports import Notified
@@ -36,7 +36,7 @@ def notify(
     """
     office = Office(plan)
     if "prefect:" in office.plan.notices.model_dump_json():
-        prepare(office.path)
+        prepare_run(office.path)
         reach_server()
         import flows  # noqa: F401 - finds the secrets that only the Prefect server knows
     with switchboard(office.path) as board:

@@ -17,6 +17,7 @@ import pytest
 from deployments.environment import home_of
 from tests.conftest import migrated_database
 from tests.flows.counting import counted
+from tests.flows.family import family, kill_all, one_of
 from tests.flows.serving import hear_ctrl_c
 from tests.flows.site import Site
 from tests.flows.test_targets import unmounted
@@ -64,12 +65,6 @@ def start_halting(
     return process
 
 
-def children(process: subprocess.Popen[str]) -> list[int]:
-    """Process ids of the child programs (Linux)."""
-    tasks = Path(f"/proc/{process.pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
 def alive(pid: int) -> bool:
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
@@ -100,7 +95,7 @@ def test_interrupted(site: Site, tmp_path: Path, step: str, sent: signal.Signals
         assert (tmp_path / "in the middle").exists(), process.communicate()
         # SQLite writes the pages of a copy when it ends: in its middle there may be an empty file.
         assert readable(site) or step in ("live copy", "deliver to nas"), "the fault fired too late to matter"
-        helpers = children(process)
+        helpers = [pid for pid in family(process.pid) if pid != process.pid]
         if sent == signal.SIGINT:
             os.killpg(process.pid, sent)  # a terminal sends Ctrl-C to all programs started from it
         else:
@@ -123,19 +118,31 @@ def test_interrupted(site: Site, tmp_path: Path, step: str, sent: signal.Signals
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="programs are found in /proc")
-def test_what_a_killed_run_leaves_running_is_ended_by_the_next(site: Site, tmp_path: Path) -> None:
-    """Prefect's temporary server outlives a kill -9: some 200 MB, at work on the same database for ever."""
+def test_a_killed_run_leaves_no_program_running(site: Site, tmp_path: Path) -> None:
+    """Prefect's temporary server by itself would outlive a kill -9: some 200 MB, at work for ever."""
     process = start_halting(site, "archive", tmp_path / "in the middle")
-    helpers = children(process)
+    server = one_of(process.pid, "prefect.server")
+    helpers = [pid for pid in family(process.pid) if pid != process.pid]
+    assert server in helpers
     process.kill()
-    process.wait(PATIENCE)
-    try:
-        assert [pid for pid in helpers if alive(pid)], "the fault did not fire"
-        assert _datasave(site, "audit").returncode == 1, "there is no backup yet"
-        assert not [pid for pid in helpers if alive(pid)]
-    finally:
-        for pid in filter(alive, helpers):
-            os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    deadline = time.monotonic() + PATIENCE
+    while left := [pid for pid in helpers if alive(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_start_is_one_line(site: Site) -> None:
+    environment = _environment(site)
+    (home_of(site.plan) / "prefect.db").write_bytes(b"no database at all, but something else" * 1000)
+    command = [sys.executable, "-m", "deployments", "audit", "--plan", str(site.plan)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    first, hint = done.stderr.splitlines()[:2]
+    assert first == "✗ the temporary Prefect server did not start"
+    assert "Its log: " in hint + done.stderr and "Traceback" not in done.stdout + done.stderr
+    assert "file is not a database" in (home_of(site.plan) / "server.log").read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -144,7 +151,6 @@ def test_a_retry_after_a_power_cut_does_only_what_is_missing(site: Site, tmp_pat
     """Program and server are killed in the middle of one delivery: no state was left but Running."""
     flag, log = tmp_path / "in the middle", tmp_path / "steps"
     process = start_halting(site, "deliver to nas", flag, ["nas", "second-disk", "cellar"])
-    helpers = children(process)
     try:
         assert flag.exists(), process.communicate()
         deadline = time.monotonic() + 60
@@ -155,11 +161,9 @@ def test_a_retry_after_a_power_cut_does_only_what_is_missing(site: Site, tmp_pat
         }:
             assert time.monotonic() < deadline, "the other targets are independent of a slow one"
             time.sleep(0.1)
-        process.kill()
-        process.wait(PATIENCE)
     finally:
-        for pid in filter(alive, [process.pid, *helpers]):
-            os.kill(pid, signal.SIGKILL)
+        kill_all(process.pid)
+        process.communicate()
     assert site.manifests("nas") == []
     arrived = {path: path.stat().st_mtime_ns for path in site.archives("cellar")}
     assert _counting(site, log, "retry") == Counter(deliver=1, read_back=1)

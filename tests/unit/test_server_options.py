@@ -67,3 +67,15 @@ def test_the_password_for_a_server_elsewhere(home: Path, monkeypatch: pytest.Mon
     given.chmod(0o600)
     prepare(home / "plan.yaml")
     assert os.environ["PREFECT_API_AUTH_STRING"] == "site-7:theirs"
+
+
+def test_a_server_address_that_is_empty_is_none_at_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server that a command starts for itself asks for a password then, too."""
+    import os
+
+    monkeypatch.setenv("PREFECT_API_URL", "")
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "")
+    monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING")
+    prepare(home / "plan.yaml")
+    assert os.environ["PREFECT_SERVER_API_AUTH_STRING"].startswith("office:")
+    assert os.environ["PREFECT_API_AUTH_STRING"] == os.environ["PREFECT_SERVER_API_AUTH_STRING"]
