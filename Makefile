@@ -32,8 +32,8 @@ check: setup
 	$(BIN)/mypy
 
 test: machine check
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not quiet"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m quiet
 
 test-fast: check
 	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow" tests/unit tests/golden tests/conformance $(LOCAL)
