@@ -475,15 +475,21 @@ def test_a_plan_path_with_spaces_and_umlauts(
     assert str(restored) in capsys.readouterr().out, "the path can be copied from the screen"
 
 
-def test_two_backups_of_one_plan_at_once(running_site: Site, capsys: Captured) -> None:
+def test_two_backups_of_one_plan_at_once(running_site: Site, prefect_server: str, capsys: Captured) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     site = running_site
     second: list[int] = []
+
+    def back_up() -> None:
+        with temporary_settings({PREFECT_API_URL: prefect_server}):
+            second.append(site.run("backup"))
 
     def start_another(step: str, done: int, _total: int) -> None:
         if step == "archive" and done > 0 and not second:
             second.append(-1)
             # A thread of its own: it must not pass for a part of the first run.
-            other = threading.Thread(target=lambda: second.append(site.run("backup")))
+            other = threading.Thread(target=back_up)
             other.start()
             other.join()
 

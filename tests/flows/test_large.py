@@ -16,8 +16,7 @@ from tests.flows.site import Site, counts
 
 
 @pytest.mark.slow
-@pytest.mark.quiet
-@pytest.mark.xdist_group("disk")
+@pytest.mark.timeout(900)
 def test_a_gigabyte_beside_a_busy_writer(tmp_path: Path, prefect_server: str) -> None:
     """Figures are printed: pytest -rP."""
     assert prefect_server
