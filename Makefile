@@ -9,7 +9,7 @@ BIN := .venv/bin
 LOCAL := $(foreach what,folder targets sources bandwidth source_files,tests/contract/test_$(what).py)
 READY := .venv/.ready
 
-.PHONY: demo test test-fast check setup machine lock bench clean
+.PHONY: demo test test-disk test-heartbeats test-fast check setup machine lock bench clean
 
 demo: setup
 	$(BIN)/datasave demo demo
@@ -32,8 +32,11 @@ check: setup
 	$(BIN)/mypy
 
 test: machine check
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not quiet"
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m quiet
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not disk and not heartbeats"
+	$(MAKE) --no-print-directory -j 2 -O test-disk test-heartbeats
+
+test-disk test-heartbeats: test-%:
+	$(BIN)/python -m pytest -m $*
 
 test-fast: check
 	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow" tests/unit tests/golden tests/conformance $(LOCAL)

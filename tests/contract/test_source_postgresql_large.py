@@ -75,8 +75,7 @@ def transactions(logs: Path) -> list[tuple[float, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.quiet
-@pytest.mark.xdist_group("disk")
+@pytest.mark.disk
 @pytest.mark.parametrize("method", ["physical", "logical"])
 def test_a_copy_under_load(postgresql: PostgresqlServer, bench: str, method: str, tmp_path: Path) -> None:
     source, logs = postgresql.source(method, bench), fresh(tmp_path / "logs")

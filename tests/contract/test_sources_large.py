@@ -17,8 +17,7 @@ from tests.contract.sqlite_ledger import create_ledger, writing
 
 
 @pytest.mark.slow
-@pytest.mark.quiet
-@pytest.mark.xdist_group("disk")
+@pytest.mark.disk
 @pytest.mark.parametrize("journal_mode", ["wal", "delete"])
 def test_a_gigabyte_beside_a_busy_writer(journal_mode: str, tmp_path: Path) -> None:
     """Figures are printed: pytest -rP."""

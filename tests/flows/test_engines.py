@@ -11,12 +11,7 @@ from tests.flows.engines import ENGINES, LARGE, REAL_SERVERS, SMALL, Engine, eng
 from tests.flows.site import Site
 from tests.watching import ArgumentsWatcher, files_with
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.quiet,
-    pytest.mark.xdist_group("disk"),
-    pytest.mark.timeout(900),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.disk, pytest.mark.timeout(900)]
 
 LONGEST_WAIT = 1.0
 

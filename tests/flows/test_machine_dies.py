@@ -39,7 +39,7 @@ def phone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hooks]:
 
 
 @pytest.mark.slow
-@pytest.mark.quiet
+@pytest.mark.heartbeats
 @pytest.mark.timeout(900)
 def test_whatever_dies(site: Site, phone: Hooks) -> None:
     site.change_plan(

@@ -32,7 +32,7 @@ PLACE = ("--pool", "offices", "--queue", "front-office")
 
 
 @pytest.mark.slow
-@pytest.mark.quiet
+@pytest.mark.heartbeats
 def test_a_worker_of_a_site(site: Site, tmp_path: Path) -> None:
     port = free_port()
     with ExitStack() as network:
