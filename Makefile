@@ -33,7 +33,7 @@ check: setup
 
 test: machine check
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not disk and not heartbeats"
-	$(MAKE) --no-print-directory -j 2 -O test-disk test-heartbeats
+	$(MAKE) --no-print-directory -j 2 test-disk test-heartbeats
 
 test-disk test-heartbeats: test-%:
 	$(BIN)/python -m pytest -m $*

@@ -11,23 +11,22 @@ import atexit
 import os
 import socket
 import sys
-import time
 from pathlib import Path
 
 import httpx
 
 from deployments.children import Child
 from deployments.environment import prepare
-from deployments.server import LOOPBACK, SECONDS_TO_START, answers
+from deployments.server import LOOPBACK, came_up
 from tasks.errors import ProgramError
 
 _begun: dict[str, Child] = {}
 """Servers that this process has started, by their API addresses."""
 
 
-def prepare_run(plan: Path, *, quiet: bool = True) -> None:
+def prepare_run(plan: Path) -> None:
     """As ``prepare``; where no server is set, begin to start one. Imports Prefect, but no flow yet."""
-    prepare(plan, quiet=quiet)
+    prepare(plan)
     from prefect.settings import PREFECT_API_URL
 
     if not PREFECT_API_URL.value():
@@ -40,7 +39,11 @@ def reach_server() -> None:
 
     url = str(PREFECT_API_URL.value())
     if url in _begun:
-        _wait(url, _begun[url])
+        if not came_up(url, _begun[url]):
+            raise ProgramError(
+                "the temporary Prefect server did not start",
+                hint=f"Try again, or start one that stays with `datasave serve`. Its log: {_log()}",
+            )
         return
     try:
         httpx.get(f"{url}/health", timeout=20.0).raise_for_status()
@@ -86,18 +89,6 @@ def _command(port: int) -> list[str]:
 def _free_port() -> int:
     with socket.create_server((LOOPBACK, 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-def _wait(url: str, server: Child) -> None:
-    deadline = time.monotonic() + SECONDS_TO_START
-    while time.monotonic() < deadline and not server.ended:
-        if answers(url):
-            return
-        time.sleep(0.1)
-    raise ProgramError(
-        "the temporary Prefect server did not start",
-        hint=f"Try again, or start one that stays with `datasave serve`. Its log: {_log()}",
-    )
 
 
 def _log() -> Path:

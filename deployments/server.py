@@ -91,15 +91,11 @@ class Server:
                 return
 
     def _wait_until_up(self) -> None:
-        deadline = time.monotonic() + SECONDS_TO_START
-        while time.monotonic() < deadline and not self.ended:
-            if answers(self.url):
-                return
-            time.sleep(0.2)
-        raise ProgramError(
-            f"the Prefect server did not start on {self.url}",
-            hint=f"Another program may use the port: choose one with --port. Its log: {self._log}",
-        )
+        if self._child is None or not came_up(self.url, self._child):
+            raise ProgramError(
+                f"the Prefect server did not start on {self.url}",
+                hint=f"Another program may use the port: choose one with --port. Its log: {self._log}",
+            )
 
 
 @contextmanager
@@ -111,6 +107,16 @@ def running(server: Server) -> Iterator[Server]:
         yield server
     finally:
         server.stop()
+
+
+def came_up(url: str, child: Child) -> bool:
+    """Wait for a server just started to answer at this API address; False where it ended or is too slow."""
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline and not child.ended:
+        if answers(url):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def answers(url: str) -> bool:
