@@ -1,5 +1,5 @@
 """``python -m deployments``: the same program where no script was installed."""
 
-from deployments.cli import entry
+from deployments.cli.app import entry
 
 entry()

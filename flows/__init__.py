@@ -7,8 +7,8 @@ steps and do no I/O of their own.
 and check, which make no backup.
 """
 
-from tasks.running import prefect_secret
-from tasks.secrets import look_up_by
+from tasks.platform.secrets import look_up_by
+from tasks.steps.running import prefect_secret
 
 # Wherever a flow runs there is a Prefect server: adapters and drills find their `prefect:` references there.
 look_up_by(prefect_secret)

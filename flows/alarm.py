@@ -10,13 +10,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.ending import refused
+from tasks.backup.workspace import sweep
+from tasks.context import Office
 from tasks.errors import DatasaveError
-from tasks.noticing import every_end_told, told
-from tasks.reporting import now, reported
 from tasks.reports import RunReport
-from tasks.running import ended_by_itself, name_run
-from tasks.steps.office import Office
-from tasks.steps.workspace import sweep
+from tasks.steps.noticing import every_end_told, told
+from tasks.steps.reporting import now, reported
+from tasks.steps.running import ended_by_itself, name_run
 
 NEXT = "Start a backup (`datasave backup`, or Run on the backup's page), and find out why none ended."
 

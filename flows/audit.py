@@ -9,13 +9,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.ending import concluded, refused
-from flows.evidence import audit_report
+from flows.report_proofs import audit_report
+from tasks.context import Office
 from tasks.errors import DatasaveError
-from tasks.noticing import every_end_told
-from tasks.reporting import audit as audit_target
-from tasks.reporting import now, reported
-from tasks.running import name_run
-from tasks.steps.office import Office
+from tasks.steps.noticing import every_end_told
+from tasks.steps.reporting import audit as audit_target
+from tasks.steps.reporting import now, reported
+from tasks.steps.running import name_run
 
 
 @flow(name="audit", **every_end_told())

@@ -14,20 +14,20 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.clearing import clear_staging
 from flows.ending import refused, state_of
-from flows.outcome import Branch, Chain, Line, backup_report, result_of
+from flows.report import Branch, Chain, Line, backup_report, result_of
+from tasks.backup.workspace import Workspace, release, working
+from tasks.context import Office
 from tasks.errors import DatasaveError, StateError
 from tasks.notices.wording import step_text
-from tasks.noticing import begin, every_end_told, told
-from tasks.progress import stopping_steps
 from tasks.records import Rehearsed, Run, Sealed
-from tasks.rehearsing import rehearse
-from tasks.reporting import now, reported
-from tasks.retaining import prune_after
-from tasks.sealing import archive, encrypt
-from tasks.sending import deliver, read_back
-from tasks.steps.office import Office
-from tasks.steps.workspace import Workspace, release, working
-from tasks.taking import live_copy, preflight, validate_copy
+from tasks.steps.noticing import begin, every_end_told, told
+from tasks.steps.progress import stopping_steps
+from tasks.steps.rehearsing import rehearse
+from tasks.steps.reporting import now, reported
+from tasks.steps.retaining import prune_after
+from tasks.steps.sealing import archive, encrypt
+from tasks.steps.sending import deliver, read_back
+from tasks.steps.taking import live_copy, preflight, validate_copy
 
 T = TypeVar("T")
 P = ParamSpec("P")

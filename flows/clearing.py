@@ -9,9 +9,9 @@ from typing import Any
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
+from tasks.backup.workspace import sweep
+from tasks.context import Office
 from tasks.errors import DatasaveError
-from tasks.steps.office import Office
-from tasks.steps.workspace import sweep
 
 
 def clear_staging(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001

@@ -12,16 +12,16 @@ from prefect.futures import wait
 from flows.backup import RUNNER, later, of_part
 from flows.clearing import clear_staging
 from flows.ending import concluded, refused
-from flows.looked import Looked, look_at, looked_report
-from tasks import copying
+from flows.report_checks import Looked, look_at, looked_report
+from tasks.backup.plain_copy import place_for
+from tasks.backup.workspace import working
+from tasks.context import Office
 from tasks.errors import DatasaveError
-from tasks.noticing import every_end_told
-from tasks.progress import stopping_steps
-from tasks.reporting import now, reported
-from tasks.running import name_run
-from tasks.steps.copying import place_for
-from tasks.steps.office import Office
-from tasks.steps.workspace import working
+from tasks.steps import copying
+from tasks.steps.noticing import every_end_told
+from tasks.steps.progress import stopping_steps
+from tasks.steps.reporting import now, reported
+from tasks.steps.running import name_run
 
 
 @flow(name="copy", task_runner=RUNNER, **every_end_told(clear_staging))

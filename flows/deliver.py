@@ -13,14 +13,14 @@ from prefect.states import Completed
 
 from flows.backup import RUNNER, Proven, send
 from flows.ending import concluded, failure, refused
-from flows.outcome import Branch, error_of, result_of
+from flows.report import Branch, error_of, result_of
+from tasks.backup.spool import LATEST, Spooled, lacking, waiting
+from tasks.backup.workspace import exclusively, locked
+from tasks.context import Office
 from tasks.errors import DatasaveError
-from tasks.noticing import every_end_told
-from tasks.reporting import now
-from tasks.running import name_run
-from tasks.steps.office import Office
-from tasks.steps.spooling import LATEST, Spooled, lacking, waiting
-from tasks.steps.workspace import exclusively, locked
+from tasks.steps.noticing import every_end_told
+from tasks.steps.reporting import now
+from tasks.steps.running import name_run
 
 
 @flow(name="deliver", task_runner=RUNNER, **every_end_told())

@@ -11,15 +11,15 @@ from prefect.states import Completed
 
 from flows.clearing import clear_staging
 from flows.ending import concluded, refused
-from flows.evidence import drill_report, step_report
-from flows.outcome import state_error
+from flows.report import state_error
+from flows.report_proofs import drill_report, step_report
+from tasks.context import Office
 from tasks.errors import DatasaveError
-from tasks.noticing import every_end_told
-from tasks.recovering import drill as drill_target
-from tasks.recovering import whose_turn
-from tasks.reporting import now, reported
-from tasks.running import name_run
-from tasks.steps.office import Office
+from tasks.steps.noticing import every_end_told
+from tasks.steps.recovering import drill as drill_target
+from tasks.steps.recovering import whose_turn
+from tasks.steps.reporting import now, reported
+from tasks.steps.running import name_run
 
 
 @flow(name="drill", **every_end_told(clear_staging))

@@ -11,9 +11,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from tasks.errors import DatasaveError
-from tasks.noticing import told
-from tasks.reporting import now, tell
 from tasks.reports import RunReport
+from tasks.steps.noticing import told
+from tasks.steps.reporting import now, tell
 
 
 def concluded(plan: Path, facts: RunReport, *, reporting: bool = True) -> State[Any]:

@@ -9,13 +9,13 @@ from prefect import Task, flow
 from prefect.client.schemas.objects import State
 
 from flows.ending import concluded, refused
-from flows.evidence import step_report
+from flows.report_proofs import step_report
+from tasks.context import Office
 from tasks.errors import DatasaveError
-from tasks.noticing import every_end_told
-from tasks.reporting import now, reported
-from tasks.restarting import back_up_log, restart_engine
-from tasks.running import name_run
-from tasks.steps.office import Office
+from tasks.steps.noticing import every_end_told
+from tasks.steps.reporting import now, reported
+from tasks.steps.restarting import back_up_log, restart_engine
+from tasks.steps.running import name_run
 
 
 @flow(name="restart", **every_end_told())

@@ -11,14 +11,14 @@ from prefect.futures import wait
 from prefect.states import Completed
 
 from flows.ending import concluded, failure, refused
-from flows.outcome import error_of, result_of
+from flows.report import error_of, result_of
+from tasks.context import Office
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text
-from tasks.noticing import every_end_told
-from tasks.reporting import now
-from tasks.retaining import prune_now
-from tasks.running import name_run
-from tasks.steps.office import Office
+from tasks.steps.noticing import every_end_told
+from tasks.steps.reporting import now
+from tasks.steps.retaining import prune_now
+from tasks.steps.running import name_run
 
 
 @flow(name="prune", **every_end_told())

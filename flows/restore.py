@@ -9,11 +9,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from tasks.context import Office
 from tasks.errors import DatasaveError
-from tasks.recovering import restore as restore_from
-from tasks.reporting import tell
-from tasks.running import name_run
-from tasks.steps.office import Office
+from tasks.steps.recovering import restore as restore_from
+from tasks.steps.reporting import tell
+from tasks.steps.running import name_run
 
 
 @flow(name="restore")

@@ -1,7 +1,7 @@
 """The days in a plan: when a target is due, and which medium has its turn on which day.
 
 Options only, here because the plan, the policy and the drive target all need them; what follows from
-them is decided in tasks/policy/due.py and tasks/policy/rotation.py.
+them is decided in tasks/policy/due_rules.py and tasks/policy/rotation.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MonthDay = Annotated[
 
 
 class When(Record):
-    """When a target is due (tasks/policy/due.py). With nothing set: in every run."""
+    """When a target is due (tasks/policy/due_rules.py). With nothing set: in every run."""
 
     daily: bool = Field(False, description="At most one backup a day.")
     weekly: Weekday | None = Field(None, description="One backup a week, on this day.", examples=["fri"])

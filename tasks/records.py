@@ -139,7 +139,7 @@ class Sealed(Record):
 class Rehearsed(Record):
     """Evidence that the sealed archive was opened and counted; ``manifest`` in staging states it, signed.
 
-    ``suspicions`` say in words why the backup is marked (tasks/policy/trend.py), if it is.
+    ``suspicions`` say in words why the backup is marked (tasks/policy/trend_rules.py), if it is.
     """
 
     findings: tuple[Finding, ...]

@@ -65,7 +65,7 @@ class SourceReport(Record):
 
 
 class PostureResult(Record):
-    """One rule of tasks/policy/posture.py and what was found."""
+    """One rule of tasks/policy/posture_rules.py and what was found."""
 
     id: str
     must: bool

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.environment import SETTINGS
+from deployments.serving.environment import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 HOME = Path(tempfile.mkdtemp(prefix="datasave-tests-prefect-"))

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from deployments import cli
-from tasks.steps.history import remember
-from tasks.steps.status import write_status
+from deployments.cli import app as cli
+from tasks.health.history import remember
+from tasks.health.status import write_status
 from tests.flows.serving import CHROMIUM, QUIET
 from tests.flows.site import Site
-from tests.unit.test_status import ran
+from tests.unit.health.test_status import ran
 
 DRIVES = {"mon": "MON", "tue": "TUE", "wed": "WED", "thu": "THU", "fri": ["F1", "F2"]}
 WIDTH, MOST = 900, 1250

@@ -18,7 +18,7 @@ from tasks.age.header import MAGIC, derive_key, read_header, serialise
 from tasks.age.recipients import FILE_KEY_BYTES, Identity, Recipient, unwrap_with, wrap_for
 from tasks.age.stream import PayloadReader, encrypt_payload
 from tasks.errors import AgeError, HeaderError
-from tasks.files import atomic_writer
+from tasks.platform.files import atomic_writer
 
 _NONCE_BYTES = 16
 # How far into a file its armor may begin; before it, mails have blank lines.

@@ -20,7 +20,7 @@ from tasks.archive.frame import FrameReader, damaged
 from tasks.archive.members import BLOCK, Member, read_member
 from tasks.archive.names import MOST_MEMBERS, link_trouble, name_trouble, shown
 from tasks.errors import ArchiveError, UnsafeArchive
-from tasks.files import PRIVATE_FOLDER
+from tasks.platform.files import PRIVATE_FOLDER
 from tasks.records import Progress, no_progress
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tasks.errors import SignatureError, StateError
-from tasks.files import create_private, sync_folder
+from tasks.platform.files import create_private, sync_folder
 from tasks.records import Certificate, Manifest
 
 Signed = TypeVar("Signed", Manifest, Certificate)

@@ -17,7 +17,7 @@ from typing import Literal
 from tasks.errors import NoticeError
 from tasks.notices.notice import ATTACHED, Notice
 from tasks.notices.wording import plain_text
-from tasks.secrets import masked
+from tasks.platform.secrets import masked
 
 ANSWER_LIMIT = 200
 GOODBYE = 421

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from tasks.notices.facts import Facts, Line, TargetLine, facts_of
 from tasks.notices.pages import page_html
-from tasks.notices.report import report_html
+from tasks.notices.report_page import report_html
+from tasks.notices.report_text import Facts, Line, TargetLine, facts_of
 from tasks.notices.verdict import Word, word_of
 from tasks.notices.wording import count_text, plain_text
 from tasks.reports import RunReport

@@ -14,10 +14,10 @@ from tasks.errors import PlanError
 from tasks.options import Json, Options, problem
 from tasks.plan.document import parse, read_text
 from tasks.plan.model import NoticesGroup, Plan, SourceEntry, TargetEntry
-from tasks.plan.notices import Notices
+from tasks.plan.notice_options import Notices
 from tasks.plan.problems import GROUP, TEXT, Problem, did_you_mean, problems_of, shown
+from tasks.platform.secrets import anchored
 from tasks.records import Record
-from tasks.secrets import anchored
 
 R = TypeVar("R", bound=Record)
 

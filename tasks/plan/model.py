@@ -12,10 +12,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tasks.calendars import When, WhenRule
 from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
-from tasks.plan.drill import Drill
+from tasks.plan.drill_options import Drill
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName
-from tasks.plan.keys import Keys
-from tasks.plan.notices import Notices
+from tasks.plan.key_options import Keys
+from tasks.plan.notice_options import Notices
 from tasks.plan.schedule import Schedule
 from tasks.plan.vendors import Custody, refuse_without_agreement
 from tasks.records import Holder, Record

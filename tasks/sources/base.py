@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 from tasks.errors import SourceError
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
-from tasks.sources.place import TO_HINT, InPlaceOptions, LivePlace, open_files
+from tasks.sources.shared.live_place import TO_HINT, InPlaceOptions, LivePlace, open_files
 
 
 class Cursor(Protocol):

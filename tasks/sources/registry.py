@@ -8,12 +8,12 @@ from typing import Any
 from tasks.errors import SourceError
 from tasks.options import Options
 from tasks.sources.base import Source
-from tasks.sources.files import FilesOptions, FilesSource
-from tasks.sources.mariadb import MariadbOptions, MariadbSource
-from tasks.sources.postgresql import PostgresqlOptions, PostgresqlSource
-from tasks.sources.sqlanywhere import SqlanywhereOptions, SqlanywhereSource
-from tasks.sources.sqlite import SqliteOptions, SqliteSource
-from tasks.sources.sqlserver import SqlserverOptions, SqlserverSource
+from tasks.sources.files.source import FilesOptions, FilesSource
+from tasks.sources.mariadb.source import MariadbOptions, MariadbSource
+from tasks.sources.postgresql.source import PostgresqlOptions, PostgresqlSource
+from tasks.sources.sqlanywhere.source import SqlanywhereOptions, SqlanywhereSource
+from tasks.sources.sqlite.source import SqliteOptions, SqliteSource
+from tasks.sources.sqlserver.source import SqlserverOptions, SqlserverSource
 
 _ENGINES: dict[str, tuple[type[Options], Callable[[Any], Source]]] = {
     "files": (FilesOptions, FilesSource),

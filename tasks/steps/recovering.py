@@ -1,296 +1,95 @@
-"""Bring a backup back from a place that holds it: shared by drill and restore, free of Prefect."""
+"""Prefect tasks: drill and restore from a target."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
-from io import BytesIO
 from pathlib import Path
 
-from pydantic import ValidationError as RecordError
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 
-from tasks.age.file import decrypt
-from tasks.age.keys import Identity
-from tasks.errors import (
-    AgeError,
-    ArchiveError,
-    DatasaveError,
-    ManifestError,
-    MismatchError,
-    NoBackup,
-    NoMatchingIdentity,
-    SourceError,
-)
-from tasks.files import HashingReader, private_folder
-from tasks.manifests.manifest import certificate_name, to_json
-from tasks.manifests.shelf import Place, find, read_shelf
-from tasks.manifests.signing import sign_record
-from tasks.options import UserCheck
-from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Shelved, no_progress
-from tasks.sources.base import Source
-from tasks.sources.registry import source_for_copies
-from tasks.steps.drills import keep
-from tasks.steps.identities import recipients_of
-from tasks.steps.marks import no_warning, warnings_about
-from tasks.steps.office import Office
-from tasks.steps.rehearsing import Proof, unpack
-from tasks.steps.sealing import outline, seal_text
-from tasks.steps.taking import require, same_digest
-from tasks.steps.thawing import Patience, awake, thaw_finding
-from tasks.steps.trending import accepted_through
-from tasks.steps.workspace import scratch_room
-from tasks.targets.base import Target
-
-IMPATIENT = Patience()
+from tasks.backup.workspace import scratch_room, sweep
+from tasks.context import Office
+from tasks.health.drills import next_drill
+from tasks.health.trend import accepted_through
+from tasks.keys import proofs as keyproofs
+from tasks.keys.identities import read_identities
+from tasks.notices.wording import step_text
+from tasks.platform.files import private_folder
+from tasks.policy.drill_turns import Pair
+from tasks.records import Certificate, Progress
+from tasks.recovery import recover as recovering
+from tasks.recovery.thaw import Patience, awake
+from tasks.steps.progress import progress_of
 
 
-@dataclass(frozen=True)
-class Recovered:
-    """A backup unpacked and judged: the folder of the copy, what was found, how long it took.
-
-    ``seconds`` is the recovery time, the wait for cold storage included.
-    """
-
-    manifest: Manifest
-    contents: Contents
-    holder: str
-    folder: Path
-    findings: tuple[Finding, ...]
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(finding.passed for finding in self.findings)
-
-    def after_thaw(self, seconds: float) -> Recovered:
-        """The same, with the seconds counted that it took to have the archive out of cold storage."""
-        findings = (*thaw_finding(seconds), *self.findings)
-        return replace(self, seconds=self.seconds + seconds, findings=findings)
+@task(name="next drill", task_run_name="whose turn it is", cache_policy=NO_CACHE)
+def whose_turn(plan: Path, target: str | None, identity: Path | None) -> Pair | None:
+    """The target and the holder whose proof is oldest, by the certificates of all drills before."""
+    return next_drill(Office(plan), target, read_identities([identity]) if identity else ())
 
 
-def choose(
-    place: Place,
-    wanted: str,
-    trusted: frozenset[str] | None,
-    source: str | None = None,
-    timezone: tzinfo = UTC,
-    accepted: int = 0,
-    warn: Callable[[str], object] = no_warning,
-) -> tuple[Shelved, Manifest]:
-    """The verified backup that ``wanted`` names (a number, a date, a name, ``latest``), its manifest.
-
-    A date is a day in ``timezone``. ``warn`` is told where the backup is marked, or where the newest ones
-    are and ``latest`` passes them over; marks up to number ``accepted`` don't count. Raises NoBackup where
-    there is none.
-    """
-    shelf = read_shelf(place, trusted=trusted, now=datetime.now(UTC), source=source, accepted=accepted)
-    backup = find(shelf, wanted, timezone=timezone)
-    if backup.manifest is None:
-        raise NoBackup(f"the backup {backup.name} has no manifest")
-    for warning in warnings_about(shelf, backup, backup.manifest):
-        warn(warning)
-    return backup, backup.manifest
-
-
-def recover(  # noqa: PLR0913, PLR0917 - what to bring back, with what, how to judge it
-    place: Place,
-    backup: Shelved,
-    manifest: Manifest,
-    identities: Sequence[Identity],
-    room: Path,
-    checks: Sequence[UserCheck] = (),
-    progress: Progress = no_progress,
-    source: Source | None = None,
-) -> Recovered:
-    """Fetch, decrypt, unpack into ``room`` (private) and judge one backup.
-
-    ``source`` is the plan's adapter, which knows where the engine's programs are; without it they are
-    looked for where they usually lie.
-
-    Raises NoMatchingIdentity, PayloadError, MismatchError …; findings that did not pass do not
-    raise, the caller decides what they mean.
-    """
-    began = time.monotonic()
-    contents = open_contents(manifest, identities)
-    folder = private_folder(room / "restored")
-    with place.open(backup.full_name) as stream:
-        reader = HashingReader(stream, progress, manifest.sealed_bytes)
-        digest = unpack(reader.stream, identities, folder, manifest.copy_bytes)
-    same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {backup.name}")
-    same_digest(digest, manifest.archive_sha256, "archive inside the seal")
-    adapter = _adapter(manifest, source)
-    proof = Proof(contents.files, contents.profile, checks, manifest.taken)
-    findings = proof.of(adapter, folder, private_folder(room / "engine"))
-    return Recovered(
-        manifest=manifest,
-        contents=contents,
-        holder=holder_of(manifest, identities),
-        folder=folder,
-        findings=findings,
-        seconds=time.monotonic() - began,
-    )
-
-
-def open_contents(manifest: Manifest, identities: Sequence[Identity]) -> Contents:
-    """The encrypted part of a manifest. Raises NoMatchingIdentity naming the holders, or ManifestError."""
-    plain = BytesIO()
-    try:
-        decrypt(BytesIO(manifest.contents.encode("ascii")), plain, identities)
-    except NoMatchingIdentity as error:
-        names = ", ".join(holder.name for holder in manifest.recipients)
-        raise NoMatchingIdentity(
-            f"this key does not open {manifest.sealed_name}", hint=f"It was sealed for: {names}."
-        ) from error
-    except (AgeError, UnicodeEncodeError) as error:
-        raise ManifestError(f"the contents of the manifest of {manifest.sealed_name} are damaged") from error
-    try:
-        return Contents.model_validate_json(plain.getvalue())
-    except RecordError as error:
-        raise ManifestError(
-            f"the contents of the manifest of {manifest.sealed_name} cannot be read"
-        ) from error
-
-
-def holder_of(manifest: Manifest, identities: Sequence[Identity]) -> str:
-    """Name of the holder whose identity is among those given."""
-    mine = recipients_of(identities)
-    for holder in manifest.recipients:
-        if holder.recipient in mine:
-            return holder.name
-    return "unknown holder"
-
-
+@task(name="drill", task_run_name="drill from {target}", cache_policy=NO_CACHE)
 def drill(
-    office: Office,
-    target_name: str,
-    wanted: str,
-    identities: Sequence[Identity],
-    progress: Progress = no_progress,
+    plan: Path,
+    target: str,
+    backup: str,
+    identity: Path | None,
     part: str = "",
-    patience: Patience = IMPATIENT,
+    holder: str = "",
+    wait: float = 0.0,
 ) -> Certificate:
-    """Restore a source's backup from a target in scratch, judge it, and leave a signed certificate there.
+    """Restore a backup from a target in scratch with a holder's key, and certify it.
 
-    A failed drill leaves a certificate that says so. Raises MismatchError, AgeError or ArchiveError
-    after it was written, ObjectFrozen where cold storage takes longer than the patience.
+    ``wait`` is how many hours it waits for an archive out of cold storage.
     """
-    with office.target(target_name) as target, scratch_room(office.staging, "drill") as room:
-        accepted = accepted_through(office, part)
-        backup, manifest = choose(
-            target, wanted, office.trusted(), office.full_name(part), office.timezone, accepted
-        )
-        # The wrong key is found out before hours are spent on having the archive woken.
-        open_contents(manifest, identities)
-        thawed = awake(target, backup.full_name, patience)
-        began = time.monotonic()
-        try:
-            recovered = recover(
-                target, backup, manifest, identities, room, office.checks(part), progress, office.source(part)
-            )
-        except (AgeError, ArchiveError, MismatchError) as error:
-            if not isinstance(error, NoMatchingIdentity):  # a wrong key says nothing of the backup
-                seconds = time.monotonic() - began
-                unopened = _unopened(manifest, identities, room, error, seconds)
-                _certify(office, target, backup, unopened.after_thaw(thawed))
-            raise
-        certificate = _certify(office, target, backup, recovered.after_thaw(thawed))
-    require(
-        recovered.findings,
-        f"the drill of {backup.name} from {target_name} failed",
-        MismatchError,
-        "Do not rely on this backup. Drill another one and another target today, and have it looked at.",
-    )
+    office = Office(plan)
+    sweep(office.staging, office.plan.spool)
+    identities = read_identities([identity]) if identity else office.drill_identities(holder)
+    with (
+        progress_of(step_text(f"drill from {target}", part)) as progress,
+        progress_of(step_text(f"out of cold storage at {target}", part)) as thawing,
+    ):
+        patience = _patience(office, thawing, wait)
+        certificate = recovering.drill(office, target, backup, identities, progress, part, patience)
+    keyproofs.note_drill(office, certificate, identities)
     return certificate
 
 
+def _patience(office: Office, progress: Progress, hours: float) -> Patience:
+    notes = private_folder(office.state) / "thaws.json"
+    return Patience(seconds=hours * 3600, progress=progress, notes=notes)
+
+
+@task(name="restore", task_run_name="restore from {target}", cache_policy=NO_CACHE)
 def restore(
-    recovered: Recovered,
+    plan: Path,
+    target: str,
+    backup: str,
+    identity: Path,
     destination: Path,
-    *,
-    accept_damage: bool = False,
-    logs: Path | None = None,
-    until: datetime | None = None,
-    source: Source | None = None,
+    part: str = "",
+    wait: float = 0.0,
 ) -> Path:
-    """Put a recovered copy into ``destination`` (new or empty); the path a user opens.
-
-    With ``logs``, a folder of log backups, those that follow the copy are applied, up to ``until``.
-    ``source`` as in ``recover``. Raises MismatchError where the copy did not pass and ``accept_damage`` is
-    False: then the destination was not touched.
-    """
-    if not accept_damage:
-        require(
-            recovered.findings,
-            f"{recovered.manifest.sealed_name} did not pass its checks",
-            MismatchError,
-            "Nothing was restored. Take another backup or another target, or keep this one as it is "
-            "with --accept-damage.",
+    """Bring a source's backup from a target to a new, empty place."""
+    office = Office(plan)
+    sweep(office.staging, office.plan.spool)
+    recovering.refuse_occupied(destination)
+    with (
+        office.target(target) as place,
+        scratch_room(office.staging, "restore") as room,
+        progress_of(f"restore from {target}") as progress,
+    ):
+        shelved, manifest = recovering.choose(
+            place,
+            backup,
+            office.trusted(),
+            office.full_name(part),
+            office.timezone,
+            accepted_through(office, part),
+            get_run_logger().warning,
         )
-    adapter = _adapter(recovered.manifest, source)
-    if logs is not None:
-        return adapter.roll_forward(recovered.folder, logs, destination, until)
-    return adapter.restore(recovered.folder, destination)
-
-
-def _adapter(manifest: Manifest, source: Source | None) -> Source:
-    return source if source and source.kind == manifest.kind else source_for_copies(manifest.kind)
-
-
-def refuse_occupied(destination: Path, what: str = "restore") -> None:
-    """Raise SourceError where ``destination`` holds anything: a restore or a copy never overwrites."""
-    try:
-        occupied = destination.exists() and (not destination.is_dir() or any(destination.iterdir()))
-    except OSError as error:
-        raise SourceError(
-            f"cannot {what} into {destination}: {error.strerror}", hint="Give a folder that you may use."
-        ) from error
-    if occupied:
-        raise SourceError(
-            f"cannot {what} into {destination}: it is not empty",
-            hint="Give a new folder. Nothing that exists is ever overwritten.",
-        )
-
-
-def _unopened(
-    manifest: Manifest, identities: Sequence[Identity], room: Path, error: DatasaveError, seconds: float
-) -> Recovered:
-    finding = Finding(check="archive opens", passed=False, detail=error.message)
-    contents = open_contents(manifest, identities)
-    return Recovered(manifest, contents, holder_of(manifest, identities), room, (finding,), seconds)
-
-
-def _certify(office: Office, target: Target, backup: Shelved, recovered: Recovered) -> Certificate:
-    now = datetime.now(UTC).replace(microsecond=0)
-    manifest = recovered.manifest
-    hours = office.plan.drill.objective_hours
-    certificate = Certificate(
-        source=manifest.source,
-        sequence=manifest.sequence,
-        sealed_name=manifest.sealed_name,
-        sealed_sha256=manifest.sealed_sha256,
-        target=target.name,
-        holder=recovered.holder,
-        drilled=now,
-        seconds=round(recovered.seconds, 3),
-        objective_seconds=hours * 3600 if hours is not None else None,
-        passed=recovered.passed,
-        checks=outline(recovered.findings),
-        contents=seal_text(
-            Contents(
-                files=recovered.contents.files,
-                profile=recovered.contents.profile,
-                findings=recovered.findings,
-            ).model_dump_json(),
-            office.recipients(),
-        ),
-        machine="",
-    )
-    signed = sign_record(certificate, office.machine_key())
-    data = to_json(signed)
-    name = certificate_name(manifest.sealed_name, now)
-    target.put(f"{backup.slot}/{name}" if backup.slot else name, BytesIO(data), len(data))
-    keep(office, signed)
-    return signed
+        with progress_of(f"out of cold storage at {target}") as thawing:
+            awake(place, shelved.full_name, _patience(office, thawing, wait))
+        keys, checks, source = read_identities([identity]), office.checks(part), office.source(part)
+        recovered = recovering.recover(place, shelved, manifest, keys, room, checks, progress, source)
+        return recovering.restore(recovered, destination, source=source)

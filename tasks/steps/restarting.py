@@ -1,46 +1,24 @@
-"""What is done to the engine itself between backups: its daily restart, a backup of its log."""
+"""Prefect tasks: the engine's restart, a backup of its log."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.errors import NoBackup, TargetError
-from tasks.steps.office import Office
-from tasks.steps.retaining import shelf_of
-from tasks.steps.workspace import exclusively
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks.backup import engine as restarting
+from tasks.context import Office
+from tasks.steps.running import RESTARTED
 
 
-def restart(office: Office, part: str = "") -> None:
-    """Restart a source's engine, and see that it answers.
-
-    Raises BusyError where a backup of the plan is under way, SourceError where the plan does not say how
-    to restart, or the engine did not stop or did not come up again.
-    """
-    with exclusively(office.staging):
-        office.source(part).restart()
+@task(name="restart", task_run_name="restart engine", cache_policy=NO_CACHE, **RESTARTED)
+def restart_engine(plan: Path, part: str) -> None:
+    """Stop the database engine, start it, see that it answers."""
+    restarting.restart(Office(plan), part)
 
 
-def back_up_log(office: Office, part: str = "") -> Path:
-    """Add to the source's chain of log backups; the file that was added.
-
-    The live log begins anew by that, so a verified full backup must lie on a target already. Raises
-    NoBackup where none does, BusyError, SourceError or CopyError.
-    """
-    if not _has_left(office, part):
-        raise NoBackup(
-            f"no target that can be reached holds a verified backup of {office.full_name(part)}",
-            hint="A chain of logs begins with a full backup: run `datasave backup` first.",
-        )
-    with exclusively(office.staging):
-        return office.source(part).back_up_log()
-
-
-def _has_left(office: Office, part: str) -> bool:
-    for entry in office.plan.targets:
-        try:
-            with office.target(entry.name) as target:
-                if any(backup.verified for backup in shelf_of(office, target, part)):
-                    return True
-        except TargetError:
-            continue  # another target may answer
-    return False
+@task(name="log", task_run_name="log backup", cache_policy=NO_CACHE, **RESTARTED)
+def back_up_log(plan: Path, part: str) -> Path:
+    """Add what changed since the last log backup to the chain of logs."""
+    return restarting.back_up_log(Office(plan), part)

@@ -13,7 +13,7 @@ from datetime import datetime
 from io import BytesIO
 from typing import BinaryIO, ClassVar, Self
 
-from tasks.files import HashingReader
+from tasks.platform.files import HashingReader
 from tasks.records import Progress, Properties, Stat, no_progress
 
 PROBE = "datasave-doctor.probe"

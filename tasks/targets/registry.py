@@ -7,14 +7,14 @@ from typing import Any
 
 from tasks.options import Options
 from tasks.targets.base import Target
-from tasks.targets.drive import DriveOptions, DriveTarget
-from tasks.targets.folder import FolderOptions, FolderTarget
-from tasks.targets.s3 import S3Target
-from tasks.targets.s3_options import S3Options
-from tasks.targets.sftp import SftpTarget
-from tasks.targets.sftp_options import SftpOptions
-from tasks.targets.smb import SmbTarget
-from tasks.targets.smb_options import SmbOptions
+from tasks.targets.drive.target import DriveOptions, DriveTarget
+from tasks.targets.folder.target import FolderOptions, FolderTarget
+from tasks.targets.s3.options import S3Options
+from tasks.targets.s3.target import S3Target
+from tasks.targets.sftp.options import SftpOptions
+from tasks.targets.sftp.target import SftpTarget
+from tasks.targets.smb.options import SmbOptions
+from tasks.targets.smb.target import SmbTarget
 
 # kind -> its options model, and what makes the target from a name and those options.
 _ADAPTERS: dict[str, tuple[type[Options], Callable[[str, Any], Target]]] = {

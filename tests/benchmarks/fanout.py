@@ -22,13 +22,13 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from tasks.files import BLOCK, HashingReader
+from tasks.platform.files import BLOCK, HashingReader
 from tasks.targets.base import Target
-from tasks.targets.drive import DriveOptions, DriveTarget
-from tasks.targets.drive_marker import init_medium
-from tasks.targets.folder import FolderOptions, FolderTarget
-from tasks.targets.s3 import S3Target
-from tasks.targets.s3_options import S3Options
+from tasks.targets.drive.marker import init_medium
+from tasks.targets.drive.target import DriveOptions, DriveTarget
+from tasks.targets.folder.target import FolderOptions, FolderTarget
+from tasks.targets.s3.options import S3Options
+from tasks.targets.s3.target import S3Target
 from tests.faults.media import CALENDAR
 from tests.mounts import ext4
 from tests.servers.radosgw import radosgw

@@ -26,7 +26,7 @@ from pathlib import Path
 from tasks.age.file import encrypt
 from tasks.age.keys import X25519Identity, parse_recipient
 from tasks.archive.writer import write_archive
-from tasks.files import BLOCK, HashingWriter, atomic_writer
+from tasks.platform.files import BLOCK, HashingWriter, atomic_writer
 
 UNITS = {"M": 1 << 20, "G": 1 << 30}
 PASSWORDS = {"RESTIC_PASSWORD": "benchmark", "BORG_PASSPHRASE": "benchmark"}

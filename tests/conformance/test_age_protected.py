@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments import cli
+from deployments.cli import app as cli
 from tasks.age.file import encrypt
 from tasks.age.keys import X25519Identity, parse_recipient
 from tasks.age.protected import is_protected, protect, unprotect

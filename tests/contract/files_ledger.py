@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tasks.sources.files import FilesOptions, FilesSource
+from tasks.sources.files.source import FilesOptions, FilesSource
 from tests.contract.source_contract import Writer, one_value, running_writer
 
 SIZE = 1 << 18

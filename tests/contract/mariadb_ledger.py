@@ -11,7 +11,7 @@ from typing import Any
 
 import pyodbc
 
-from tasks.sources.mariadb import MariadbOptions, MariadbSource
+from tasks.sources.mariadb.source import MariadbOptions, MariadbSource
 from tests.contract.source_contract import SourceCase, Writer, running_writer
 from tests.servers.mariadb import MariadbServer, connection_string, mariadb_server
 

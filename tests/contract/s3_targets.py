@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tasks.targets.s3 import S3Target
-from tasks.targets.s3_options import S3Options
+from tasks.targets.s3.options import S3Options
+from tasks.targets.s3.target import S3Target
 from tests.contract.target_contract import TargetCase
 from tests.servers.radosgw import Keys, Radosgw
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pyodbc
 
-from tasks.sources.sqlanywhere import SqlanywhereOptions, SqlanywhereSource
+from tasks.sources.sqlanywhere.source import SqlanywhereOptions, SqlanywhereSource
 from tests.contract.source_contract import one_value
 from tests.standins.sqlanywhere.install import StandIn
 from tests.standins.sqlanywhere.production import NAME, PASSWORDS, SERVER

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyodbc
 
-from tasks.sources.sqlserver import SqlserverOptions, SqlserverSource
+from tasks.sources.sqlserver.source import SqlserverOptions, SqlserverSource
 from tests.contract.source_contract import Writer, running_writer
 from tests.standins.sqlserver.server import Login, Server, running
 from tests.standins.sqlserver.storage import Database

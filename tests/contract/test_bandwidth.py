@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.targets.base import Target
-from tasks.targets.drive import DriveTarget
-from tasks.targets.folder import FolderOptions, FolderTarget
+from tasks.targets.drive.target import DriveTarget
+from tasks.targets.folder.target import FolderOptions, FolderTarget
 from tasks.targets.registry import option_models
 from tests.contract.target_contract import MIB, get, put, some_bytes
 from tests.faults.media import TARGET, medium, options

@@ -14,7 +14,7 @@ from tasks.notices import channels, heartbeat
 from tasks.notices.notice import Notice, notice_of
 from tests.servers.hooks import Hooks, hooks
 from tests.servers.smtpd import free_port
-from tests.unit.sample_reports import preflight_failed
+from tests.unit.notices.sample_reports import preflight_failed
 
 TOKEN = "s3cr3t-t0ken"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import ObjectMissing, TargetError, TargetMissing
-from tasks.targets.marker import MARKER
+from tasks.targets.shared.marker import MARKER
 from tests.contract.target_contract import get, put
 from tests.faults.folders import marked_drive, target_at, tree
 

@@ -15,7 +15,7 @@ from tasks.notices.mail import Mailer, MailServer
 from tasks.notices.notice import Notice, notice_of
 from tests.servers.smtpd import PASSWORD, USER, MailRoom, free_port, mail_room
 from tests.servers.tcp_proxy import tcp_proxy_to
-from tests.unit.sample_reports import success
+from tests.unit.notices.sample_reports import success
 
 
 @pytest.fixture

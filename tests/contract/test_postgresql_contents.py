@@ -12,8 +12,8 @@ import pytest
 from tasks.checks.measure import measure_checks, profile
 from tasks.options import Expectation, UserCheck
 from tasks.records import Finding, LiveCopy, Profile
-from tasks.sources.postgresql import PostgresqlSource
-from tasks.sources.postgresql_connection import Server
+from tasks.sources.postgresql.connection import Server
+from tasks.sources.postgresql.source import PostgresqlSource
 from tests.contract.source_contract import fresh, one_value
 from tests.servers.postgresql import SUPERUSER, PostgresqlServer, postgresql
 from tests.servers.postgresql_practice import create_practice

@@ -16,8 +16,8 @@ import pytest
 from tasks.archive.reader import extract_archive
 from tasks.archive.writer import write_archive
 from tasks.checks.measure import profile
-from tasks.sources.postgresql import PostgresqlSource
-from tasks.sources.postgresql_record import read_record
+from tasks.sources.postgresql.record import read_record
+from tasks.sources.postgresql.source import PostgresqlSource
 from tests.contract.postgresql_ledger import create_ledger
 from tests.contract.source_contract import fresh, snapshot
 from tests.servers.postgresql import (

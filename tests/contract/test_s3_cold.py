@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tasks.errors import TargetError, TargetReadOnly
-from tasks.targets.s3 import S3Target
+from tasks.targets.s3.target import S3Target
 from tests.contract.s3_targets import options, secrets_in
 from tests.contract.target_contract import MIB, SEALED, get, put, some_bytes
 from tests.servers.http_proxy import Proxy, proxy_to

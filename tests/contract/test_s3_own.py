@@ -14,7 +14,7 @@ import pytest
 
 from tasks.errors import ObjectMissing, TargetError, TargetLocked, TargetReadOnly, TargetUnlocked
 from tasks.records import Stat
-from tasks.targets.s3 import S3Target
+from tasks.targets.s3.target import S3Target
 from tests.contract.s3_targets import credentials, options, secrets_in
 from tests.contract.target_contract import MIB, SEALED, get, put, some_bytes
 from tests.servers.http_proxy import Fault, Proxy, error_answer, proxy_to

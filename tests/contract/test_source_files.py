@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.sources.files import FilesOptions, FilesSource
+from tasks.sources.files.source import FilesOptions, FilesSource
 from tests.contract.files_ledger import (
     commits_in_files,
     create_files,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.sources.postgresql_connection import Server
+from tasks.sources.postgresql.connection import Server
 from tests.contract.postgresql_ledger import create_ledger, damage_text, writing
 from tests.contract.source_contract import SourceCase, SourceContract
 from tests.servers.postgresql import SUPERUSER, PostgresqlServer, postgresql, started

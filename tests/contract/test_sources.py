@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.sources.sqlite import SqliteOptions, SqliteSource
+from tasks.sources.sqlite.source import SqliteOptions, SqliteSource
 from tests.contract.source_contract import SourceCase, SourceContract, fresh
 from tests.contract.sqlite_ledger import create_ledger, damage_text, writing
 

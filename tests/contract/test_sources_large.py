@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasks.checks.measure import profile
-from tasks.sources.sqlite import SqliteOptions, SqliteSource
+from tasks.sources.sqlite.source import SqliteOptions, SqliteSource
 from tests.contract.source_contract import fresh, ledger_commits
 from tests.contract.sqlite_ledger import create_ledger, writing
 

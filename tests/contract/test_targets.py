@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.targets.folder import FolderOptions, FolderTarget
-from tasks.targets.memory import MemoryTarget
+from tasks.targets.folder.target import FolderOptions, FolderTarget
+from tasks.targets.memory.target import MemoryTarget
 from tests import mounts
 from tests.contract.target_contract import TargetCase, TargetContract, put
 

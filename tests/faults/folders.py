@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.targets.folder import FolderOptions, FolderTarget
+from tasks.targets.folder.target import FolderOptions, FolderTarget
 from tests import mounts
 
 

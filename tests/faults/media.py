@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.targets.drive import DriveOptions, DriveTarget
-from tasks.targets.drive_choice import Turn
-from tasks.targets.drive_marker import FOLDER, init_medium
+from tasks.targets.drive.choice import Turn
+from tasks.targets.drive.marker import FOLDER, init_medium
+from tasks.targets.drive.target import DriveOptions, DriveTarget
 from tests import mounts
 
 CALENDAR: dict[str, Any] = {"mon": "MON", "tue": "TUE", "wed": "WED", "thu": "THU", "fri": ["F1", "F2"]}

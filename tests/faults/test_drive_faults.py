@@ -16,12 +16,12 @@ from uuid import uuid4
 import pytest
 
 from tasks.errors import ObjectMissing, TargetError, TargetFull, TargetMissing, TargetReadOnly
-from tasks.targets import drive_places
-from tasks.targets import folder as folder_module
-from tasks.targets import marker as folder_marker
-from tasks.targets.drive import DriveTarget
-from tasks.targets.drive_marker import FOLDER, MARKER, init_medium, read_medium
-from tasks.targets.drive_places import plugged_in, usual_places
+from tasks.targets.drive import places as drive_places
+from tasks.targets.drive.marker import FOLDER, MARKER, init_medium, read_medium
+from tasks.targets.drive.places import plugged_in, usual_places
+from tasks.targets.drive.target import DriveTarget
+from tasks.targets.folder import target as folder_module
+from tasks.targets.shared import marker as folder_marker
 from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
 from tests.faults.folders import target_at, tree
@@ -350,7 +350,7 @@ def test_unplugged_between_looking_and_writing(
         (tuesday / MARKER).write_bytes(copied)
         return seen
 
-    monkeypatch.setattr("tasks.targets.drive.plugged_in", then_pull)
+    monkeypatch.setattr("tasks.targets.drive.target.plugged_in", then_pull)
     with pytest.raises(TargetMissing, match="is not a folder on TUE"):
         put(drives(media, "TUE"), SEALED, bytes(MIB))
     assert not tuesday.is_mount(), "the fault fired"

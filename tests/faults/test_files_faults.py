@@ -17,7 +17,7 @@ import pytest
 from tasks.errors import CopyError, SourceError, SourceMissing, ValidationError
 from tasks.records import LiveCopy, Progress
 from tests import mounts
-from tests.unit.files_material import copied, failed, fresh, settle, source, told, tree, write
+from tests.unit.sources.files.material import copied, failed, fresh, settle, source, told, tree, write
 
 BIG = 3 << 20
 
@@ -269,7 +269,7 @@ def test_files_without_the_right_to_read_are_named() -> None:
     """As the user nobody, because root reads everything."""
     program = (
         "import grp, os, pwd, sys; from pathlib import Path; from tasks.errors import SourceError\n"
-        "from tests.unit.files_material import source\n"
+        "from tests.unit.sources.files.material import source\n"
         "folder, copy = Path(sys.argv[1]), Path(sys.argv[2])\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "reachable = source(folder, exclude=('closed/',))\n"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import TargetError, TargetFull, TargetMissing, TargetReadOnly
-from tasks.targets.folder import FolderTarget
-from tasks.targets.marker import MARKER
+from tasks.targets.folder.target import FolderTarget
+from tasks.targets.shared.marker import MARKER
 from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
 from tests.faults.folders import marked_drive, target_at, tree

@@ -16,7 +16,7 @@ import pytest
 from tasks.checks.measure import profile
 from tasks.errors import SourceError, ValidationError
 from tasks.records import Finding
-from tasks.sources.mariadb import MariadbSource
+from tasks.sources.mariadb.source import MariadbSource
 from tests.contract.mariadb_ledger import (
     DATABASE,
     PASSWORD,
@@ -322,7 +322,7 @@ def test_numbers_that_a_dump_shortens(tmp_path: Path) -> None:
 )
 def test_any_change_of_a_value_shows(taken: Taken, change: str) -> None:
     """In the fingerprint of the profile, and in the checksum beside a dump."""
-    from tasks.sources.mariadb_tables import contents
+    from tasks.sources.mariadb.tables import contents
 
     source = taken.sources["dump"]
     with closing(taken.server.connect(DATABASE)) as connection:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tasks.errors import CopyError, SourceError, SourceMissing, ValidationError
-from tasks.sources.mariadb import MariadbSource
+from tasks.sources.mariadb.source import MariadbSource
 from tasks.sources.registry import source_for_copies
 from tests.contract.mariadb_ledger import (
     DATABASE,

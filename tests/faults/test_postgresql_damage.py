@@ -16,8 +16,8 @@ import pytest
 
 from tasks.checks.measure import profile
 from tasks.errors import CopyError, ValidationError
-from tasks.sources.postgresql import PostgresqlSource
-from tasks.sources.postgresql_record import NAME
+from tasks.sources.postgresql.record import NAME
+from tasks.sources.postgresql.source import PostgresqlSource
 from tests.contract.postgresql_ledger import create_ledger, damage_text
 from tests.contract.source_contract import fresh, snapshot
 from tests.servers.postgresql import BIN, PostgresqlServer, postgresql, postgresql_server

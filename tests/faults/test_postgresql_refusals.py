@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 from tasks.errors import CopyError, DatasaveError, SourceError, SourceMissing, ValidationError
-from tasks.sources import postgresql_check, postgresql_connection, postgresql_logical, postgresql_programs
-from tasks.sources.postgresql import PostgresqlOptions, PostgresqlSource
-from tasks.sources.postgresql_connection import Server
+from tasks.sources.postgresql import check as postgresql_check
+from tasks.sources.postgresql import connection as postgresql_connection
+from tasks.sources.postgresql import logical as postgresql_logical
+from tasks.sources.postgresql import programs as postgresql_programs
+from tasks.sources.postgresql.connection import Server
+from tasks.sources.postgresql.source import PostgresqlOptions, PostgresqlSource
 from tests import mounts
 from tests.contract.postgresql_ledger import create_ledger
 from tests.contract.source_contract import fresh, snapshot

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tasks.targets.s3 import S3Target
+from tasks.targets.s3.target import S3Target
 from tests.contract.s3_targets import options, secrets_in
 from tests.contract.target_contract import MIB, SEALED
 from tests.servers.http_proxy import Proxy, proxy_to

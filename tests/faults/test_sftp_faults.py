@@ -10,8 +10,8 @@ import pydantic
 import pytest
 
 from tasks.errors import ObjectMissing, TargetError
-from tasks.targets.sftp import SftpTarget
-from tasks.targets.sftp_options import SftpOptions
+from tasks.targets.sftp.options import SftpOptions
+from tasks.targets.sftp.target import SftpTarget
 from tests import mounts
 from tests.contract.target_contract import SEALED, get, put
 from tests.faults.remote_faults import RemoteFaults, refused

@@ -8,8 +8,8 @@ import pydantic
 import pytest
 
 from tasks.errors import TargetError, TargetMissing, TargetReadOnly
-from tasks.targets.smb import SmbTarget
-from tasks.targets.smb_options import SmbOptions
+from tasks.targets.smb.options import SmbOptions
+from tasks.targets.smb.target import SmbTarget
 from tests.contract.target_contract import SEALED, get, put
 from tests.faults.remote_faults import RemoteFaults, refused
 from tests.servers.account import PASSWORD

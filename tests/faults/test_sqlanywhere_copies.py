@@ -16,8 +16,8 @@ import pytest
 
 from tasks.errors import ValidationError
 from tasks.records import Finding
-from tasks.sources.folders import copied_files
-from tasks.sources.sqlanywhere_copy import NOTE, Note
+from tasks.sources.shared.folders import copied_files
+from tasks.sources.sqlanywhere.copy import NOTE, Note
 from tests.contract.source_contract import fresh, snapshot
 from tests.contract.sqlanywhere_office import database_of, installed, number, office
 from tests.standins.sqlanywhere.install import StandIn
@@ -243,7 +243,7 @@ def test_an_engine_is_gone_when_reading_fails(standin: StandIn, copy: Path, tmp_
 def test_an_engine_that_does_not_stop_is_ended(
     standin: StandIn, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.sources import sqlanywhere_scratch
+    from tasks.sources.sqlanywhere import scratch as sqlanywhere_scratch
 
     monkeypatch.setattr(sqlanywhere_scratch, "STOP_SECONDS", 0.5)
     standin.fault("dbstop", exit=20)

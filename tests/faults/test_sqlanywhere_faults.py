@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from tasks.errors import CopyError, ProgramError, SourceError, SourceMissing
-from tasks.sources import sqlanywhere_copy, sqlanywhere_place
-from tasks.sources.sqlanywhere_codes import MEANINGS
-from tasks.sources.sqlanywhere_connection import Address, Login
-from tasks.sources.sqlanywhere_copy import back_up
-from tasks.sources.sqlanywhere_install import find_install
+from tasks.sources.sqlanywhere import copy as sqlanywhere_copy
+from tasks.sources.sqlanywhere import copy_folder as sqlanywhere_place
+from tasks.sources.sqlanywhere.connection import Address, Login
+from tasks.sources.sqlanywhere.copy import back_up
+from tasks.sources.sqlanywhere.errors import MEANINGS
+from tasks.sources.sqlanywhere.programs import find_install
 from tests.contract.source_contract import fresh, snapshot
 from tests.contract.sqlanywhere_office import database_of, installed, office
 from tests.standins.sqlanywhere.install import StandIn

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import CopyError, SourceError
-from tasks.sources.sqlanywhere import SqlanywhereSource
+from tasks.sources.sqlanywhere.source import SqlanywhereSource
 from tests.contract.source_contract import fresh, snapshot
 from tests.contract.sqlanywhere_office import installed, number, office, started
 from tests.standins.sqlanywhere.install import StandIn

@@ -14,7 +14,7 @@ import pytest
 
 from tasks.errors import CopyError
 from tasks.records import Progress
-from tasks.sources.sqlite import SqliteOptions, SqliteSource
+from tasks.sources.sqlite.source import SqliteOptions, SqliteSource
 from tests.contract.source_contract import fresh, ledger_commits
 from tests.contract.sqlite_ledger import create_ledger, writing
 
@@ -120,7 +120,7 @@ def test_killed_in_mid_copy(database: Path, tmp_path: Path) -> None:
     """The killed copy's locks are gone, the writer goes on, the next copy is whole."""
     staging = fresh(tmp_path / "copy")
     program = (
-        "import sys; from pathlib import Path; from tasks.sources.sqlite import *;"
+        "import sys; from pathlib import Path; from tasks.sources.sqlite.source import *;"
         "SqliteSource(SqliteOptions(path=Path(sys.argv[1]))).copy_live("
         "Path(sys.argv[2]), lambda done, total: (print(done, total, flush=True), sys.stdin.read()))"
     )

@@ -20,7 +20,7 @@ from tasks.checks.measure import profile
 from tasks.errors import CopyError, DatasaveError, SourceError, ValidationError
 from tasks.records import Finding, Profile
 from tasks.sources.registry import source_for_copies
-from tasks.sources.sqlserver import SqlserverSource
+from tasks.sources.sqlserver.source import SqlserverSource
 from tests.contract.source_contract import fresh, snapshot
 from tests.contract.sqlite_ledger import damage_text
 from tests.contract.sqlserver_ledger import DATABASE, Site, connect, ledger_site

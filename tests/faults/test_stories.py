@@ -44,12 +44,14 @@ from typing import Any
 
 import pytest
 
-from deployments import cli
+from deployments.cli import app as cli
 from tasks.archive.writer import write_archive
+from tasks.backup import copy as taking
+from tasks.backup import deliver as sending
+from tasks.backup import seal as sealing
 from tasks.errors import MismatchError
 from tasks.records import Engine, Finding, Rehearsed, Run, Sealed
-from tasks.sources.sqlite import SqliteSource
-from tasks.steps import sealing, sending, taking
+from tasks.sources.sqlite.source import SqliteSource
 from tests.flows.conftest import clinic, running_site, site
 from tests.flows.site import Site, counts
 
@@ -186,7 +188,7 @@ def damaged_delivery(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[byt
             return placed
 
         monkeypatch.setattr(sending, "deliver", deliver_and_damage)
-        monkeypatch.setattr("tasks.sending.read_back.retries", 0)
+        monkeypatch.setattr("tasks.steps.sending.read_back.retries", 0)
         return fired
 
     return install

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.clinic import make_clinic
+from deployments.cli.demo_clinic import make_clinic
 from tests.flows.site import Site
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deployments import cli
-from deployments.environment import prepare
+from deployments.cli import app as cli
+from deployments.serving.environment import prepare
 
 STEPS = {
     "taking": ("preflight", "live_copy", "validate_copy"),
@@ -40,7 +40,9 @@ def main() -> None:
     sys.argv[1:] = sys.argv[2:]
     # As in the program itself: Prefect's settings stand before Prefect is imported.
     prepare(Path(sys.argv[sys.argv.index("--plan") + 1]))
-    from tasks.steps import sealing, sending, taking
+    from tasks.backup import copy as taking
+    from tasks.backup import deliver as sending
+    from tasks.backup import seal as sealing
 
     for module in (taking, sealing, sending):
         for name in STEPS[module.__name__.rpartition(".")[2]]:

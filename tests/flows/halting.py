@@ -10,15 +10,15 @@ import sys
 import time
 from pathlib import Path
 
-from deployments import cli
-from deployments.environment import prepare
+from deployments.cli import app as cli
+from deployments.serving.environment import prepare
 
 
 def main() -> None:
     step, flag = sys.argv[1], Path(sys.argv[2])
     # As in the program itself: Prefect's settings stand before Prefect is imported.
     prepare(Path(sys.argv[sys.argv.index("--plan") + 1]))
-    from tasks import progress
+    from tasks.steps import progress
 
     def halt(reported: str, done: int, total: int) -> None:
         if reported == step and done > 0 and not flag.exists():

@@ -15,10 +15,10 @@ import signal
 import sys
 from pathlib import Path
 
-from deployments import cli
+from deployments.cli import app as cli
 from tasks.checks.judge import judge_tables
+from tasks.context import Office
 from tasks.records import Profile, TableProfile
-from tasks.steps.office import Office
 
 CHANGES = {"os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "open"}
 

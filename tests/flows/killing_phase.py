@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 
-from deployments import cli
-from tasks.steps.journal import Journal, JournalFile, Phase
+from deployments.cli import app as cli
+from tasks.recovery.in_place.record import Journal, JournalFile, Phase
 
 sign = JournalFile.sign
 

@@ -7,11 +7,15 @@ from typing import NamedTuple
 
 import time_machine
 
+from tasks.backup import copy as taking
+from tasks.backup import deliver as sending
+from tasks.backup import prove as proving
+from tasks.backup import retain as retaining
+from tasks.backup import seal as sealing
+from tasks.backup.due_targets import day_of
+from tasks.backup.workspace import Workspace, working
+from tasks.context import Office
 from tasks.records import Pruned, Rehearsed, Run, Sealed
-from tasks.steps import proving, retaining, sealing, sending, taking
-from tasks.steps.appointments import day_of
-from tasks.steps.office import Office
-from tasks.steps.workspace import Workspace, working
 from tests.flows.site import Site
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from deployments import cli
+from deployments.cli import app as cli
 from tasks.age.x25519 import X25519Identity
-from tasks.files import create_private
-from tasks.steps.office import Office
+from tasks.context import Office
+from tasks.platform.files import create_private
 
 NO_BACKUPS = (".datasave-target.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
 PLAINTEXT_NAMES = ("copy", "archive.tar.zst", "scratch", "scratch-validate", "run.key")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tasks.calendars import WEEKDAYS
+from tasks.context import Office
+from tasks.health.audit import audit_target
 from tasks.records import Finding
-from tasks.steps.auditing import audit_target
-from tasks.steps.office import Office
 from tests.flows.site import Site
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.clinic import keep_writing
+from deployments.cli.demo_clinic import keep_writing
 from tests.flows.site import Site, counts
 
 
@@ -72,7 +72,7 @@ def test_restore_on_an_empty_machine_with_one_identity(
     shutil.copy(site.keys[1], elsewhere / "key.txt")
     expected = counts(site.database)
     shutil.rmtree(site.root / ".datasave")
-    from deployments import cli
+    from deployments.cli import app as cli
 
     arguments = ["--folder", str(elsewhere / "medium"), "--identity", str(elsewhere / "key.txt")]
     assert cli.main(["restore", *arguments, "--to", str(elsewhere / "new")]) == 0
@@ -88,7 +88,7 @@ def test_a_strangers_key_opens_nothing(
 ) -> None:
     site = running_site
     assert site.run("backup", "--target", "nas") == 0
-    from deployments import cli
+    from deployments.cli import app as cli
 
     assert cli.main(["keys", "new", "--holder", "Thief", "--out", str(tmp_path / "thief.txt")]) == 0
     status = site.run("restore", "--identity", str(tmp_path / "thief.txt"), "--to", str(tmp_path / "loot"))

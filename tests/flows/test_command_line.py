@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments import cli, screen
-from tasks import progress
+from deployments.cli import app as cli
+from deployments.cli import screen
+from tasks.context import KINDS, Office
 from tasks.plan.load import load_plan
-from tasks.steps.office import KINDS, Office
-from tasks.targets.marker import MARKER
+from tasks.steps import progress
+from tasks.targets.shared.marker import MARKER
 from tests.flows.site import Site, counts
 from tests.mounts import tmpfs
 

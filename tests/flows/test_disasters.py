@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from deployments import cli
+from deployments.cli import app as cli
 from tasks.calendars import WEEKDAYS
 from tasks.errors import TargetLocked
-from tasks.steps.runbook import runbook_of
+from tasks.health.runbook import runbook_of
 from tests.conftest import ROOT
 from tests.contract.s3_targets import credentials, secrets_in, variable
 from tests.flows.engines import Engine, engine

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tasks.processes import run
+from tasks.keys.identities import read_identities
+from tasks.platform.processes import run
 from tasks.records import Certificate
-from tasks.steps.identities import read_identities
-from tasks.steps.recovering import drill
+from tasks.recovery.recover import drill
 from tests.contract import mariadb_ledger, postgresql_ledger
 from tests.flows.engines import options_of
 from tests.flows.nights import night

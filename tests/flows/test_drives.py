@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments import cli
+from deployments.cli import app as cli
 from tasks.calendars import WEEKDAYS
 from tests.flows.site import Site
 from tests.mounts import ext4

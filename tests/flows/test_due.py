@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from tasks.steps import appointments
+from tasks.backup import due_targets as appointments
 from tests.flows.site import Site
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def test_a_weekly_target_gets_one_a_week(
     assert (named(site, "nas"), named(site, "cellar")) == ([1, 2], [1, 3])
 
     monkeypatch.setattr(appointments, "day_of", lambda *_: TODAY + timedelta(days=8))
-    monkeypatch.setattr("tasks.steps.taking.day_of", lambda *_: TODAY + timedelta(days=8))
+    monkeypatch.setattr("tasks.backup.copy.day_of", lambda *_: TODAY + timedelta(days=8))
     capsys.readouterr()
     assert site.run("backup") == 0
     assert named(site, "cellar") == [1, 3, 4], "a week later it is due again, on its day or catching up"
@@ -60,7 +60,7 @@ def test_what_was_due_stays_so_in_a_retry(
     assert site.run("backup") == 1
     (site.root / "away").rename(site.root / "cellar")
     # Were it asked again, nothing would be due: a delivery of today is on record by now.
-    monkeypatch.setattr("tasks.steps.taking.not_due", lambda *_: {"nas": "-", "cellar": "-"})
+    monkeypatch.setattr("tasks.backup.copy.not_due", lambda *_: {"nas": "-", "cellar": "-"})
     assert site.run("retry") == 0
     assert named(site, "cellar") == [1]
 

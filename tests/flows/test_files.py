@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import HOME
 from tests.flows.site import Site
-from tests.unit.files_material import settle, tree, write
+from tests.unit.sources.files.material import settle, tree, write
 from tests.watching import files_with
 
 

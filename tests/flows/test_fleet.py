@@ -15,9 +15,9 @@ from prefect.events.actions import RunDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Failed
 
-from deployments import cli
-from deployments.fleet_status import Site, sites_of
-from deployments.naming import deployment_name
+from deployments.cli import app as cli
+from deployments.serving.fleet_status import Site, sites_of
+from deployments.serving.naming import deployment_name
 from tests.flows.site import Site as Office
 
 POOL = "offices-under-test"

@@ -17,15 +17,16 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments import cli, screen
+from deployments.cli import app as cli
+from deployments.cli import screen
 from tasks.age.keys import X25519Identity
+from tasks.backup.retain import remove_backup
 from tasks.errors import TargetLocked
-from tasks.files import create_private
+from tasks.health.drills import look
+from tasks.keys import rewrap as rewrapping
+from tasks.platform.files import create_private
 from tasks.records import Properties
-from tasks.steps import rewrapping
-from tasks.steps.drills import look
-from tasks.steps.retaining import remove_backup
-from tasks.targets.folder import FolderTarget
+from tasks.targets.folder.target import FolderTarget
 from tests.flows.site import Site, counts
 
 Captured = pytest.CaptureFixture[str]

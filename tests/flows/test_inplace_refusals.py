@@ -11,14 +11,15 @@ import pytest
 
 from tasks.errors import SourceError, SourceMissing, StateError
 from tasks.records import Manifest
-from tasks.sources.files import FilesOptions, FilesSource
-from tasks.sources.mariadb import MariadbOptions, MariadbSource
-from tasks.sources.place import LivePlace, ServerInPlaceOptions
-from tasks.sources.postgresql import PostgresqlOptions, PostgresqlSource
-from tasks.sources.sqlite import SqliteOptions, SqliteSource
-from tasks.sources.sqlserver import SqlserverSource
-from tasks.steps import moving, replaceable
-from tasks.steps.journal import Journal
+from tasks.recovery.in_place import feasible as replaceable
+from tasks.recovery.in_place import moves as moving
+from tasks.recovery.in_place.record import Journal
+from tasks.sources.files.source import FilesOptions, FilesSource
+from tasks.sources.mariadb.source import MariadbOptions, MariadbSource
+from tasks.sources.postgresql.source import PostgresqlOptions, PostgresqlSource
+from tasks.sources.shared.live_place import LivePlace, ServerInPlaceOptions
+from tasks.sources.sqlite.source import SqliteOptions, SqliteSource
+from tasks.sources.sqlserver.source import SqlserverSource
 from tests.flows.site import Site
 from tests.mounts import exfat, tmpfs
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.environment import home_of
+from deployments.serving.environment import home_of
 from tests.conftest import migrated_database
 from tests.flows.counting import counted
 from tests.flows.family import family, kill_all, one_of

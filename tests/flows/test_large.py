@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.clinic import make_clinic
+from deployments.cli.demo_clinic import make_clinic
 from tests.flows.site import Site, counts
 
 
@@ -23,7 +23,15 @@ def test_a_gigabyte_beside_a_busy_writer(tmp_path: Path, prefect_server: str) ->
     site = Site.make(tmp_path, ["nas"])
     _make_a_gigabyte(site.database)
     assert site.database.stat().st_size > 1_000_000_000
-    command = [sys.executable, "-m", "deployments.clinic", "write", str(site.database), "--per-second", "20"]
+    command = [
+        sys.executable,
+        "-m",
+        "deployments.cli.demo_clinic",
+        "write",
+        str(site.database),
+        "--per-second",
+        "20",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         try:
             assert site.run("backup") == 0

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from deployments.naming import deployment_name
-from deployments.watching import SECONDS_WITHOUT_HEARTBEAT
+from deployments.serving.automations import SECONDS_WITHOUT_HEARTBEAT
+from deployments.serving.naming import deployment_name
 from tests.flows import holding
 from tests.flows.family import asleep, kill_all, one_of
 from tests.flows.serving import Served, free_port, served
@@ -88,7 +88,7 @@ def _killed_run_is_crashed_at_once(site: Site, office: Served, phone: Hooks) -> 
 
 
 def _killed_server_costs_no_backup_and_hears_cancel_again(site: Site, office: Served) -> None:
-    runner = one_of(office.process, "deployments.runner")
+    runner = one_of(office.process, "deployments.serving.runner")
     with holding.held(site.root, "rehearse"):
         run = office.start("backup")
         holding.wait_until_held(site.root)
@@ -98,7 +98,7 @@ def _killed_server_costs_no_backup_and_hears_cancel_again(site: Site, office: Se
         soon(office.answers, "the server answers", 60)
     assert office.wait(run)["state_type"] == "COMPLETED"
     # What started before the outage no longer hears Cancel: another process has taken its place by now.
-    soon(lambda: one_of(office.process, "deployments.runner") != runner, "a new runner", 60)
+    soon(lambda: one_of(office.process, "deployments.serving.runner") != runner, "a new runner", 60)
     with holding.held(site.root, "rehearse"):
         run = office.start("backup")
         holding.wait_until_held(site.root)
@@ -110,7 +110,7 @@ def _killed_runner_costs_no_backup(site: Site, office: Served) -> None:
     with holding.held(site.root, "rehearse"):
         run = office.start("backup")
         holding.wait_until_held(site.root)
-        os.kill(one_of(office.process, "deployments.runner"), signal.SIGKILL)
+        os.kill(one_of(office.process, "deployments.serving.runner"), signal.SIGKILL)
     assert office.wait(run)["state_type"] == "COMPLETED"
 
 

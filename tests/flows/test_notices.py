@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from deployments import screen
-from tasks import noticing
-from tasks.steps import auditing
-from tasks.steps.workspace import exclusively
+from deployments.cli import screen
+from tasks.backup.workspace import exclusively
+from tasks.health import audit as auditing
+from tasks.steps import noticing
 from tests.flows.site import Site
 from tests.flows.test_interrupted import PATIENCE, start_halting
 from tests.servers.hooks import Hooks, hooks

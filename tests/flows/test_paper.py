@@ -15,7 +15,7 @@ import pytest
 import zxingcpp
 from playwright.sync_api import Browser, sync_playwright
 
-from deployments import cli
+from deployments.cli import app as cli
 from tasks.age.file import decrypt, encrypt
 from tasks.age.keys import parse_identity, parse_recipient
 from tests.flows.serving import CHROMIUM, QUIET

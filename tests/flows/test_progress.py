@@ -11,8 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
 
-from tasks import progress
 from tasks.errors import CopyError
+from tasks.steps import progress
 
 # Not parameters: Prefect hands copies of those on.
 clock = [0.0]

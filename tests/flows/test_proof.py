@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.steps import rehearsing
+from tasks.backup import rehearse as rehearsing
 from tests.flows.site import Site
 
 Damage = Callable[[Path], None]
@@ -79,7 +79,7 @@ def damaged_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Damage], list[Path]
             return digest
 
         monkeypatch.setattr(rehearsing, "unpack", unpack_and_damage)
-        monkeypatch.setattr("tasks.steps.recovering.unpack", unpack_and_damage)
+        monkeypatch.setattr("tasks.recovery.recover.unpack", unpack_and_damage)
         return fired
 
     return install

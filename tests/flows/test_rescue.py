@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments import cli
+from deployments.cli import app as cli
 from tasks.age.file import encrypt
 from tasks.age.keys import ScryptRecipient
 from tasks.age.x25519 import X25519Identity

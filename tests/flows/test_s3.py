@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tasks.errors import TargetError
-from tasks.steps.auditing import audit_target
+from tasks.health.audit import audit_target
 from tests.contract.s3_targets import credentials, secrets_in
 from tests.flows.site import Site, counts
 from tests.servers.http_proxy import Fault, proxy_to

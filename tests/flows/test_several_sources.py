@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deployments import cli
+from deployments.cli import app as cli
 from tests.flows.site import Site
 
 pytestmark = pytest.mark.slow
@@ -106,7 +106,7 @@ def test_each_is_drilled_and_restored(several: Site, tmp_path: Path) -> None:
 def test_a_folder_with_several_sources_asks_which(
     several: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from deployments import cli
+    from deployments.cli import app as cli
 
     assert several.run("backup") == 0
     bare = ["restore", "--folder", str(several.root / "nas"), "--identity", str(several.keys[0])]
@@ -131,7 +131,7 @@ def test_one_that_fails_does_not_keep_the_other_from_its_backup(
     assert several.plaintext() == []
 
     copied: list[str] = []
-    from tasks.steps import taking
+    from tasks.backup import copy as taking
 
     real = taking.live_copy
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.clinic import make_clinic
+from deployments.cli.demo_clinic import make_clinic
 from tasks.errors import DatasaveError
 from tests.flows.nights import night, nights
 from tests.flows.site import Site

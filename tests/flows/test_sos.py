@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments import cli
+from deployments.cli import app as cli
+from tasks.backup.engine import restart
+from tasks.backup.workspace import exclusively
 from tasks.errors import BusyError
-from tasks.steps.restarting import restart
-from tasks.steps.workspace import exclusively
 from tests.contract.sqlanywhere_office import VARIABLE, installed, number, started
 from tests.flows.site import Site
 from tests.standins.sqlanywhere.install import StandIn

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tasks.steps import sealing, sending, taking
+from tasks.backup import copy as taking
+from tasks.backup import deliver as sending
+from tasks.backup import seal as sealing
 from tests.flows.site import Site
 from tests.mounts import run, tmpfs
 
@@ -143,7 +145,7 @@ def test_a_delivery_that_reads_back_wrong_is_sent_again(
     running_site: Site, executions: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = running_site
-    monkeypatch.setattr("tasks.sending.read_back.retries", 0)
+    monkeypatch.setattr("tasks.steps.sending.read_back.retries", 0)
     real, fired = sending.deliver, []
 
     def deliver_and_damage(*arguments: Any, **options: Any) -> Any:

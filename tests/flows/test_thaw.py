@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployments import cli
+from deployments.cli import app as cli
 from flows.drill import drill
 from tests.contract.s3_targets import credentials, secrets_in
 from tests.flows.site import Site, counts

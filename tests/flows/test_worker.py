@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deployments.environment import given_password_file, home_of
+from deployments.serving.environment import given_password_file, home_of
 from tests.flows import holding
 from tests.flows.family import kill_all, one_of
 from tests.flows.serving import Served, clean_environment, free_port
@@ -181,7 +181,7 @@ def _site_of(site: Site, api: httpx.Client, port: int) -> Served:
 @contextmanager
 def server(home: Path, port: int) -> Iterator[httpx.Client]:
     """A Prefect server as an administrator starts it, with a password."""
-    from deployments.environment import SETTINGS
+    from deployments.serving.environment import SETTINGS
 
     environment = {**clean_environment(home), **SETTINGS, "PREFECT_SERVER_API_AUTH_STRING": PASSWORD}
     command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]

@@ -11,7 +11,7 @@ import base64
 from tasks.manifests.manifest import read_certificate, read_manifest, to_json
 from tasks.manifests.signing import sign_record, signed_bytes, verify_record
 from tests.golden.goldens import FOLDER, same_as_golden
-from tests.unit.shelves import KEY, MACHINE, certificate, signed
+from tests.unit.manifests.shelves import KEY, MACHINE, certificate, signed
 
 
 def test_public_key_is_that_of_the_rfc() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.policy.posture import RULES
+from tasks.policy.posture_rules import RULES
 from tests.golden.goldens import same_as_golden
 
 

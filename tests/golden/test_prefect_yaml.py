@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 
 import deployments
-from deployments.deploying import prefect_yaml
-from deployments.registering import Place, deployments_of
-from tasks.steps.office import Office
+from deployments.cli.deploy import prefect_yaml
+from deployments.serving.registering import Place, deployments_of
+from tasks.context import Office
 from tests.golden.goldens import FOLDER, same_as_golden
 
 WRITTEN = Path(deployments.__file__).with_name("prefect.yaml")

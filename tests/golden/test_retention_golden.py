@@ -27,7 +27,7 @@ from tasks.options import Keep
 from tasks.policy.retention import judge_retention
 from tasks.records import Shelved
 from tests.golden.goldens import FOLDER, same_as_golden
-from tests.unit.shelves import shelved
+from tests.unit.manifests.shelves import shelved
 
 SCENARIOS = sorted((FOLDER / "retention").glob("*.txt"))
 

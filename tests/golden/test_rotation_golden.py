@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from tasks.calendars import Calendar
-from tasks.policy.due import day_text
+from tasks.policy.due_rules import day_text
 from tasks.policy.rotation import tonight, where
 from tests.golden.goldens import same_as_golden
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.notices.runbook import runbook_markdown
+from tasks.notices.runbook_page import runbook_markdown
 from tests.golden.goldens import same_as_golden
-from tests.unit.test_runbook import book
+from tests.unit.health.test_runbook import book
 
 
 def test_disaster_plan() -> None:

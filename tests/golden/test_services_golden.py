@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from deployments.units import TASKS, Service, files_of, systemd_unit, task_xml
+from deployments.serving.units import TASKS, Service, files_of, systemd_unit, task_xml
 from tests.golden.goldens import same_as_golden
 
 OFFICE = Service(

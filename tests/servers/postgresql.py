@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from tasks.processes import serving
-from tasks.sources.postgresql import PostgresqlOptions, PostgresqlSource
+from tasks.platform.processes import serving
+from tasks.sources.postgresql.source import PostgresqlOptions, PostgresqlSource
 
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 SUPERUSER = "postgres"

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tasks.targets.smb import SmbTarget
-from tasks.targets.smb_options import SmbOptions
+from tasks.targets.smb.options import SmbOptions
+from tasks.targets.smb.target import SmbTarget
 from tests import mounts
 from tests.servers.account import PASSWORD, USER, USER_ID, knowing, make_account, own
 from tests.servers.radosgw import free_ports, wait_for_port

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tasks.targets.sftp import SftpTarget
-from tasks.targets.sftp_options import SftpOptions
+from tasks.targets.sftp.options import SftpOptions
+from tasks.targets.sftp.target import SftpTarget
 from tests import mounts
 from tests.servers.account import PASSWORD, USER, USER_ID, knowing, make_account, own
 from tests.servers.radosgw import free_ports, wait_for_port

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tasks.processes import run as run_program
+from tasks.platform.processes import run as run_program
 from tests.contract.source_contract import ledger_commits
 from tests.standins.sqlanywhere import Production, StandIn, damage_row
 from tests.standins.sqlanywhere.client import Client

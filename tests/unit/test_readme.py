@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from deployments.cli import app
-from deployments.environment import SETTINGS
+from deployments.cli.app import app
+from deployments.serving.environment import SETTINGS
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 TABLE = README[README.index("| command |") :].partition("\n\n")[0]

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 if sys.orig_argv[-1:] == ["prefect.engine"] or "execute" in sys.orig_argv:
-    from tasks import progress
+    from tasks.steps import progress
 
     hold = Path(os.environ["HOLD"])
 

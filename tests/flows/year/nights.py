@@ -7,13 +7,15 @@ import time
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from tasks.backup import deliver as sending
+from tasks.backup import retain as retaining
+from tasks.backup import spool as spooling
+from tasks.backup.due_targets import day_of
+from tasks.backup.media import is_removable
+from tasks.backup.workspace import working
+from tasks.context import Office
 from tasks.errors import TargetError, TargetMissing
 from tasks.records import Rehearsed, Run, Sealed
-from tasks.steps import retaining, sending, spooling
-from tasks.steps.appointments import day_of
-from tasks.steps.media import is_removable
-from tasks.steps.office import Office
-from tasks.steps.workspace import working
 from tests.flows.nights import proven
 
 

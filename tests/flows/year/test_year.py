@@ -15,15 +15,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tasks.age.keys import Identity
-from tasks.files import private_folder
-from tasks.steps.identities import read_identities
-from tasks.steps.media import MEDIA as LOG
-from tasks.steps.media import which
-from tasks.steps.office import Office
-from tasks.steps.recovering import choose, recover
+from tasks.backup.media import MEDIA as LOG
+from tasks.backup.media import which
+from tasks.context import Office
+from tasks.keys.identities import read_identities
+from tasks.platform.files import private_folder
+from tasks.recovery.recover import choose, recover
 from tasks.targets.base import Target
-from tasks.targets.drive_marker import FOLDER
-from tasks.targets.drive_media import load_media
+from tasks.targets.drive.marker import FOLDER
+from tasks.targets.drive.media import load_media
 from tests.flows.year import events
 from tests.flows.year.almanac import MEDIA, Almanac, Made, medium_of
 from tests.flows.year.nights import Night, back_up

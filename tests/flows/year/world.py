@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import time_machine
 
-from tasks.steps import media
+from tasks.backup import media
 from tests.contract.s3_targets import credentials, secrets_in
 from tests.flows.site import Site
 from tests.flows.year.almanac import MEDIA, Made

@@ -1,0 +1,70 @@
+"""``datasave notify``: who is told how runs go, and a test of all the ways."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from deployments.cli.options import DEFAULT_PLAN, PlanOption
+from deployments.cli.screen import bad, findings_table, good, say
+from deployments.serving.reaching import prepare_run, reach_server
+from tasks.context import Office
+from tasks.health.notify import Switchboard, switchboard, tell_plainly
+from tasks.records import Finding
+from tasks.reports import Notified
+
+
+def notify(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    test: Annotated[
+        bool, Parameter(negative=(), help="Tell everyone, marked as a test, and show how it went.")
+    ] = False,
+) -> int:
+    """Show who is told how runs go; with --test tell all of them, and show who could be told.
+
+    A heartbeat is told that a run failed, since a test must never pass for a good backup: its service
+    alarms, which is the test, and is quiet again after the next good run.
+
+    **Examples:**
+
+        datasave notify
+
+        datasave notify --test
+    """
+    office = Office(plan)
+    if "prefect:" in office.plan.notices.model_dump_json():
+        prepare_run(office.path)
+        reach_server()
+        import flows  # noqa: F401 - finds the secrets that only the Prefect server knows
+    with switchboard(office.path) as board:
+        ways = [*board.people, *board.heartbeats]
+        if not ways:
+            bad("nobody is told how runs go: the plan has no `notices`")
+            return 1
+        if not test:
+            return _listed(board)
+        told = tell_plainly(ways, board.test_notice(datetime.now(UTC).replace(microsecond=0)))
+    return _shown(office, told)
+
+
+def _listed(board: Switchboard) -> int:
+    for way in board.people:
+        say(f"{way.name}: {'after every run' if way.when == 'always' else 'when a run failed'}")
+    for way in board.heartbeats:
+        say(f"{way.name}: after every run")
+    say("Nobody was told anything. Add --test to tell them all.")
+    return 0
+
+
+def _shown(office: Office, told: list[Notified]) -> int:
+    findings = [Finding(check=one.way, passed=one.told, detail=one.detail) for one in told]
+    findings_table(f"{office.plan.name}: a test of all notices", findings)
+    deaf = [one for one in told if not one.told]
+    if deaf:
+        bad(f"{len(deaf)} of {len(told)} could not be told")
+        return 1
+    good(f"all {len(told)} were told; ask them whether it arrived")
+    return 0

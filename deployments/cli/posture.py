@@ -1,0 +1,56 @@
+"""``datasave posture``: how far the office follows the advice on backups."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from deployments.cli.options import DEFAULT_PLAN, PlanOption
+from deployments.cli.screen import bad, good, out, say
+from tasks.context import Office
+from tasks.health.drills import gather
+from tasks.health.posture import posture_of
+from tasks.notices.posture_page import posture_facts
+from tasks.reports import Posture
+
+MARKS = {"met": "[green]met[/green]", "not applicable": "[dim]n/a[/dim]"}
+
+
+def posture(*, plan: PlanOption = DEFAULT_PLAN) -> int:
+    """Judge how the office backs up by the rules it was given: what holds, what is open, and why it matters.
+
+    Reads the plan, what this machine remembers of runs, and the drill certificates on all targets that can
+    be reached. Exit status 1 where a rule that must hold is open.
+
+    **Examples:**
+
+        datasave posture
+
+        datasave posture --plan clinic.yaml
+    """
+    office = Office(plan)
+    away = gather(office).away
+    judged = posture_of(office)
+    _table(office.plan.name, judged)
+    for name, cause in away.items():
+        say(f"{name} was not looked at for certificates of drills: {cause}")
+    for number, result in enumerate(judged.open, 1):
+        say(f"{number}. {result.demands} {result.reason}")
+        say(f"   → {result.how}")
+    told = posture_facts(judged)
+    summary = told.summary if told else ""
+    if not judged.good:
+        bad(summary)
+        return 1
+    good(summary)
+    return 0
+
+
+def _table(office: str, judged: Posture) -> None:
+    table = Table(title=f"posture of {escape(office)}", title_justify="left", show_edge=False)
+    for column in ("", "rule", "what was found"):
+        table.add_column(column, overflow="fold")
+    for result in judged.results:
+        opened = "[red]MUST[/red]" if result.must else "[yellow]open[/yellow]"
+        table.add_row(MARKS.get(result.state, opened), escape(result.demands), escape(result.found))
+    out.print(table)

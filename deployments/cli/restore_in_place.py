@@ -1,0 +1,227 @@
+"""Restore in place: the part of ``datasave restore`` that replaces the live data, and what takes it back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployments.cli.options import InPlace
+from deployments.cli.passphrases import unlock
+from deployments.cli.restore import Found, bring_back, title_of
+from deployments.cli.screen import findings_table, good, path_line, say, warning
+from tasks.backup.copy import require
+from tasks.backup.workspace import exclusively
+from tasks.context import Office
+from tasks.errors import MismatchError, PlanError, StateError
+from tasks.health.trend import accepted_through
+from tasks.records import Manifest, Shelved
+from tasks.recovery import recover as recovering
+from tasks.recovery.in_place import feasible as replaceable
+from tasks.recovery.in_place import replace as replacing
+from tasks.recovery.in_place.record import JournalFile, refuse_unfinished
+from tasks.recovery.in_place.replace import Replacement
+from tasks.sources.base import Source
+from tasks.sources.shared.live_place import LivePlace
+from tasks.targets.base import Target
+from tasks.targets.shared.unmarked import UnmarkedFolder
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which backup is to be restored, from where, with which keys."""
+
+    plan: Path
+    target: str | None
+    folder: Path | None
+    backup: str
+    source: str | None
+    identity: list[Path]
+    passphrase_from: str | None
+    wait: float
+
+
+def run(options: InPlace, wanted: Wanted) -> int:
+    """Do what ``options`` ask for. Raises DatasaveError."""
+    if sum((options.in_place, options.resume, options.undo)) > 1:
+        raise PlanError("--in-place, --resume and --undo cannot be combined", hint="Give one of them.")
+    if not wanted.plan.exists():
+        raise PlanError(
+            f"there is no plan {wanted.plan}",
+            hint="A restore in place needs the plan, which says where the live data is: name it with --plan.",
+        )
+    office = Office(wanted.plan)
+    part = office.part(wanted.source)
+    file = JournalFile(office.state, office.full_name(part))
+    if options.dry_run:
+        return _show(office, part, wanted)
+    with exclusively(office.staging):
+        if options.in_place:
+            return _replace(office, part, file, wanted, options)
+        journal = file.read()
+        if journal is None:
+            raise StateError(
+                f"no restore in place of {office.full_name(part)} is under way or to be undone",
+                hint="`datasave restore --in-place` begins one.",
+            )
+        return _go_on(Replacement(office.source(part), file, journal, say), options)
+
+
+def _show(office: Office, part: str, wanted: Wanted) -> int:
+    source = office.source(part)
+    place = source.live_place()
+    refuse_unfinished(office.state, office.full_name(part))
+    with _opened(office, wanted) as target:
+        _, manifest = _chosen(office, part, target, wanted)
+    replaceable.refuse_hopeless(source, place, manifest, _ours(office, wanted))
+    _tell_steps(manifest, source, place)
+    say("This was a dry run: nothing was changed.")
+    return 0
+
+
+def _replace(office: Office, part: str, file: JournalFile, wanted: Wanted, options: InPlace) -> int:
+    if not wanted.identity:
+        raise PlanError("no key was given", hint="Give --identity FILE, the key of one holder.")
+    identities = unlock(wanted.identity, wanted.passphrase_from)
+    refuse_unfinished(office.state, office.full_name(part))
+    source = office.source(part)
+    place = source.live_place()
+    with _opened(office, wanted) as target:
+        backup, manifest = _chosen(office, part, target, wanted)
+        replaceable.refuse_hopeless(source, place, manifest, _ours(office, wanted))
+        _tell_steps(manifest, source, place)
+        if not options.yes:
+            _confirm(office.plan.name)
+        recovering.open_contents(manifest, identities)  # a wrong key shows before anything is begun
+        replacement = Replacement(source, file, replacing.begin(file, manifest, place), say)
+        with replacing.cleared_up(replacement):
+            found = Found(
+                target, office.trusted(), manifest.source, office.checks(part), source, office.timezone
+            )
+            recovered = bring_back(found, backup, manifest, identities, replacement.journal.room, wanted.wait)
+            require(
+                recovered.findings,
+                f"{manifest.sealed_name} did not pass its checks",
+                MismatchError,
+                "Nothing was stopped or changed. Take another backup (--backup) or another target.",
+            )
+            replacement.build(recovered)
+    findings = replacement.forward()
+    findings_table(f"{manifest.source} #{manifest.sequence} in {place.path}", findings)
+    return _done(replacement, options)
+
+
+def _tell_steps(manifest: Manifest, source: Source, place: LivePlace) -> None:
+    say(f"{title_of(manifest)} in place of {place.path}:")
+    for line in replaceable.steps_of(source, place):
+        say(f"  {line}")
+
+
+def _go_on(replacement: Replacement, options: InPlace) -> int:
+    journal = replacement.journal
+    unfinished = replacement.file.unfinished() is not None
+    if journal.has("discarding"):
+        replacement.discard()
+        good(f"{journal.aside} is removed")
+        return 0
+    if options.undo or journal.has("undoing"):
+        return _undone(replacement, options)
+    if options.resume and not journal.has("built"):
+        replacement.undo()
+        say(f"It was cut off before anything was changed: {journal.live} is what it was.")
+        say("Nothing of it is left. To restore, run `datasave restore --in-place` again.")
+        return 1
+    if options.resume and unfinished:
+        findings_table(f"{journal.source} in {journal.live}", replacement.forward(again=True))
+        return _done(replacement, options)
+    if options.discard_old and not unfinished:
+        return _done(replacement, options)
+    raise StateError(
+        f"the last restore in place of {journal.source} is {'not finished' if unfinished else 'finished'}",
+        hint=_way_on(unfinished=unfinished),
+    )
+
+
+def _way_on(*, unfinished: bool) -> str:
+    if unfinished:
+        return "Run `datasave restore --resume` or `datasave restore --undo` first."
+    return "`datasave restore --undo` takes it back, `datasave restore --discard-old` removes the old data."
+
+
+def _undone(replacement: Replacement, options: InPlace) -> int:
+    journal = replacement.journal
+    if journal.has("done") and not journal.has("undoing") and not options.yes:
+        say(f"The restore was finished. {journal.aside} takes the place of {journal.live} again.")
+        say("What was entered since then is not lost: today's data is kept beside it.")
+        _confirm(journal.source)
+    kept = replacement.undo()
+    if kept is not None:
+        path_line("What had been restored is kept in", kept)
+    good(f"the old data is in {journal.live} again, as it was")
+    return 0
+
+
+def _done(replacement: Replacement, options: InPlace) -> int:
+    """Say what is where, and let the old data go if that is wanted."""
+    journal = replacement.journal
+    if not journal.old:
+        good(f"{journal.live} is restored; there was no old data to put aside")
+        replacement.file.remove()
+        return 0
+    strays = replaceable.strays(journal)
+    if strays:
+        more = f" and {len(strays) - 5} more" if len(strays) > 5 else ""
+        say(f"Only in {journal.aside}, because no backup holds it: {', '.join(strays[:5])}{more}")
+    good(f"{journal.live} is restored, opened and compared with the manifest")
+    if options.discard_old and (options.yes or _is_told(f"Remove {journal.aside} for good?", "yes")):
+        replacement.discard()
+        good(f"{journal.aside} is removed")
+        return 0
+    path_line("The old data:", journal.aside)
+    say("Look whether everything is there. Then remove it with `datasave restore --discard-old`,")
+    say("or take the restore back with `datasave restore --undo`.")
+    return 0
+
+
+def _confirm(name: str) -> None:
+    if not _is_told(f"To go ahead type the name {name}:", name):
+        raise StateError(
+            "not confirmed: nothing was changed",
+            hint=f"Type {name} when asked, or give --yes where there is no terminal.",
+        )
+
+
+def _is_told(question: str, answer: str) -> bool:
+    """Whether a person at a terminal types just that."""
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question} ").strip() == answer
+
+
+@contextmanager
+def _opened(office: Office, wanted: Wanted) -> Iterator[Target]:
+    if wanted.folder is not None:
+        yield UnmarkedFolder(wanted.folder)
+        return
+    with office.target(office.entry(wanted.target or office.drill_target()).name) as target:
+        yield target
+
+
+def _chosen(office: Office, part: str, place: Target, wanted: Wanted) -> tuple[Shelved, Manifest]:
+    return recovering.choose(
+        place,
+        wanted.backup,
+        office.trusted(),
+        office.full_name(part),
+        office.timezone,
+        accepted_through(office, part),
+        warning,
+    )
+
+
+def _ours(office: Office, wanted: Wanted) -> list[Path]:
+    folders = [wanted.folder] if wanted.folder else []
+    places = [path for entry in office.plan.targets if isinstance(path := getattr(entry, "path", None), Path)]
+    return [office.path, office.state, *wanted.identity, *folders, *places]

@@ -1,0 +1,179 @@
+"""Prefect automations that notice what no run can tell: its machine died, or it never started.
+
+A run that is killed while what started it lives is told of by that: flows/clearing.py and
+tasks/steps/noticing.py.
+
+Created or updated by name whenever the plan is served or registered. They live in the Prefect server and
+die with it: an outside heartbeat, or ``datasave audit`` from a second machine, is needed besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from tasks.context import Office
+
+if TYPE_CHECKING:
+    from prefect.automations import Automation
+
+# Runs send a heartbeat each 30 s (environment.py), Prefect's shortest; five may be lost before a run counts
+# as dead. A run that lives after all goes on, and its own end replaces Crashed.
+SECONDS_WITHOUT_HEARTBEAT = 150
+BEAT = "prefect.flow-run.heartbeat"
+ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")}
+RUN = {"prefect.resource.id": "prefect.flow-run.*"}
+
+
+def watch(office: Office, alarm: UUID) -> list[str]:
+    """Create or update the plan's automations, which start the deployment ``alarm``; returns their names."""
+    wanted = [_died(office, alarm)]
+    if office.plan.schedule.silent_hours is not None:
+        wanted.append(_silent(office, alarm, office.plan.schedule.silent_hours))
+    else:
+        _remove(_silent_name(office))
+    for automation in wanted:
+        _ensure(automation)
+    return [automation.name for automation in wanted]
+
+
+def _died(office: Office, alarm: UUID) -> Automation:
+    from prefect.automations import Automation, ChangeFlowRunState, EventTrigger, Posture
+    from prefect.client.schemas.objects import StateType
+
+    from tasks.steps.running import NO_SIGN
+
+    return Automation(
+        name=_died_name(office),
+        description="Without it a run whose machine or process was killed would be Running for ever.",
+        trigger=EventTrigger(
+            after={BEAT},
+            expect={BEAT, *ENDED},
+            match=_labels(RUN),
+            match_related=_runs_of(office),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=_patience(office),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"{NO_SIGN}: its process or its machine was stopped. Run it again with Retry",
+            ),
+            # Not an automation of its own on Crashed: after a restart Prefect's server holds that event
+            # back, 15 min and more, for an earlier one that it has forgotten.
+            _start(
+                alarm,
+                "A run died without a word",
+                run="{{ flow_run.name }}",
+                run_id="run {{ flow_run.id }}",
+            ),
+        ],
+    )
+
+
+def _silent(office: Office, alarm: UUID, hours: float) -> Automation:
+    from prefect.automations import Automation, EventTrigger, Posture
+
+    backups = _labels({"prefect.resource.role": "flow", "prefect.resource.name": "backup"})
+    return Automation(
+        name=_silent_name(office),
+        description=f"Fires after {hours:g} hours without one, though no run may have been started at all.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Completed"},
+            match=_labels(RUN),
+            match_related=[backups, *_runs_of(office)],
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(hours=hours),
+        ),
+        actions=[_start(alarm, f"No backup of {office.plan.name} succeeded for {hours:g} hours")],
+    )
+
+
+def _died_name(office: Office) -> str:
+    return f"{office.plan.name}: a run that died counts as Crashed"
+
+
+def _patience(office: Office) -> timedelta:
+    """How long a run may give no sign of life: what was set in the UI, or ours.
+
+    A change would also let the server forget the runs that it is waiting for, as after a power cut.
+    """
+    from prefect.automations import EventTrigger
+
+    found = _read(_died_name(office))
+    if found is not None and isinstance(found.trigger, EventTrigger):
+        return found.trigger.within
+    return timedelta(seconds=SECONDS_WITHOUT_HEARTBEAT)
+
+
+def _silent_name(office: Office) -> str:
+    return f"{office.plan.name}: alarm when no backup succeeds"
+
+
+def _start(alarm: UUID, reason: str, **about: str) -> Any:
+    from prefect.automations import RunDeployment
+
+    # The plan comes from the deployment, which knows its path on the machine that does the run.
+    return RunDeployment(source="selected", deployment_id=alarm, parameters={"reason": reason, **about})
+
+
+def _runs_of(office: Office) -> list[Any]:
+    """Runs of this plan: other flows on a shared server have heartbeats of their own."""
+    tags = ("datasave", office.plan.name)
+    return [
+        _labels({"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"}) for tag in tags
+    ]
+
+
+def _labels(labels: Mapping[str, str]) -> Any:
+    from prefect.events import ResourceSpecification
+
+    return ResourceSpecification.model_validate(dict(labels))
+
+
+def _ensure(wanted: Automation) -> None:
+    """Create the automation, or change the one of its name where it differs.
+
+    One that is the same stays untouched: an update would begin its hours anew at each start.
+    """
+    found = _read(wanted.name)
+    if found is None:
+        wanted.create()
+    elif _content(found) != _content(wanted):
+        wanted.id = found.id
+        wanted.update()
+
+
+def _remove(name: str) -> None:
+    found = _read(name)
+    if found is not None:
+        found.delete()
+
+
+def _read(name: str) -> Automation | None:
+    from prefect.automations import Automation
+
+    try:
+        return cast("Automation", Automation.read(name=name))
+    except ValueError:
+        return None
+
+
+def _content(automation: Automation) -> Any:
+    content = automation.model_dump(mode="json", exclude={"id", "owner_resource", "enabled"})
+    content["trigger"].pop("id", None)
+    return _sorted(content)
+
+
+def _sorted(content: Any) -> Any:
+    """Sets come back from the server as lists in any order."""
+    if isinstance(content, Mapping):
+        return {name: _sorted(part) for name, part in content.items()}
+    if isinstance(content, list):
+        return sorted((_sorted(part) for part in content), key=repr)
+    return content

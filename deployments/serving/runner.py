@@ -1,0 +1,45 @@
+"""The child of ``datasave serve`` that registers a plan's deployments and runs them.
+
+Usage: ``python -m deployments.serving.runner PLAN``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from deployments.cli.screen import bad, good
+from deployments.serving.environment import prepare
+from deployments.serving.registering import register
+from tasks.context import Office
+from tasks.errors import DatasaveError
+
+
+def main(plan: Path) -> int:
+    """Run until told to stop."""
+    office = Office(plan)
+    prepare(office.path, quiet=False)
+    from prefect.runner import Runner
+
+    # Prefect's own handler of SIGTERM says this on its way out.
+    warnings.filterwarnings("ignore", "coroutine 'Runner.astop' was never awaited", RuntimeWarning)
+
+    # Paused while it is off, a deployment would miss runs without a trace: they shall wait and be Late.
+    # No limit here: with one, runs missed over a weekend would come in several batches, a run of each done.
+    runner = Runner(name=office.plan.name, pause_on_shutdown=False, limit=None)
+    flows = register(office, runner.add_deployment)
+    good(f"serving {office.plan.name}: {', '.join(flows)}")
+    asyncio.run(runner.start())
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        with suppress(KeyboardInterrupt):
+            sys.exit(main(Path(sys.argv[1])))
+    except DatasaveError as error:
+        bad(error)
+        sys.exit(1)

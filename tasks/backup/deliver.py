@@ -1,0 +1,155 @@
+"""Put the sealed archive on a target, read it back from there, and only then publish its manifest."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import date
+from hashlib import sha256
+from io import BytesIO
+
+from tasks.backup.due_targets import day_of, note_delivery
+from tasks.backup.media import note_use
+from tasks.backup.retain import make_room, reached, shelf_of
+from tasks.calendars import WEEKDAYS
+from tasks.context import Office
+from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetFull
+from tasks.health.runbook import put_runbook
+from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name
+from tasks.manifests.recover import Kept, recover_text
+from tasks.notices.wording import size_text
+from tasks.plan.model import TargetEntry
+from tasks.platform.files import HashingReader
+from tasks.records import Placed, Progress, Rehearsed, Run, Sealed, no_progress
+from tasks.targets.base import Target
+
+# Room left on a target beyond the archive itself: manifest, certificates, the file system's own needs.
+SPARE_BYTES = 8 << 20
+
+
+def slot_of(entry: TargetEntry, day: date) -> str:
+    """The folder on the target that a backup of ``day`` (in the plan's zone) goes to."""
+    return WEEKDAYS[day.weekday()].upper() if entry.slots == "weekday" else ""
+
+
+def deliver(
+    office: Office,
+    run: Run,
+    sealed: Sealed,
+    rehearsed: Rehearsed,
+    target_name: str,
+    progress: Progress = no_progress,
+) -> Placed:
+    """Put the sealed archive on one target. Raises TargetError.
+
+    Raises MismatchError where there is no passed rehearsal, or staging was tampered with since.
+    """
+    if not rehearsed.findings or not all(finding.passed for finding in rehearsed.findings):
+        raise MismatchError(f"{sealed.name} was not rehearsed: nothing is delivered unproven")
+    began = time.monotonic()
+    day = day_of(office, run.started)
+    slot = slot_of(office.entry(target_name), day)
+    name = f"{slot}/{sealed.name}" if slot else sealed.name
+    with reached(office, target_name, day) as target:
+        try:
+            _put(target, name, sealed, progress)
+        except TargetFull:
+            if not make_room(office, run, target, sealed.bytes + SPARE_BYTES):
+                raise
+            _put(target, name, sealed, progress)
+    return Placed(target=target_name, name=name, bytes=sealed.bytes, seconds=time.monotonic() - began)
+
+
+def _put(target: Target, name: str, sealed: Sealed, progress: Progress) -> None:
+    check_room(target, sealed.bytes)
+    with sealed.path.open("rb", buffering=0) as stream:
+        reader = HashingReader(stream)
+        target.put(name, reader.stream, sealed.bytes, progress)
+    if reader.hexdigest() != sealed.sha256:
+        discard(target, name)
+        raise MismatchError(
+            f"the sealed archive in staging changed before it reached {target.name}",
+            hint="Run the whole backup again.",
+        )
+
+
+def read_back(
+    office: Office,
+    run: Run,
+    sealed: Sealed,
+    rehearsed: Rehearsed,
+    placed: Placed,
+    progress: Progress = no_progress,
+) -> Placed:
+    """Read the whole object from the medium, compare, and publish its manifest.
+
+    Until the manifest is there the backup doesn't exist for anyone. An object that reads back wrong
+    is removed. Raises ReadBackError or another TargetError.
+    """
+    began = time.monotonic()
+    day = day_of(office, run.started)
+    with reached(office, placed.target, day) as target:
+        try:
+            with sealed.path.open("rb", buffering=0) as local:
+                same = target.verify(placed.name, sealed.bytes, sealed.sha256, progress, local)
+        except ObjectMissing as error:
+            raise ReadBackError(
+                f"{placed.name} is no longer on {placed.target}, where it was put",
+                hint="Re-run the failed run: it is sent again then.",
+                permanent=True,
+            ) from error
+        if not same:
+            discard(target, placed.name)
+            raise ReadBackError(
+                f"{placed.name} read back from {placed.target} is not what was written",
+                hint="The medium or the connection damages data. Check it, then re-run the failed run.",
+                # It was removed: reading it once more would only find it missing.
+                permanent=True,
+            )
+        publish(target, rehearsed.manifest.read_bytes(), placed.name)
+        refresh_recover(office, target)
+        put_runbook(office, target)
+        if target.properties.removable:
+            note_use(office, target, day, sum(backup.good for backup in shelf_of(office, target)))
+    note_delivery(office, run, placed.target)
+    return placed.model_copy(update={"seconds": placed.seconds + time.monotonic() - began})
+
+
+def check_room(target: Target, size: int) -> None:
+    """Raise TargetFull unless an archive of ``size`` bytes fits."""
+    free = target.free_space()
+    if free is not None and free < size + SPARE_BYTES:
+        raise TargetFull(
+            f"{target.name} has {size_text(free)} free, this backup needs {size_text(size + SPARE_BYTES)}",
+            hint="Free space there, use a larger medium, or keep fewer backups (`keep:` in the plan, then "
+            "`datasave prune --apply`).",
+        )
+
+
+def publish(target: Target, data: bytes, sealed_name: str) -> None:
+    """Put the manifest of a sealed archive beside it, and read it back: with it the backup exists."""
+    name = manifest_name(sealed_name.removesuffix(SEALED_SUFFIX))
+    target.put(name, BytesIO(data), len(data))
+    if not target.verify(name, len(data), sha256(data).hexdigest(), local=BytesIO(data)):
+        discard(target, name)
+        raise ReadBackError(f"the manifest {name} read back from {target.name} is not what was written")
+
+
+def discard(target: Target, name: str) -> None:
+    """Remove what read back wrong; where that is refused, as of a locked object, the greater error counts."""
+    with suppress(TargetError):
+        target.delete(name)
+
+
+def refresh_recover(office: Office, target: Target) -> None:
+    """Keep RECOVER.md true: whoever finds this medium in five years starts from it."""
+    plan = office.plan
+    holders = [holder.name for holder in plan.holders]
+    sources = {office.full_name(part): office.source(part) for part in office.parts}
+    kept = {name: Kept(source.kind, source.after_restore) for name, source in sources.items()}
+    text = recover_text(kept, holders).encode("utf-8")
+    # A place that lets us write and not read may not be able to tell: then it is written anew.
+    with suppress(TargetError):
+        if target.verify("RECOVER.md", len(text), sha256(text).hexdigest(), local=BytesIO(text)):
+            return
+    target.put("RECOVER.md", BytesIO(text), len(text))

@@ -1,0 +1,220 @@
+"""Removable media: making them ready, whose turn it is, what is remembered of them in the state folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+
+from filelock import FileLock
+
+from tasks.context import Office
+from tasks.errors import PlanError, TargetError, TargetMissing
+from tasks.plan.model import TargetEntry
+from tasks.platform.files import private_folder
+from tasks.policy.due_rules import day_text
+from tasks.policy.rotation import Advice, medium_for, next_run_day, repeated, tonight, where
+from tasks.records import Record
+from tasks.targets.base import Target
+from tasks.targets.drive.choice import Turn
+from tasks.targets.drive.marker import init_medium
+from tasks.targets.drive.media import Media, load_media, save_media
+from tasks.targets.drive.places import plugged_in
+from tasks.targets.drive.target import DriveOptions, DriveTarget
+
+MEDIA = "media.json"
+# A calendar has at most some dozens of media: within this many run days each has its turn.
+_LOOK_AHEAD = 400
+
+
+class MediumLine(Record):
+    """One medium of the calendar, for a list.
+
+    ``known`` tells whether it was made ready or used here, ``at`` where it is plugged in ("": it isn't),
+    ``used`` when a backup last went to it, ``held`` how many good ones it had then, ``away`` whether it
+    should be out of the house this evening, ``due`` when it has its next turn.
+    """
+
+    target: str
+    label: str
+    known: bool
+    at: str
+    used: date | None
+    held: int
+    away: bool
+    due: date | None
+
+
+def init(office: Office, target: str, path: Path, label: str, *, replace: bool = False) -> str:
+    """Make the drive mounted at ``path`` the medium ``label`` of a drive target; says what was done.
+
+    ``replace`` is the user's word that the old medium of that label is lost or broken. Raises PlanError
+    for a target that is no drive or a label that is not in its calendar, TargetError where that drive
+    must not become a medium, or one of that label is known already.
+    """
+    drive = _drive_entry(office, target)
+    if label not in drive.calendar.labels:
+        raise PlanError(
+            f"{label!r} is not in the calendar of the target {target}",
+            hint=f"Its media are: {', '.join(drive.calendar.labels)}.",
+        )
+    with _remembered(office) as box:
+        if label in box.media.of(target) and not replace:
+            raise TargetError(
+                f"cannot make {path} the medium {label} of {target}: there is one of that label already",
+                hint="Say that it is to be replaced if it is lost or broken; it will not be used any more.",
+                permanent=True,
+            )
+        marker = init_medium(path, label, target, office.plan.name, never=(office.state, office.path))
+        box.media = box.media.with_medium(marker)
+    return f"{path} is now the medium {label} of {target}: write {label} on it"
+
+
+def listing(office: Office, day: date | None = None) -> tuple[MediumLine, ...]:
+    """Every medium of every drive target, in the order of the calendar. ``day`` is today if not given."""
+    today = day or _today(office)
+    media = load_media(office.state / MEDIA)
+    return tuple(
+        line for name, drive in drives_of(office) for line in _lines(office, name, drive, media, today)
+    )
+
+
+def which(office: Office, day: date | None = None) -> tuple[tuple[str, Advice], ...]:
+    """For each drive target: what to plug in on ``day`` (today), what to take home, what to bring back."""
+    today = day or _today(office)
+    media = load_media(office.state / MEDIA)
+    return tuple((name, tonight(drive.calendar, today, media.log(name))) for name, drive in drives_of(office))
+
+
+def label_due(entry: TargetEntry, day: date) -> str | None:
+    """The medium that a run of ``day`` needs at a drive target: None on days without one.
+
+    "" for targets of other kinds, which need none. The day alone decides, so that a run that is
+    repeated later still asks for the medium it was meant for.
+    """
+    return medium_for(entry.calendar, day) if isinstance(entry, DriveOptions) else ""
+
+
+def is_removable(entry: TargetEntry) -> bool:
+    """Whether a target's media are away most of the time, as they should be."""
+    return isinstance(entry, DriveOptions)
+
+
+def take_turn(office: Office, target: Target, day: date) -> None:
+    """Make a drive target use the medium whose turn it is on ``day``; other targets are left as they are.
+
+    Raises TargetMissing on a day without a medium.
+    """
+    if not isinstance(target, DriveTarget):
+        return
+    calendar = _drive_entry(office, target.name).calendar
+    label = medium_for(calendar, day)
+    if label is None:
+        coming = day_text(next_run_day(calendar, day))
+        raise TargetMissing(
+            f"{target.name} has no medium for {day_text(day)}",
+            hint=f"By its calendar the next one is due on {coming}.",
+        )
+    media = load_media(office.state / MEDIA)
+    known = {name: medium.id for name, medium in media.of(target.name).items()}
+    last = repeated(calendar, day, media.log(target.name)) or ""
+    target.use(Turn(label=label, plan=office.plan.name, known=known, last=last))
+
+
+def note_use(office: Office, target: Target, day: date, held: int) -> None:
+    """Remember that the run of ``day`` put a proven backup on the medium that ``target`` uses now.
+
+    ``held`` is how many good backups of the main source are on it. A medium not seen before, after the
+    loss of the state folder, becomes known here. Does nothing for targets of other kinds.
+    """
+    if isinstance(target, DriveTarget):
+        marker = target.medium(f"cannot note the use of {target.name}")
+        with _remembered(office) as box:
+            box.media = box.media.with_use(marker, day, held)
+
+
+def may_replace_first(office: Office, entry: TargetEntry, label: str) -> bool:
+    """Whether a full medium may lose its oldest backups before it has the new one.
+
+    Only with ``replace: first`` in the plan, and if the target's other media, by what they held when each
+    was last used, have as many good backups together as its ``floor``.
+    """
+    if not isinstance(entry, DriveOptions) or entry.replace != "first":
+        return False
+    media = load_media(office.state / MEDIA).of(entry.name)
+    return sum(medium.held for medium in media.values() if medium.label != label) >= entry.floor
+
+
+class _Box:
+    """What is remembered, to be changed inside a block."""
+
+    def __init__(self, media: Media) -> None:
+        self.media = media
+
+
+@contextmanager
+def _remembered(office: Office) -> Iterator[_Box]:
+    """The memory, locked; written back when the block ends well. Targets are delivered to side by side."""
+    path = private_folder(office.state) / MEDIA
+    with FileLock(f"{path}.lock", mode=0o600):
+        before = load_media(path)
+        box = _Box(before)
+        yield box
+        if box.media != before:
+            save_media(path, box.media)
+
+
+def drives_of(office: Office) -> Iterator[tuple[str, DriveOptions]]:
+    """The plan's drive targets, by name."""
+    for entry in office.plan.targets:
+        if isinstance(entry, DriveOptions):
+            yield entry.name, entry
+
+
+def _drive_entry(office: Office, name: str) -> DriveOptions:
+    entry = office.entry(name)
+    if isinstance(entry, DriveOptions):
+        return entry
+    drives = ", ".join(name for name, _ in drives_of(office)) or "none"
+    raise PlanError(f"the target {name} has no media", hint=f"Targets of kind `drive` in the plan: {drives}.")
+
+
+def _lines(office: Office, target: str, drive: DriveOptions, media: Media, day: date) -> Iterator[MediumLine]:
+    known, log = media.of(target), media.log(target)
+    away = where(log, drive.calendar, day)
+    turns = _next_turns(drive, day)
+    seen = {
+        one.marker.label: str(one.root)
+        for one in plugged_in(drive.places)
+        if one.marker and (one.marker.target, one.marker.plan) == (target, office.plan.name)
+    }
+    for label in drive.calendar.labels:
+        yield MediumLine(
+            target=target,
+            label=label,
+            known=label in known,
+            at=seen.get(label, ""),
+            used=max((used for used, name in log if name == label), default=None),
+            held=known[label].held if label in known else 0,
+            away=label in away,
+            due=turns.get(label),
+        )
+
+
+def _next_turns(drive: DriveOptions, day: date) -> dict[str, date]:
+    """The first day from ``day`` on which each medium has its turn."""
+    calendar = drive.calendar
+    found: dict[str, date] = {}
+    for _ in range(_LOOK_AHEAD):
+        label = medium_for(calendar, day)
+        if label is not None:
+            found.setdefault(label, day)
+        if len(found) == len(calendar.labels):
+            break
+        day = next_run_day(calendar, day)
+    return found
+
+
+def _today(office: Office) -> date:
+    return datetime.now(office.timezone).date()

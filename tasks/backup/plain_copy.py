@@ -1,0 +1,91 @@
+"""A copy for a person who asked for one: the database as it is now, checked, readable, in a local folder.
+
+And the same without keeping the copy: a check of the database on a copy of it. Neither makes a backup:
+nothing is numbered, sealed or delivered, no older backup is touched.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.backup.copy import check_room, require, room_needed
+from tasks.backup.listing import Copied
+from tasks.backup.workspace import Workspace
+from tasks.checks.judge import judge_checks
+from tasks.checks.measure import measure_checks
+from tasks.context import Office
+from tasks.errors import SourceError, ValidationError
+from tasks.platform.files import private_folder
+from tasks.records import Finding, Record, Run
+from tasks.recovery.recover import refuse_occupied
+from tasks.sources.sqlanywhere.copy_folder import refuse_network
+from tasks.targets.shared.marker import MARKER
+
+FOLDER = "copies"
+"""Where copies go for which no folder was named, in the plan's state folder."""
+
+
+def look(office: Office, folder: str, part: str = "") -> Run:
+    """See whether a copy can be made now. ``folder`` is the source's folder in staging.
+
+    The run has no number: it makes no backup. Raises SourceError or StateError.
+    """
+    engine = office.source(part).check()
+    check_room(office, room_needed(office, part, engine))
+    return Run(
+        plan=office.path,
+        id=folder,
+        source=office.full_name(part),
+        part=part,
+        sequence=0,
+        started=datetime.now(UTC).replace(microsecond=0),
+        engine=engine,
+    )
+
+
+class Answered(Record):
+    """What came of the plan's own checks, all passed."""
+
+    findings: tuple[Finding, ...]
+
+
+def own_checks(office: Office, run: Run, copy: Copied) -> Answered:
+    """The plan's own checks of a source, on a copy of it. Raises ValidationError where one fails."""
+    checks = office.checks(run.part)
+    if not checks:
+        return Answered(findings=())
+    workspace = Workspace(office.staging / run.id)
+    scratch = workspace.fresh(workspace.scratch_validate)
+    source = office.source(run.part)
+    source.validate(copy.folder, scratch)  # what it leaves there some engines need to open the copy
+    with source.open(copy.folder, scratch) as connection:
+        findings = tuple(judge_checks(checks, measure_checks(connection, checks, run.started)))
+    hint = "Have the database looked at today. No backup was made or removed."
+    require(findings, f"{run.source} is not as the plan's checks expect", ValidationError, hint)
+    return Answered(findings=findings)
+
+
+def place_for(office: Office, run_name: str, wanted: Path | None) -> Path:
+    """The folder for a copy: the one that was asked for, else a new one in the plan's state folder.
+
+    Raises SourceError where it is no place for readable patient data: not empty, on the network, on a
+    target, or in staging, which is cleared.
+    """
+    folder = (wanted or office.state / FOLDER / run_name).absolute()
+    hint = "Name a new folder on a disk of this machine. The copy is readable for whoever finds it."
+    refuse_occupied(folder, "copy")
+    refuse_network(folder, hint)
+    above = (folder, *folder.parents)
+    if office.staging in above or any((path / MARKER).is_file() for path in above):
+        what = "staging, which is cleared" if office.staging in above else "a place for sealed backups"
+        raise SourceError(f"cannot copy into {folder}: it is in {what}", hint=hint)
+    return folder
+
+
+def put_in_place(office: Office, run: Run, copy: Copied, folder: Path) -> Path:
+    """Put a checked copy where a person can use it, in the clear; the path to open."""
+    # Asked again: the check took its time.
+    refuse_occupied(folder, "copy")
+    private_folder(folder)
+    return office.source(run.part).restore(copy.folder, folder)

@@ -1,0 +1,116 @@
+"""Open a sealed archive in scratch and compare it with what was recorded when it was taken.
+
+The same proof serves three times: before delivery (with the run's own key), in drills and in
+restores (with a holder's).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from tasks.age.file import decrypting_reader
+from tasks.age.keys import Identity
+from tasks.archive.reader import extract_archive
+from tasks.backup.copy import require, same_digest
+from tasks.backup.listing import Copied, identical
+from tasks.backup.workspace import Workspace
+from tasks.checks.judge import judge_checks, judge_tables
+from tasks.checks.measure import measure_checks, profile
+from tasks.context import Office
+from tasks.errors import MismatchError, ValidationError
+from tasks.keys.identities import read_identities
+from tasks.options import UserCheck
+from tasks.platform.files import BLOCK, HashingReader, private_folder
+from tasks.records import (
+    Archived,
+    CopiedFile,
+    Finding,
+    Profile,
+    Progress,
+    Run,
+    Sealed,
+    Validated,
+    no_progress,
+)
+from tasks.sources.base import Source
+
+
+def rehearse(
+    office: Office,
+    run: Run,
+    copy: Copied,
+    archived: Archived,
+    sealed: Sealed,
+    validated: Validated,
+    progress: Progress = no_progress,
+) -> tuple[tuple[Finding, ...], float]:
+    """Restore the sealed archive in scratch with the run's own key; findings and seconds.
+
+    Raises AgeError, ArchiveError, ValidationError or MismatchError: then nothing may be delivered.
+    """
+    began = time.monotonic()
+    workspace = Workspace(office.staging / run.id)
+    room = workspace.fresh(workspace.scratch)
+    restored = private_folder(room / "restored")
+    with sealed.path.open("rb", buffering=0) as stream:
+        reader = HashingReader(stream, progress, sealed.bytes)
+        digest = unpack(reader.stream, read_identities([workspace.run_key]), restored, copy.bytes)
+    same_digest(reader.hexdigest(), sealed.sha256, "sealed archive")
+    same_digest(digest, archived.sha256, "archive inside the seal")
+    proof = Proof(copy.files, validated.profile, office.checks(run.part), run.started)
+    findings = proof.of(office.source(run.part), restored, private_folder(room / "engine"))
+    require(findings, "the rehearsal failed: the restored copy is not what was recorded", MismatchError)
+    return findings, time.monotonic() - began
+
+
+def unpack(
+    reader: BinaryIO,
+    identities: Sequence[Identity],
+    folder: Path,
+    copy_bytes: int,
+    only: Callable[[str], bool] | None = None,
+) -> str:
+    """Decrypt and extract a sealed archive into ``folder``; the plain archive's sha256.
+
+    With ``only``, just the files whose names it says yes to. Reads ``reader`` to its end, so that a digest
+    taken around it covers the whole file.
+    """
+    plain = HashingReader(decrypting_reader(reader, identities))
+    # A little room for sparse rounding; anything beyond what the manifest states is an attack or a fault.
+    extract_archive(plain.stream, folder, limit=copy_bytes + BLOCK, only=only)
+    return plain.drain()
+
+
+class Proof:
+    """What a restored copy must show: recorded files, recorded profile, the user's own checks."""
+
+    def __init__(
+        self,
+        files: Sequence[CopiedFile],
+        recorded: Profile,
+        checks: Sequence[UserCheck],
+        taken: datetime,
+    ) -> None:
+        self._files = files
+        self._recorded = recorded
+        self._checks = checks
+        self._taken = taken
+
+    def of(self, source: Source, restored: Path, scratch: Path) -> tuple[Finding, ...]:
+        """All findings about the copy in ``restored``. Never raises for a copy that is merely wrong."""
+        findings = [identical(restored, self._files), *source.validate(restored, scratch)]
+        try:
+            with source.open(restored, scratch) as connection:
+                found = profile(connection, source.tables(connection))
+                findings += judge_tables(self._recorded, found)
+                values = measure_checks(connection, self._checks, self._taken)
+                findings += judge_checks(self._checks, values)
+        except ValidationError as error:
+            findings.append(Finding(check="restored copy opens", passed=False, detail=error.message))
+        else:
+            findings.append(Finding(check="restored copy opens", passed=True, detail="opened and read"))
+        return tuple(findings)

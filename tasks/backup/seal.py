@@ -1,0 +1,150 @@
+"""From the copy to the sealed archive and its signed manifest."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from tasks.age.file import encrypt
+from tasks.age.hybrid import HybridIdentity
+from tasks.age.keys import parse_recipient
+from tasks.age.recipients import Recipient
+from tasks.age.x25519 import X25519Identity
+from tasks.archive.writer import write_archive
+from tasks.backup.copy import same_digest
+from tasks.backup.listing import Copied, summed_up
+from tasks.backup.workspace import Workspace, remove_tree
+from tasks.context import Office, write_new_secret
+from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
+from tasks.manifests.signing import sign_record
+from tasks.platform.files import HashingReader, HashingWriter, atomic_writer, private_folder, write_atomic
+from tasks.policy.trend_rules import Snapshot
+from tasks.records import (
+    Archived,
+    Contents,
+    Finding,
+    Holder,
+    Manifest,
+    Progress,
+    Run,
+    Sealed,
+    Validated,
+    no_progress,
+)
+
+
+def archive_copy(
+    office: Office, workspace: Workspace, copy: Copied, progress: Progress = no_progress
+) -> Archived:
+    """Pack the copy as tar + zstandard."""
+    options = office.plan.archive
+    with atomic_writer(workspace.archive) as stream:
+        writer = HashingWriter(stream)
+        write_archive(
+            copy.folder,
+            writer.stream,
+            level=options.level,
+            threads=options.threads,
+            progress=lambda done, _total: progress(done, copy.bytes),
+        )
+    return Archived(path=workspace.archive, bytes=writer.bytes, sha256=writer.hexdigest())
+
+
+def encrypt_archive(
+    office: Office, workspace: Workspace, run: Run, archived: Archived, progress: Progress = no_progress
+) -> Sealed:
+    """Encrypt the archive to every holder and to a key made for this run alone.
+
+    The run's key lets the rehearsal open exactly the file that will be delivered, although the
+    machine holds no holder's identity. The plain archive is removed: it has served. Raises MismatchError
+    where it is no longer the one that was written.
+    """
+    name = sealed_name(stem(run.source, run.started, run.sequence))
+    path = private_folder(workspace.sealed) / name
+    recipients = [*office.recipients(), _make_run_key(office, workspace)]
+    with archived.path.open("rb", buffering=0) as plain, atomic_writer(path) as stream:
+        writer = HashingWriter(stream)
+        reader = HashingReader(plain, progress, archived.bytes)
+        encrypt(reader.stream, writer.stream, recipients)
+        same_digest(reader.hexdigest(), archived.sha256, "archive in staging")
+    remove_tree(archived.path)
+    return Sealed(path=path, name=name, bytes=writer.bytes, sha256=writer.hexdigest())
+
+
+def describe(  # noqa: PLR0913, PLR0917 - all that a manifest is made of
+    office: Office,
+    run: Run,
+    copy: Copied,
+    archived: Archived,
+    sealed: Sealed,
+    validated: Validated,
+    rehearsal: tuple[Finding, ...],
+    seen: Snapshot | None = None,
+) -> Path:
+    """Write the signed manifest beside the sealed archive in staging; returns its path.
+
+    Where ``seen`` doesn't look like the runs before, the backup is marked for good: what was seen stands
+    in the encrypted part, the kind of it in the open, so that no machine clears out older ones over it.
+    """
+    findings = (*validated.findings, *rehearsal)
+    contents = Contents(
+        files=summed_up(copy.files),
+        profile=validated.profile,
+        findings=findings,
+        suspicions=seen.trouble if seen else (),
+    )
+    manifest = Manifest(
+        source=run.source,
+        kind=copy.engine.kind,
+        engine_version=copy.engine.version,
+        program_version=version("datasave"),
+        sequence=run.sequence,
+        taken=run.started,
+        sealed_at=datetime.now(UTC).replace(microsecond=0),
+        sealed_name=sealed.name,
+        copy_bytes=copy.bytes,
+        archive_bytes=archived.bytes,
+        archive_sha256=archived.sha256,
+        sealed_bytes=sealed.bytes,
+        sealed_sha256=sealed.sha256,
+        recipients=tuple(Holder(name=h.name, recipient=h.recipient) for h in office.plan.holders),
+        checks=outline(findings),
+        marks=seen.marks if seen else (),
+        contents=seal_text(contents.model_dump_json(), office.recipients()),
+        machine="",
+    )
+    signed = sign_record(manifest, office.machine_key())
+    path = sealed.path.with_name(manifest_name(stem(run.source, run.started, run.sequence)))
+    write_atomic(path, to_json(signed))
+    return path
+
+
+def outline(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Findings by check alone, without tables and counts: what an off-site reader may see."""
+    names = dict.fromkeys(finding.check for finding in findings)
+    outlined = []
+    for name in names:
+        same = [finding for finding in findings if finding.check == name]
+        good = sum(finding.passed for finding in same)
+        detail = f"{good} of {len(same)} passed"
+        outlined.append(Finding(check=name, passed=good == len(same), detail=detail))
+    return tuple(outlined)
+
+
+def seal_text(text: str, recipients: list[Recipient]) -> str:
+    """``text`` as an armored age file."""
+    sealed = io.BytesIO()
+    encrypt(io.BytesIO(text.encode("utf-8")), sealed, recipients, armored=True)
+    return sealed.getvalue().decode("ascii")
+
+
+def _make_run_key(office: Office, workspace: Workspace) -> Recipient:
+    # The run's key must be of the holders' class: one file never mixes hybrid and classic recipients,
+    # or the weaker one would decide who can read it in the age of quantum computers.
+    hybrid = any(holder.recipient.startswith("age1pq1") for holder in office.plan.holders)
+    identity = HybridIdentity.generate() if hybrid else X25519Identity.generate()
+    remove_tree(workspace.run_key)
+    write_new_secret(workspace.run_key, identity.secret_text() + "\n")
+    return parse_recipient(str(identity.recipient()))

@@ -1,0 +1,86 @@
+"""Sealed archives that wait in staging for a target that could not be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tasks.backup.retain import shelf_of
+from tasks.backup.workspace import Workspace, spools
+from tasks.context import Office
+from tasks.errors import NoBackup, StateError, TargetError
+from tasks.platform.files import write_atomic
+from tasks.records import Record, Rehearsed, Run, Sealed
+
+NAME = "spool.json"
+LATEST = "latest"
+
+
+class Spooled(Record):
+    """A proven sealed archive in staging: all that delivering it takes."""
+
+    run: Run
+    sealed: Sealed
+    rehearsed: Rehearsed
+
+
+def remember(office: Office, spooled: Spooled) -> None:
+    """Write down beside the sealed archive what delivering it later takes; no secret is in it."""
+    folder = Workspace(office.staging / spooled.run.id).sealed
+    write_atomic(folder / NAME, spooled.model_dump_json().encode("utf-8"))
+
+
+def waiting(office: Office, wanted: str = LATEST) -> list[Spooled]:
+    """The waiting archive of each source that ``wanted`` names: the latest, or the one of that number.
+
+    In the plan's order. Raises NoBackup where none waits.
+    """
+    found = _all_waiting(office)
+    if not found:
+        raise NoBackup(
+            "no sealed archive waits in staging",
+            hint="Those of failed runs wait there, the three newest, for seven days. `datasave backup` "
+            "makes a new one.",
+        )
+    numbers = sorted({spooled.run.sequence for spooled in found})
+    if wanted != LATEST:
+        found = [spooled for spooled in found if wanted in (str(spooled.run.sequence), spooled.sealed.name)]
+    if not found:
+        told = ", ".join(f"#{number}" for number in numbers)
+        raise NoBackup(
+            f"no sealed archive {wanted} waits in staging", hint=f"There waits: {told}. Or say `{LATEST}`."
+        )
+    newest = {s.run.part: s for s in sorted(found, key=lambda spooled: spooled.run.sequence)}
+    return [newest[part] for part in office.parts if part in newest]
+
+
+def lacking(office: Office, spooled: Spooled, names: list[str], *, exactly: bool = False) -> list[str]:
+    """Those targets that hold neither this backup nor (unless ``exactly``) a newer one, or can't be asked."""
+    return [name for name in names if not _holds(office, name, spooled.run, exactly)]
+
+
+def _all_waiting(office: Office) -> list[Spooled]:
+    found = (_read(Workspace(folder).sealed / NAME) for folder in spools(office.staging))
+    return [spooled for spooled in found if spooled is not None]
+
+
+def _holds(office: Office, name: str, run: Run, exactly: bool) -> bool:
+    try:
+        with office.target(name) as target:
+            shelf = shelf_of(office, target, run.part)
+    except TargetError:
+        return False
+    numbers = [b.manifest.sequence for b in shelf if b.verified and b.manifest]
+    return run.sequence in numbers or (not exactly and max(numbers, default=0) > run.sequence)
+
+
+def _read(path: Path) -> Spooled | None:
+    try:
+        return Spooled.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None  # of a version that didn't write it, or swept meanwhile
+    except (OSError, ValidationError) as error:
+        raise StateError(
+            f"cannot read {path}", hint="Remove that run's folder from staging and make a new backup."
+        ) from error

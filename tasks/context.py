@@ -1,0 +1,208 @@
+"""A plan with everything it names made real: adapters, state folder, keys, trusted machines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from filelock import FileLock
+
+from tasks.age.keys import Identity, parse_recipient
+from tasks.age.recipients import Recipient
+from tasks.errors import PlanError, StateError
+from tasks.keys.identities import from_environment, opened_identities
+from tasks.manifests.signing import load_or_create_key, public_text
+from tasks.options import UserCheck
+from tasks.plan.load import Kinds, load_plan
+from tasks.plan.model import Plan, SourceEntry, TargetEntry
+from tasks.platform.files import private_folder, write_atomic
+from tasks.platform.secrets import secret_of
+from tasks.sources import registry as sources
+from tasks.sources.base import Source
+from tasks.targets import registry as targets
+from tasks.targets.base import Target
+
+OWN_STATE = frozenset(
+    {"machine.key", "sequence", "sequence.lock", "trend", "media.json", "history.json", "thaws.json"}
+    | {"staging", "reports", "prefect", "drills", "status.html", "in-place", "copies", "proofs.json"}
+)
+KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
+
+
+class Office:
+    """A loaded plan and what belongs to it. Cheap to make: every step makes its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.plan: Plan = load_plan(self.path, KINDS)
+        self.state = self.plan.state
+        self.staging = self.state / "staging"
+        self.reports = self.state / "reports"
+        self._refuse_foreign_state()
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        """The plan's zone: it decides what day a backup belongs to."""
+        return ZoneInfo(self.plan.schedule.timezone)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The plan's sources by their short names, the main one, "", first."""
+        return "", *(entry.name for entry in self.plan.also)
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """The names under which the plan's sources are backed up, in the order of ``parts``."""
+        return tuple(self.full_name(part) for part in self.parts)
+
+    def full_name(self, part: str) -> str:
+        """The name under which a source is backed up. No plan's name has a dot, so none clashes."""
+        return f"{self.plan.name}.{part}" if part else self.plan.name
+
+    def part(self, name: str | None) -> str:
+        """The short name of the source a user names, in short or in full; the main one for None.
+
+        Raises PlanError, naming those there are.
+        """
+        for part, full in zip(self.parts, self.source_names, strict=True):
+            if name is None or name in {part, full}:
+                return part
+        known = ", ".join(self.source_names)
+        raise PlanError(f"the plan has no source {name!r}", hint=f"Its sources are: {known}.")
+
+    def source(self, part: str = "") -> Source:
+        """The adapter of the plan's source, or of that further source."""
+        return sources.make_source(self._source_entry(part) if part else self.plan.source)
+
+    def checks(self, part: str = "") -> tuple[UserCheck, ...]:
+        """The user's own checks of a source."""
+        return self._source_entry(part).checks if part else self.plan.checks
+
+    def _source_entry(self, part: str) -> SourceEntry:
+        return next(entry for entry in self.plan.also if entry.name == part)
+
+    def entry(self, name: str) -> TargetEntry:
+        """The plan's entry of target ``name``. Raises PlanError, naming those there are."""
+        for entry in self.plan.targets:
+            if entry.name == name:
+                return entry
+        known = ", ".join(entry.name for entry in self.plan.targets)
+        raise PlanError(f"the plan has no target {name!r}", hint=f"Its targets are: {known}.")
+
+    def chosen(self, names: Sequence[str] | None, skip: Sequence[str] | None = None) -> list[str]:
+        """Names of the targets asked for, of all where none is, but for those in ``skip``.
+
+        Raises PlanError for an unknown one, and where none is left.
+        """
+        wanted = [self.entry(name).name for name in names or [entry.name for entry in self.plan.targets]]
+        skipped = {self.entry(name).name for name in skip or ()}
+        left = [name for name in wanted if name not in skipped]
+        if not left:
+            raise PlanError("no target is left: all are skipped", hint="Skip fewer targets, or none.")
+        return left
+
+    @contextmanager
+    def target(self, name: str) -> Iterator[Target]:
+        """The adapter of target ``name``, closed when the block ends."""
+        with targets.make_target(name, self.entry(name)) as target:
+            yield target
+
+    def _refuse_foreign_state(self) -> None:
+        """Raise StateError where ``state:`` names a folder with other things in it: ours becomes private."""
+        try:
+            names = {path.name for path in self.state.iterdir()}
+        except OSError:
+            return  # not there yet, or not readable: whoever needs it will say so
+        if names and not names & OWN_STATE:
+            raise StateError(
+                f"the state folder {self.state} holds other things",
+                hint="Set `state:` in the plan to a folder of its own; it is closed to all other users.",
+            )
+
+    def drill_target(self) -> str:
+        """Where scheduled drills restore from: the plan's choice, or its first target."""
+        return self.plan.drill.target or self.plan.targets[0].name
+
+    def drill_identities(self, holder: str = "") -> Sequence[Identity]:
+        """The identities that the plan names for drills, or for drills with that holder's key.
+
+        Raises PlanError where it names none.
+        """
+        drill = self.plan.drill
+        reference = (
+            drill.identities.get(holder) or drill.identity or next(iter(drill.identities.values()), None)
+        )
+        if reference is None:
+            raise PlanError(
+                "no identity for the drill",
+                hint="Give --identity FILE, or set drill: {identity: file:PATH} in the plan.",
+            )
+        passphrase = self.plan.drill.passphrase
+        asker = (lambda _: secret_of(passphrase)) if passphrase else from_environment
+        return opened_identities(secret_of(reference).encode("utf-8"), reference, asker)
+
+    def machine_key(self) -> Ed25519PrivateKey:
+        """This machine's signing key, made on first use."""
+        return load_or_create_key(private_folder(self.state) / "machine.key")
+
+    def trusted(self) -> frozenset[str]:
+        """Public keys whose manifests count: this machine's own and the plan's signers."""
+        return frozenset({public_text(self.machine_key().public_key()), *self.plan.signers})
+
+    def recipients(self) -> list[Recipient]:
+        """Every holder's recipient."""
+        return [parse_recipient(holder.recipient) for holder in self.plan.holders]
+
+    def next_sequence(self, run: str) -> int:
+        """Take the next backup number of this plan; numbers only grow, whatever the clock does.
+
+        ``run`` names the run and its attempt: the sources of one share a number. Where the machine has no
+        count yet (a new or replaced machine) it goes on after the highest number that any reachable target
+        shows.
+        """
+        counter = private_folder(self.state) / "sequence"
+        with FileLock(f"{counter}.lock", mode=0o600):
+            try:
+                number, _, taken_by = counter.read_text("utf-8").partition(" ")
+                last = int(number)
+            except FileNotFoundError:
+                last, taken_by = self._highest_on_targets(), ""
+            except ValueError as error:
+                raise StateError(
+                    f"the backup counter {counter} is damaged",
+                    hint="Delete it: the next run goes on after the highest number on the targets.",
+                ) from error
+            if taken_by == run:
+                return last
+            write_atomic(counter, f"{last + 1} {run}".encode())
+            return last + 1
+
+    def _highest_on_targets(self) -> int:
+        from tasks.backup.retain import highest_sequence
+
+        return max((highest_sequence(self, entry.name) for entry in self.plan.targets), default=0)
+
+
+def write_new_secret(path: Path, text: str) -> None:
+    """Write a secret to a new private file, never over one that exists. Raises StateError."""
+    from tasks.platform.files import create_private
+
+    try:
+        with create_private(path) as stream:
+            stream.write(text.encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except FileExistsError as error:
+        raise StateError(
+            f"{path} exists already", hint="A key is never overwritten: choose another file name."
+        ) from error
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise StateError(
+            f"cannot write {path}: {error.strerror}", hint="Make its folder first, or name another place."
+        ) from error

@@ -1,0 +1,1 @@
+"""How the backups stand: audits, drills, trends, posture, status. Free of Prefect."""

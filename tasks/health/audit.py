@@ -1,0 +1,145 @@
+"""Look at a target as a stranger would: is it there, is each backup whole, is the newest fresh?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+from tasks.backup.due_targets import day_of
+from tasks.backup.media import is_removable
+from tasks.backup.retain import shelf_of
+from tasks.context import Office
+from tasks.errors import DatasaveError, TargetError, TargetMissing
+from tasks.health.freshness import expected_since, freshness
+from tasks.keys.proofs import learn
+from tasks.notices.wording import place_text, size_text
+from tasks.records import Finding, Progress, Shelved, no_progress
+from tasks.targets.base import Target
+
+# So many days the reading of all older backups takes, a few each day.
+_DAYS_FOR_ALL = 30
+
+
+def audit_target(
+    office: Office,
+    name: str,
+    *,
+    read_all: bool = False,
+    progress: Progress = no_progress,
+    now: datetime | None = None,
+) -> tuple[Finding, ...]:
+    """Findings about one target; a target that cannot be reached is a finding, not an exception.
+
+    The newest backup is always read whole and compared with its manifest, and of the older ones others each
+    day, all with ``read_all``. Needs nothing but the plan, and its ``signers`` on another machine.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        with office.target(name) as target:
+            findings = [Finding(check="target present", passed=True, detail=f"{name} answers")]
+            learn(office, target)
+            for part in office.parts:
+                shelf = shelf_of(office, target, part)
+                place = place_text(name, part)
+                expected = expected_since(office, target, now) is not None
+                findings += _shelf_findings(place, shelf, expected=expected)
+                findings += [
+                    *freshness(office, target, part, shelf, now),
+                    *_locks(target, place, shelf, now),
+                ]
+                findings += [
+                    _whole(target, backup, progress, read_all=read_all)
+                    for backup in _to_read(shelf, day_of(office, now), read_all)
+                ]
+            return tuple(findings)
+    except TargetMissing as error:
+        away = is_removable(office.entry(name))
+        detail = f"{name}: no medium plugged in, nothing to look at" if away else str(error)
+        return (Finding(check="target present", passed=away, detail=detail),)
+    except DatasaveError as error:
+        return (Finding(check="target present", passed=False, detail=str(error)),)
+
+
+def _shelf_findings(name: str, shelf: Sequence[Shelved], *, expected: bool) -> list[Finding]:
+    good = [backup for backup in shelf if backup.verified]
+    total = sum(backup.bytes for backup in good)
+    summary = f"{len(good)} verified on {name}, {size_text(total)}"
+    findings = [Finding(check="backups on the shelf", passed=bool(good) or not expected, detail=summary)]
+    findings += [
+        Finding(check="backup counts", passed=False, detail=f"{backup.name} on {name}: {backup.trouble}")
+        for backup in shelf
+        if not backup.verified
+    ]
+    return [*findings, *_marks(name, good)]
+
+
+def _marks(name: str, good: Sequence[Shelved]) -> list[Finding]:
+    """Marked backups are told as long as nobody accepted them; while the newest is one, that is an alarm."""
+    marked = [backup for backup in good if backup.marks]
+    if not marked:
+        return []
+    listed = ", ".join(f"{backup.name} ({', '.join(backup.marks)})" for backup in marked[:-6:-1])
+    detail = f"{len(marked)} marked on {name}, kept aside until accepted: {listed}"
+    return [Finding(check="looks like those before", passed=good[-1] is not marked[-1], detail=detail)]
+
+
+def _to_read(shelf: Sequence[Shelved], day: date, read_all: bool) -> list[Shelved]:
+    """The newest, and of the older ones a few, others each day: in some weeks all have been read."""
+    good = [backup for backup in shelf if backup.verified]
+    older = good[:-1]
+    if read_all or not older:
+        return good
+    count = -(-len(older) // _DAYS_FOR_ALL)
+    start = day.toordinal() * count
+    chosen = {(start + offset) % len(older) for offset in range(count)}
+    return [*(older[number] for number in sorted(chosen)), good[-1]]
+
+
+def _locks(target: Target, place: str, shelf: Sequence[Shelved], now: datetime) -> list[Finding]:
+    """The locks of all archives and manifests, as the service states them; nothing where none is wanted.
+
+    A lock that has run its course is said; that of the newest backup must hold.
+    """
+    good = [backup for backup in shelf if backup.verified]
+    if target.properties.immutable_until is None or not good:
+        return []
+    findings, ends = [], []
+    for backup in good:
+        for name in (backup.full_name, backup.manifest_name):
+            try:
+                end = target.locked_until(name)
+            except TargetMissing:
+                raise
+            except TargetError as error:
+                findings.append(Finding(check="locked", passed=False, detail=str(error)))
+                continue
+            if end is not None:
+                ends.append(end)
+            if end is not None and end <= now and backup is good[-1]:
+                detail = f"the lock of {name} on {place}, the newest, ended on {end:%Y-%m-%d}"
+                findings.append(Finding(check="locked", passed=False, detail=detail))
+    held = [end for end in ends if end > now]
+    detail = f"{len(held)} of {2 * len(good)} archives and manifests on {place} are locked"
+    if held:
+        detail += f", until {min(held):%Y-%m-%d} at the least"
+    if lapsed := len(ends) - len(held):
+        detail += f"; the time of {lapsed} is over"
+    return [*findings, Finding(check="locks", passed=not findings, detail=detail)]
+
+
+def _whole(target: Target, backup: Shelved, progress: Progress, *, read_all: bool) -> Finding:
+    name = backup.full_name
+    if target.properties.thaw_seconds and not read_all:
+        # Waking it would cost money each day; the shelf has compared its size with the manifest's.
+        detail = f"{name} on {target.name} is there with its full size, in cold storage, and was not read"
+        return Finding(check="archive at rest", passed=True, detail=detail)
+    try:
+        same = backup.manifest is not None and target.verify(
+            name, backup.manifest.sealed_bytes, backup.manifest.sealed_sha256, progress
+        )
+    except TargetMissing:
+        raise  # the medium itself is gone: that is no finding about a single archive
+    except TargetError as error:
+        return Finding(check="archive reads back", passed=False, detail=str(error))
+    detail = f"{name} on {target.name} " + ("reads back whole" if same else "is damaged: sha256 differs")
+    return Finding(check="archive reads back", passed=same, detail=detail)

@@ -1,0 +1,159 @@
+"""What ``datasave doctor`` looks at: one finding for each thing a backup needs, each with its mend."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from tasks.backup.copy import room_needed
+from tasks.backup.workspace import scratch_room
+from tasks.checks.judge import verify_expectations
+from tasks.context import Office
+from tasks.errors import DatasaveError
+from tasks.health.notify import switchboard
+from tasks.keys.identities import recipients_of
+from tasks.keys.proofs import findings as key_findings
+from tasks.manifests.signing import public_text
+from tasks.notices.wording import size_text
+from tasks.plan.model import TargetEntry
+from tasks.platform.files import MORE_ROOM, private_folder
+from tasks.records import Engine, Finding
+
+STOCK_TOOLS = ("age", "zstd", "tar")
+
+
+def checkup(office: Office) -> list[Finding]:
+    """All findings about one plan. Writes nothing but a small probe object on each target."""
+    engines: dict[str, Engine] = {}
+    findings = [
+        *(_look(_of("source", part), partial(_source, office, part, engines)) for part in office.parts),
+        _look("staging", lambda: _staging(office, engines)),
+        _look("holders", lambda: _holders(office)),
+        _look("machine key", lambda: public_text(office.machine_key().public_key())),
+        _look("plan's checks", lambda: _expectations(office)),
+    ]
+    drill = office.plan.drill
+    if drill.identity:
+        findings.append(_look("drill key", lambda: _drill_key(office)))
+    findings += [_look(f"drill key {name}", partial(_drill_key, office, name)) for name in drill.identities]
+    findings += key_findings(office)
+    vendors = [entry for entry in office.plan.targets if entry.with_vendor]
+    findings += [_look(f"BAA {entry.name}", partial(_agreement, office, entry)) for entry in vendors]
+    names = [entry.name for entry in office.plan.targets]
+    findings += [_look(f"target {name}", partial(_target, office, name, engines)) for name in names]
+    return [*findings, *_notices(office), _tools()]
+
+
+def tried_out(office: Office, part: str) -> list[Finding]:
+    """What a source's conformance script finds. Raises SourceError where it has none, or cannot begin."""
+    with scratch_room(office.staging, "doctor") as room:
+        return office.source(part).conformance(room)
+
+
+def _of(check: str, part: str) -> str:
+    return f"{check} {part}" if part else check
+
+
+def _look(check: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check=check, passed=True, detail=look())
+    except DatasaveError as error:
+        return Finding(check=check, passed=False, detail=str(error))
+
+
+def _source(office: Office, part: str, engines: dict[str, Engine]) -> str:
+    engine = engines[part] = office.source(part).check()
+    return f"{engine.kind} {engine.version}, {size_text(engine.bytes)}"
+
+
+def _staging(office: Office, engines: dict[str, Engine]) -> str:
+    free = shutil.disk_usage(private_folder(office.staging)).free
+    if len(engines) < len(office.parts):  # a source that does not answer has a finding of its own
+        return f"{size_text(free)} free; what a run needs shows once the source answers"
+    needed = sum(room_needed(office, part, engine) for part, engine in engines.items())
+    if free < needed:
+        raise DatasaveError(
+            f"{office.staging} has {size_text(free)} free, a run needs about {size_text(needed)}",
+            hint=MORE_ROOM,
+        )
+    return f"{size_text(free)} free, a run needs about {size_text(needed)}"
+
+
+def _holders(office: Office) -> str:
+    office.recipients()
+    names = [holder.name for holder in office.plan.holders]
+    if len(names) < 2:
+        raise DatasaveError(
+            f"only {names[0]} can open the backups",
+            hint="Add a second holder (a partner, a bank safe): one lost key must not lose everything.",
+        )
+    return ", ".join(names)
+
+
+def _expectations(office: Office) -> str:
+    checks = [check for part in office.parts for check in office.checks(part)]
+    verify_expectations(checks)
+    return f"{len(checks)} checks of your own"
+
+
+def _drill_key(office: Office, holder: str = "") -> str:
+    drill = office.plan.drill
+    reference = drill.identities.get(holder) or drill.identity or ""
+    if reference.startswith("prefect:"):
+        return f"{reference}: known to the Prefect server only, not looked at"
+    mine = recipients_of(office.drill_identities(holder))
+    holders = [one.name for one in office.plan.holders if one.recipient in mine]
+    if holder and holder not in holders:
+        raise DatasaveError(
+            f"the key that drills take for {holder}'s is not theirs",
+            hint=f"Name {holder}'s own identity file under `drill: identities:`.",
+        )
+    if not holders:
+        raise DatasaveError(
+            "the key for scheduled drills is not that of any holder",
+            hint="Name the identity file of one of the plan's holders under `drill:`.",
+        )
+    return f"scheduled drills use the key of {', '.join(holders)}"
+
+
+def _agreement(office: Office, entry: TargetEntry) -> str:
+    today = datetime.now(office.timezone).date()
+    if entry.baa is None:
+        return "a vendor's, with no agreement noted; under HIPAA it needs one (`baa:`, and hipaa: true)"
+    if not entry.baa.holds_on(today):
+        raise DatasaveError(
+            f"the agreement with {entry.baa.vendor} is not in date",
+            hint="Backups go on. Renew it, and note the new dates under `baa:`.",
+        )
+    return f"signed by {entry.baa.vendor} on {entry.baa.signed}"
+
+
+def _target(office: Office, name: str, engines: dict[str, Engine]) -> str:
+    with office.target(name) as target:
+        free = target.free_space()
+        told = target.probe()
+        needed = sum(engine.bytes for engine in engines.values())
+        if free is not None and free < needed:
+            raise DatasaveError(
+                f"{name} has {size_text(free)} free, a backup may need up to {size_text(needed)}",
+                hint="Free space there or use a larger disk.",
+            )
+        return f"{told}, " + (f"{size_text(free)} free" if free is not None else "room unknown")
+
+
+def _notices(office: Office) -> list[Finding]:
+    """Whether people could be told; nobody is (`datasave notify --test` does that)."""
+    with switchboard(office.path) as board:
+        return [_look(name, look) for name, look in board.looks]
+
+
+def _tools() -> Finding:
+    missing = [tool for tool in STOCK_TOOLS if shutil.which(tool) is None]
+    if not missing:
+        return Finding(check="stock tools", passed=True, detail="age, zstd and tar are here")
+    detail = (
+        f"not here: {', '.join(missing)} (wanted only to restore without this program; RECOVER.md tells how)"
+    )
+    return Finding(check="stock tools", passed=True, detail=detail)

@@ -1,0 +1,140 @@
+"""The facts that an office's posture is judged by: its plan, and what this machine remembers.
+
+No target is reached, so that every run can tell it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from tasks.context import Office
+from tasks.health.drills import kept, proofs_of
+from tasks.health.freshness import due_since
+from tasks.health.history import past_runs
+from tasks.health.locations import is_off_premises, media_of
+from tasks.health.runbook import is_current
+from tasks.health.trend import suspicion
+from tasks.keys.proofs import note
+from tasks.plan.model import TargetEntry
+from tasks.policy.drill_turns import NEVER, newest, proved
+from tasks.policy.fresh_rules import USUAL
+from tasks.policy.posture_facts import Facts, Place
+from tasks.policy.posture_rules import judge_posture
+from tasks.records import Certificate
+from tasks.reports import Posture
+from tasks.targets.s3.options import S3Options
+
+FOREVER = 1200
+RESTART_HOURS = 48
+
+
+def posture_of(office: Office, now: datetime | None = None) -> Posture:
+    """How far the office does as it is told."""
+    return judge_posture(facts_of(office, now or datetime.now(UTC)))
+
+
+def facts_of(office: Office, now: datetime) -> Facts:
+    """What the rules look at, as of ``now``."""
+    plan = office.plan
+    certificates = kept(office)
+    return Facts(
+        places=tuple(_place(office, entry, certificates, now) for entry in plan.targets),
+        holders=_keys(office, certificates, now),
+        key_days=plan.drill.within_days,
+        told=_told(office),
+        backup_scheduled=plan.schedule.backup is not None,
+        drill_scheduled=plan.schedule.drill is not None,
+        audit_scheduled=plan.schedule.audit is not None,
+        backup_hours=_hours(
+            (run.started for run in past_runs(office, "backup") if _arrived(run.deliveries)), now
+        ),
+        fresh_hours=_allowed_hours(office, now),
+        drill_days=_days(certificates, now),
+        objective=plan.drill.objective_hours is not None,
+        timezone=plan.schedule.timezone,
+        own_checks=sum(len(office.checks(part)) for part in office.parts),
+        marked="; ".join(filter(None, (suspicion(office, part) for part in office.parts))),
+        restart=_restarted(office, now),
+        runbook=is_current(office),
+    )
+
+
+def _keys(office: Office, certificates: Sequence[Certificate], now: datetime) -> dict[str, float | None]:
+    """Days since each holder's key last opened a backup, in a drill or by `datasave keys prove`."""
+    proofs = note(office, ()).proofs
+    found = {}
+    for holder in office.plan.holders:
+        drills = [c.drilled for c in certificates if c.passed and c.holder == holder.name]
+        opened = [proof.at for proof in proofs if proof.recipient == holder.recipient]
+        hours = _hours([*drills, *opened], now)
+        found[holder.name] = None if hours is None else hours / 24
+    return found
+
+
+def _place(office: Office, entry: TargetEntry, certificates: Iterable[Certificate], now: datetime) -> Place:
+    mine = [certificate for certificate in certificates if certificate.target == entry.name]
+    last = newest(proofs_of(mine))
+    media = media_of(entry)
+    drill = office.plan.drill
+    cold = isinstance(entry, S3Options) and entry.storage_class in ("GLACIER", "DEEP_ARCHIVE")
+    today = now.astimezone(office.timezone).date()
+    return Place(
+        name=entry.name,
+        media=media,
+        every_run=entry.when.weekly is None and entry.when.monthly is None,
+        off_premises=is_off_premises(entry),
+        vendor=entry.with_vendor,
+        agreement=entry.baa.holds_on(today) if entry.baa else None,
+        locked=isinstance(entry, S3Options) and entry.lock is not None,
+        months=_months(entry),
+        proved_days=_days(mine, now),
+        within_days=drill.cold_days if cold else drill.within_days,
+        in_time=last.in_time if last and last.passed else None,
+    )
+
+
+def _months(entry: TargetEntry) -> int:
+    """How many months back the oldest backup is that its rules keep."""
+    keep = entry.keep
+    if keep.forever:
+        return FOREVER
+    days = 30 if entry.when.monthly is not None else 7 if entry.when.weekly else 1
+    counted = (keep.last * days // 30, keep.daily // 30, keep.weekly * 7 // 30)
+    return max(*counted, keep.monthly, keep.yearly * 12)
+
+
+def _told(office: Office) -> int:
+    """People and channels that hear of how runs went."""
+    notices = office.plan.notices
+    addresses = {box.address.casefold() for box in notices.mail.to} if notices.mail else set()
+    return len(addresses) + len(notices.channels)
+
+
+def _allowed_hours(office: Office, now: datetime) -> float:
+    """How old the last good backup may be: one target at least should have a newer one."""
+    wanted = [since for entry in office.plan.targets if (since := due_since(office, entry, now))]
+    return (now - max(wanted, default=now - USUAL)).total_seconds() / 3600
+
+
+def _arrived(deliveries: Iterable[object]) -> bool:
+    return any(getattr(delivery, "outcome", "") == "delivered" for delivery in deliveries)
+
+
+def _days(certificates: Iterable[Certificate], now: datetime) -> float | None:
+    """Days since the newest of these drills that passed."""
+    last = proved(proofs_of(tuple(certificates)))
+    return None if last == NEVER else (now - last).total_seconds() / 86_400
+
+
+def _hours(times: Iterable[datetime], now: datetime) -> float | None:
+    last = max(times, default=None)
+    return None if last is None else (now - last).total_seconds() / 3600
+
+
+def _restarted(office: Office, now: datetime) -> bool | None:
+    """Whether the engine was restarted within two days; None where its maker advises none."""
+    if office.source().kind != "sqlanywhere" and office.plan.schedule.restart is None:
+        return None
+    hours = _hours((run.started for run in past_runs(office, "restart") if run.succeeded), now)
+    return hours is not None and hours <= RESTART_HOURS

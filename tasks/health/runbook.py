@@ -1,0 +1,185 @@
+"""The office's disaster plan: made from the plan file and from what this machine knows of its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.backup.media import drives_of, is_removable
+from tasks.calendars import WEEKDAYS, Calendar
+from tasks.context import Office
+from tasks.errors import ObjectMissing, SourceError, StateError, TargetError
+from tasks.health.drills import kept
+from tasks.health.history import PastRun, past_runs
+from tasks.health.locations import is_off_premises, media_of
+from tasks.health.status import newest_delivery
+from tasks.notices.runbook_page import Place, Runbook, edition_in, runbook_html, runbook_markdown
+from tasks.notices.scenarios import Reach, Restorable
+from tasks.notices.wording import count_text, duration_text, when_text
+from tasks.plan.model import TargetEntry
+from tasks.platform.files import private_folder, write_atomic
+from tasks.policy.due_rules import when_due_text
+from tasks.records import Certificate
+from tasks.targets.base import Target
+from tasks.targets.shared.address_text import access_needed, rescue_words
+
+MARKDOWN = "RUNBOOK.md"
+PAGE = "RUNBOOK.html"
+EDITIONS = "runbooks.json"
+_EDITIONS = TypeAdapter(dict[str, str])
+
+
+def runbook_of(office: Office, now: datetime | None = None) -> Runbook:
+    """The plan as of ``now``. Reaches no target: what lies there is what was proven there last."""
+    entries = office.plan.targets
+    runs, drills = past_runs(office, "backup"), kept(office)
+    return Runbook(
+        office=office.plan.name,
+        plan=office.path.name,
+        contacts=office.plan.keys.contacts,
+        holders=tuple(holder.name for holder in office.plan.holders),
+        places=tuple(_place(office, entry, runs, drills) for entry in entries),
+        reaches=tuple(_reach(entry) for entry in entries),
+        sources=tuple(_restorable(office, part) for part in office.parts),
+        media=tuple(f"{name}: {_turns(drive.calendar)}" for name, drive in drives_of(office)),
+        recovery=_recovery(office, drills),
+        at=(now or datetime.now(UTC)).replace(microsecond=0),
+    )
+
+
+def write_runbook(office: Office, folder: Path | None = None) -> Path:
+    """Write the plan into ``folder``, else the state folder; the path of its page. Raises StateError."""
+    book = runbook_of(office)
+    place = folder or private_folder(office.state)
+    try:
+        write_atomic(place / MARKDOWN, runbook_markdown(book, office.timezone).encode("utf-8"))
+        write_atomic(place / PAGE, runbook_html(book, office.timezone).encode("utf-8"))
+    except OSError as error:
+        raise StateError(
+            f"cannot write the disaster plan into {place}: {error.strerror}",
+            hint="Make that folder first, or name another one with --out.",
+        ) from error
+    return place / PAGE
+
+
+def put_runbook(office: Office, target: Target) -> None:
+    """Put the plan on a target where another edition lies there. Raises TargetError.
+
+    Only when what to do has changed, and not with every backup: on a locked target each stays for years.
+    """
+    book = runbook_of(office).model_copy(update={"dated": False})
+    if _edition_on(office, target) != book.edition:
+        # The Markdown last: while it tells of the old edition, both are written again.
+        for name, text in (
+            (PAGE, runbook_html(book, office.timezone)),
+            (MARKDOWN, runbook_markdown(book, office.timezone)),
+        ):
+            data = text.encode("utf-8")
+            target.put(name, BytesIO(data), len(data))
+    _note(office, target.name, book.edition)
+
+
+def _edition_on(office: Office, target: Target) -> str:
+    """The edition that lies on a target, "" where none does."""
+    try:
+        with target.open(MARKDOWN) as stream:
+            return edition_in(stream.read(1 << 20).decode("utf-8", "replace"))
+    except ObjectMissing:
+        return ""
+    except TargetError:
+        # Keys that can only write may not look: then what was put there last counts.
+        return _editions(office).get(target.name, "")
+
+
+def is_current(office: Office) -> bool | None:
+    """Whether every target that got an edition has the newest; None where none has got any."""
+    editions = _editions(office)
+    newest = runbook_of(office).edition
+    known = [editions[entry.name] for entry in office.plan.targets if entry.name in editions]
+    return all(edition == newest for edition in known) if known else None
+
+
+def _place(
+    office: Office, entry: TargetEntry, runs: Sequence[PastRun], drills: Sequence[Certificate]
+) -> Place:
+    found = newest_delivery(runs, entry.name, "")
+    newest = "none yet"
+    if found:
+        run, _ = found
+        number = next((past.sequence for past in run.sources if not past.part), 0)
+        newest = f"#{number} of {when_text(run.started, office.timezone)}"
+    mine = [certificate for certificate in drills if certificate.target == entry.name]
+    drilled = "never"
+    if mine:
+        last = mine[-1]
+        outcome = f"in {duration_text(last.seconds)}" if last.passed else "FAILED"
+        drilled = f"{when_text(last.drilled, office.timezone)}, with the key of {last.holder}, {outcome}"
+    return Place(
+        name=entry.name,
+        what=" ".join(rescue_words(entry)) or f"{count_text(media_of(entry), 'drive')} that take turns",
+        due=when_due_text(entry.when),
+        newest=newest,
+        drilled=drilled,
+    )
+
+
+def _turns(calendar: Calendar) -> str:
+    """Which drive is for which day: what does not change from night to night."""
+    named = [(day, labels) for day, labels in zip(WEEKDAYS, calendar.week, strict=True) if labels]
+    turns = [f"{day} {' and '.join(labels)}" + (" in turn" if labels[1:] else "") for day, labels in named]
+    followed = ", then ".join(" or ".join(members) for members in calendar.sets)
+    return f"{followed or ', '.join(turns)}. The one that was used last is out of the house."
+
+
+def _reach(entry: TargetEntry) -> Reach:
+    removable = is_removable(entry)
+    before = "Plug in the drive that was not in the office." if removable else access_needed(entry)
+    return Reach(
+        name=entry.name,
+        words=rescue_words(entry),
+        before=before,
+        away=is_off_premises(entry),
+        safe=getattr(entry, "lock", None) is not None or removable,
+    )
+
+
+def _restorable(office: Office, part: str) -> Restorable:
+    try:
+        office.source(part).live_place()
+    except SourceError:
+        return Restorable(name=office.full_name(part), in_place=False)
+    return Restorable(name=office.full_name(part), in_place=True)
+
+
+def _recovery(office: Office, drills: Sequence[Certificate]) -> str:
+    passed = [certificate for certificate in drills if certificate.passed]
+    hours = office.plan.drill.objective_hours
+    aim = f" The aim is {duration_text(hours * 3600)}." if hours else ""
+    if not passed:
+        return f"Not known yet: no drill has been done. Each drill (datasave drill) measures it.{aim}"
+    slowest = max(passed[-10:], key=lambda certificate: certificate.seconds)
+    took = f"{duration_text(slowest.seconds)} at the most (from {slowest.target})"
+    count = count_text(len(passed[-10:]), "drill")
+    return f"{count} of late: a backup came back in {took}, from the first byte to the last check.{aim}"
+
+
+def _note(office: Office, target: str, edition: str) -> None:
+    """Remember what a target has got, so that it can be told without reaching for it."""
+    editions = _editions(office)
+    if editions.get(target) == edition:
+        return
+    path = private_folder(office.state) / EDITIONS
+    with FileLock(f"{path}.lock", mode=0o600):
+        write_atomic(path, _EDITIONS.dump_json({**_editions(office), target: edition}))
+
+
+def _editions(office: Office) -> dict[str, str]:
+    try:
+        return _EDITIONS.validate_json((office.state / EDITIONS).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return {}  # then it is found out again with the next backup

@@ -1,0 +1,184 @@
+"""How an office's backups stand, from what this machine remembers: nobody has to be reached for it.
+
+``datasave audit`` looks at the targets themselves; this is quick, and is written anew after each run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from tasks.backup.due_targets import day_of
+from tasks.backup.media import which
+from tasks.context import Office
+from tasks.health.drillbook import drillbook
+from tasks.health.freshness import due_since
+from tasks.health.history import PastRun, past_runs
+from tasks.health.trend import suspicion
+from tasks.notices.status_page import Line, Status, Tone, Trend, status_html
+from tasks.notices.wording import count_text, duration_text, place_text, size_text, when_text
+from tasks.plan.cron import next_time
+from tasks.plan.model import TargetEntry
+from tasks.platform.files import kept_in_state, private_folder, write_atomic
+from tasks.policy.due_rules import day_text, due
+from tasks.reports import Delivery
+
+NAME = "status.html"
+PLOTTED = 90
+LISTED = 8
+FLOWS = {
+    "backup": "backup",
+    "drill": "drill",
+    "audit": "look at all targets",
+    "prune": "clearing out of old backups",
+    "restart": "restart of the engine",
+    "log": "backup of the log",
+}
+UNSCHEDULED_IS_ODD = ("backup", "drill", "audit")
+
+
+def status_of(office: Office, now: datetime | None = None) -> Status:
+    """The status as of ``now``. Raises StateError where what is remembered cannot be read."""
+    at = (now or datetime.now(UTC)).replace(microsecond=0)
+    runs = past_runs(office)
+    targets = [
+        _target(office, entry, part, runs, at) for entry in office.plan.targets for part in office.parts
+    ]
+    alarms = [
+        *(f"{line.name} is {line.word}: {line.detail}" for line in targets if line.tone == "bad"),
+        *filter(None, (suspicion(office, part) for part in office.parts)),
+        *_failed(runs),
+    ]
+    return Status(
+        office=office.plan.name,
+        at=at,
+        headline=_headline(office, runs, alarms),
+        alarms=tuple(dict.fromkeys(alarms)),
+        targets=tuple(targets),
+        media=tuple(f"{name}: {advice.text}" for name, advice in which(office, _next_run_day(office, at))),
+        proofs=tuple(_proofs(office, at)),
+        coming=tuple(_coming(office, at)),
+        trends=tuple(_trends(office, runs)),
+        runs=tuple(_run(office, run) for run in reversed(runs[-LISTED:])),
+    )
+
+
+def write_status(office: Office) -> Path:
+    """Write the status page into the state folder. Raises StateError."""
+    path = private_folder(office.state) / NAME
+    with kept_in_state(f"write the status page {path}"):
+        write_atomic(path, status_html(status_of(office), office.timezone).encode("utf-8"))
+    return path
+
+
+def _headline(office: Office, runs: Sequence[PastRun], alarms: Sequence[str]) -> str:
+    if alarms:
+        return f"{count_text(len(alarms), 'thing needs', 'things need')} somebody"
+    newest = next((run for run in reversed(runs) if run.flow == "backup" and run.succeeded), None)
+    if newest is None:
+        return "No backup has been made yet"
+    return f"All is well: the newest proven backup is of {when_text(newest.started, office.timezone)}"
+
+
+def _target(office: Office, entry: TargetEntry, part: str, runs: Sequence[PastRun], at: datetime) -> Line:
+    found = newest_delivery(runs, entry.name, part)
+    today = day_of(office, at)
+    last = day_of(office, found[0].started) if found else None
+    tone, word = _freshness(office, entry, found[0].started if found else None, at)
+    if found is None:
+        detail = "no proven backup yet"
+    else:
+        run, delivery = found
+        number = next((past.sequence for past in run.sources if past.part == part), 0)
+        when = when_text(run.started, office.timezone)
+        detail = f"newest proven backup: #{number} of {when}, {size_text(delivery.bytes)}"
+    return Line(
+        name=place_text(entry.name, part),
+        tone=tone,
+        word=word,
+        detail=detail,
+        next=day_text(due(entry.when, today, last).next),
+    )
+
+
+def newest_delivery(runs: Sequence[PastRun], target: str, part: str) -> tuple[PastRun, Delivery] | None:
+    """The newest run that put a proven backup of a source on a target, and what it put there."""
+    for run in reversed(runs):
+        for delivery in run.deliveries:
+            if (delivery.target, delivery.part, delivery.outcome) == (target, part, "delivered"):
+                return run, delivery
+    return None
+
+
+def _freshness(office: Office, entry: TargetEntry, last: datetime | None, at: datetime) -> tuple[Tone, str]:
+    since = due_since(office, entry, at)
+    if last is None:
+        return ("none", "empty") if since is None else ("bad", "empty")
+    return ("bad", "late") if since is not None and last < since else ("good", "fresh")
+
+
+def _failed(runs: Sequence[PastRun]) -> Iterator[str]:
+    """The newest run of each sort, where it failed."""
+    newest = {run.flow: run for run in runs}
+    for flow, run in newest.items():
+        if not run.succeeded:
+            yield f"The last {FLOWS.get(flow, flow)} failed: {run.headline}"
+
+
+def _next_run_day(office: Office, at: datetime) -> date:
+    local = at.astimezone(office.timezone)
+    cron = office.plan.schedule.backup
+    return (next_time(cron, local) if cron else local).date()
+
+
+def _proofs(office: Office, at: datetime) -> Iterator[Line]:
+    """Each target and each key: whether a drill brought a backup back from it, or with it, in time."""
+    for line in drillbook(office, now=at).covered:
+        tone: Tone = {"good": "good", "bad": "bad"}.get(line.tone, "none")  # type: ignore[assignment]
+        # What was never tried, or not lately, is no fault yet.
+        tone = "warn" if line.word in ("Never", "Overdue") else tone
+        name = line.target or f"key of {line.holder}"
+        detail = f"last drill: {line.last}" + (f", in {line.took}" if line.took else "")
+        yield Line(name=name, tone=tone, word=line.word.lower(), detail=detail, next=line.due)
+
+
+def _coming(office: Office, at: datetime) -> Iterator[Line]:
+    local = at.astimezone(office.timezone)
+    for flow, told in FLOWS.items():
+        cron = getattr(office.plan.schedule, flow, None)
+        if cron:
+            coming = next_time(cron, local)
+            wait = duration_text((coming - at).total_seconds())
+            when = f"{when_text(coming, office.timezone)}, in {wait}"
+            yield Line(name=told, tone="none", word="scheduled", detail=when)
+        elif flow in UNSCHEDULED_IS_ODD:
+            how = f"only when started by hand: set `schedule.{flow}` in the plan"
+            yield Line(name=told, tone="warn", word="not scheduled", detail=how)
+
+
+def _trends(office: Office, runs: Sequence[PastRun]) -> Iterator[Trend]:
+    taken = [run for run in runs if run.flow == "backup" and any(past.copy_bytes for past in run.sources)]
+    taken = taken[-PLOTTED:]
+    yield from _trend("Duration", [run.seconds for run in taken], duration_text)
+    for part in office.parts:
+        name = office.full_name(part)
+        seen = [past for run in taken for past in run.sources if past.part == part and past.copy_bytes]
+        yield from _trend(f"Size of {name}", [past.copy_bytes for past in seen], size_text)
+        yield from _trend(f"Its backup ({name})", [past.sealed_bytes for past in seen], size_text)
+        yield from _trend(f"Rows of {name}", [past.rows for past in seen if past.rows], count_text)
+
+
+def _trend(title: str, values: Sequence[float], told: Callable[[Any], str]) -> Iterator[Trend]:
+    if len(values) > 1:
+        yield Trend(title=title, newest=told(values[-1]), values=tuple(map(float, values)))
+
+
+def _run(office: Office, run: PastRun) -> Line:
+    return Line(
+        name=FLOWS.get(run.flow, run.flow),
+        tone="good" if run.succeeded else "bad",
+        word="OK" if run.succeeded else "failed",
+        detail=f"{when_text(run.started, office.timezone)}, {duration_text(run.seconds)}. {run.headline}",
+    )

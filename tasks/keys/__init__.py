@@ -1,0 +1,1 @@
+"""The holders' keys: read, kept on paper and in shares, proven, exchanged. Free of Prefect."""

@@ -1,0 +1,94 @@
+"""What a key opens: every backup on every target whose manifest names it, of past holders too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from tasks.backup.workspace import Workspace, spools
+from tasks.context import Office
+from tasks.errors import DatasaveError
+from tasks.keys.sheet import Opens
+from tasks.manifests.manifest import MANIFEST_SUFFIX, read_manifest
+from tasks.manifests.shelf import read_shelf
+from tasks.notices.wording import count_text
+from tasks.records import Holder, Manifest, Shelved
+from tasks.targets.base import Target
+
+
+class Openable(NamedTuple):
+    """One backup that a key opens, under which name the manifest knows the key, and what holds it there."""
+
+    backup: Shelved
+    manifest: Manifest
+    holder: Holder
+    bound: str
+
+
+def openable(office: Office, target: Target, who: str) -> list[Openable]:
+    """The backups on a target, of any source, that were sealed for ``who``: a recipient or a holder's name.
+
+    Also those that do not count as verified: their key opens them all the same.
+    """
+    shelf = read_shelf(target, trusted=office.trusted(), now=datetime.now(UTC))
+    bound = bound_by(target)
+    return [
+        Openable(backup, backup.manifest, holder, bound)
+        for backup in shelf
+        if backup.manifest
+        for holder in backup.manifest.recipients
+        if _is(holder, who)
+    ]
+
+
+def waiting(office: Office, who: str) -> list[Openable]:
+    """The same of the sealed archives in staging, which a later delivery will send as they are."""
+    found = []
+    for folder in spools(office.staging):
+        for path in sorted(Workspace(folder).sealed.glob(f"*{MANIFEST_SUFFIX}")):
+            manifest = read_manifest(path.read_bytes())
+            backup = Shelved(
+                name=manifest.sealed_name,
+                slot="",
+                manifest_name=path.name,
+                manifest=manifest,
+                trouble="",
+                bytes=manifest.sealed_bytes,
+            )
+            found += [
+                Openable(backup, manifest, holder, "waits to be delivered")
+                for holder in manifest.recipients
+                if _is(holder, who)
+            ]
+    return found
+
+
+def _is(holder: Holder, who: str) -> bool:
+    return who == holder.recipient or who.casefold() == holder.name.casefold()
+
+
+def bound_by(target: Target) -> str:
+    """Why what lies on a target cannot be exchanged now, in words; "" where it can."""
+    properties = target.properties
+    if properties.immutable_until and properties.immutable_until > datetime.now(UTC):
+        return "locked: nobody can remove or replace it before its time is up"
+    return "in cold storage" if properties.thaw_seconds else ""
+
+
+def opens_where(office: Office, recipient: str) -> Sequence[Opens]:
+    """What a key opens on each target of the plan, for its recovery sheet."""
+    rows: list[Opens] = []
+    for entry in office.plan.targets:
+        try:
+            with office.target(entry.name) as target:
+                found = openable(office, target, recipient)
+        except DatasaveError:
+            names = ", ".join(office.source_names)
+            rows.append(Opens(names, entry.name, "could not be reached when this was printed"))
+            continue
+        for source in dict.fromkeys(one.manifest.source for one in found) or [office.plan.name]:
+            taken = [one.manifest.taken for one in found if one.manifest.source == source]
+            since = f"{min(taken):%d %b %Y}, {count_text(len(taken), 'backup')}" if taken else "none so far"
+            rows.append(Opens(source, entry.name, since))
+    return rows

@@ -1,0 +1,197 @@
+"""When each holder's key last opened a backup, and where: proven on purpose, or seen in a drill.
+
+A key that nobody tried for years is a hope. What is known stands in the state folder; drills that other
+machines did are learned from their signed certificates on the targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+from pydantic import Field, ValidationError
+
+from tasks.age.file import decrypting_reader
+from tasks.age.keys import Identity
+from tasks.backup.copy import same_digest
+from tasks.backup.retain import shelf_of
+from tasks.context import Office
+from tasks.errors import MismatchError, NoBackup, StateError
+from tasks.health.drills import look
+from tasks.keys.identities import recipients_of
+from tasks.manifests.shelf import newest_verified, read_shelf
+from tasks.notices.wording import count_text, when_text
+from tasks.platform.files import HashingReader, kept_in_state, private_folder, write_atomic
+from tasks.records import Certificate, Finding, Holder, Manifest, Progress, Record, Shelved, no_progress
+from tasks.recovery.recover import open_contents
+from tasks.targets.base import Target
+
+NAME = "proofs.json"
+_FIRST_CHUNK = 1 << 16
+
+How = Literal["its beginning", "the whole archive", "a drill"]
+
+
+class KeyProof(Record):
+    """A key opened a backup: whose, of which target, when, and how much of it was read."""
+
+    recipient: str
+    target: str
+    sealed_name: str
+    at: datetime
+    how: How
+
+
+class Proofs(Record):
+    """The newest proof of each key at each target, and since when each holder is known here."""
+
+    known: dict[str, datetime] = Field(default_factory=dict)
+    proofs: tuple[KeyProof, ...] = ()
+
+
+def prove(
+    office: Office,
+    target: Target,
+    part: str,
+    identity: Identity,
+    *,
+    whole: bool = False,
+    progress: Progress = no_progress,
+) -> KeyProof:
+    """Open the newest backup of a source on a target with one key, and note that.
+
+    Its header, its manifest's contents and the first 64 KiB of the archive; all of it with ``whole``. Raises
+    NoBackup, NoMatchingIdentity, another AgeError, ManifestError, MismatchError or TargetError.
+    """
+    backup = newest_verified(shelf_of(office, target, part))
+    if backup is None or backup.manifest is None:
+        raise NoBackup(f"{target.name} holds no verified backup of {office.full_name(part)}")
+    open_contents(backup.manifest, [identity])
+    with target.open(backup.full_name) as stream:
+        if whole:
+            _read_whole(HashingReader(stream, progress, backup.bytes), identity, backup, backup.manifest)
+        else:
+            decrypting_reader(stream, [identity]).read(_FIRST_CHUNK)
+    (recipient,) = recipients_of([identity])
+    how: How = "the whole archive" if whole else "its beginning"
+    proof = KeyProof(recipient=recipient, target=target.name, sealed_name=backup.name, at=_now(), how=how)
+    note(office, [proof])
+    return proof
+
+
+def note_drill(office: Office, certificate: Certificate, identities: Sequence[Identity]) -> None:
+    """Note that a drill which passed was done with a holder's key."""
+    mine = recipients_of(identities)
+    note(
+        office,
+        [
+            _of_drill(certificate, holder, certificate.target)
+            for holder in office.plan.holders
+            if holder.recipient in mine and holder.name == certificate.holder
+        ],
+    )
+
+
+def learn(office: Office, target: Target) -> None:
+    """Note the drills that certificates on a target tell of. Raises TargetError, StateError."""
+    shelf = read_shelf(target, trusted=office.trusted(), now=_now())
+    manifests = {backup.name: backup.manifest for backup in shelf if backup.verified and backup.manifest}
+    passed = [drill for drill in look(office, target).certificates if drill.passed]
+    # By the manifest's own recipients: a name may have had another key before.
+    note(
+        office,
+        [
+            _of_drill(drill, holder, target.name)
+            for drill in passed
+            if drill.sealed_name in manifests
+            for holder in manifests[drill.sealed_name].recipients
+            if holder.name == drill.holder
+        ],
+    )
+
+
+def note(office: Office, new: Sequence[KeyProof]) -> Proofs:
+    """Add proofs, and the plan's holders to those known; what is known then. Raises StateError."""
+    path = private_folder(office.state) / NAME
+    with kept_in_state(f"note which keys were proven in {path}"), FileLock(f"{path}.lock", mode=0o600):
+        before = _read(path)
+        after = _joined(office, before, new)
+        if after != before:
+            write_atomic(path, after.model_dump_json().encode())
+        return after
+
+
+def findings(office: Office, now: datetime | None = None) -> list[Finding]:
+    """For each holder when their key last opened a backup; not passed where that is too long ago."""
+    proofs, at = note(office, ()), now or _now()
+    return [_finding(office, holder, proofs, at) for holder in office.plan.holders]
+
+
+def _finding(office: Office, holder: Holder, proofs: Proofs, at: datetime) -> Finding:
+    mine = [proof for proof in proofs.proofs if proof.recipient == holder.recipient]
+    last = max(mine, key=lambda proof: proof.at, default=None)
+    days = office.plan.keys.prove_days
+    passed = (last.at if last else proofs.known[holder.recipient]) + timedelta(days=days) >= at
+    if last:
+        when = when_text(last.at, office.timezone)
+        done = "was used in a drill" if last.how == "a drill" else f"opened {last.sealed_name}"
+        detail = f"{done} on {last.target}, {when}"
+    else:
+        since = when_text(proofs.known[holder.recipient], office.timezone)
+        detail = f"not seen to open a backup yet, a holder since {since}"
+    if not passed:
+        detail += (
+            f"; that is over {count_text(days, 'day')} ago. Fetch the key and run "
+            "`datasave keys prove --identity FILE`, or a drill with it"
+        )
+    return Finding(check=f"key of {holder.name}", passed=passed, detail=detail)
+
+
+def _joined(office: Office, before: Proofs, new: Sequence[KeyProof]) -> Proofs:
+    newest = {(proof.recipient, proof.target): proof for proof in before.proofs}
+    for proof in new:
+        old = newest.get((proof.recipient, proof.target))
+        if old is None or old.at < proof.at:
+            newest[proof.recipient, proof.target] = proof
+    fresh = {holder.recipient: _now() for holder in office.plan.holders}
+    return Proofs(known={**fresh, **before.known}, proofs=tuple(newest.values()))
+
+
+def _read(path: Path) -> Proofs:
+    try:
+        return Proofs.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Proofs()
+    except ValidationError as error:
+        raise StateError(
+            f"the note of which keys were proven, {path}, is damaged",
+            hint="Delete it and prove the keys again; no backup is touched.",
+        ) from error
+
+
+def _read_whole(reader: HashingReader, identity: Identity, backup: Shelved, manifest: Manifest) -> None:
+    plain = HashingReader(decrypting_reader(reader.stream, [identity]))
+    same_digest(plain.drain(), manifest.archive_sha256, f"archive inside {backup.name}")
+    reader.drain()
+    if reader.hexdigest() != manifest.sealed_sha256:
+        raise MismatchError(
+            f"{backup.name} is not the file that its manifest tells of",
+            hint="Look at `datasave audit --read-all`, and use another copy of this backup.",
+        )
+
+
+def _of_drill(certificate: Certificate, holder: Holder, target: str) -> KeyProof:
+    return KeyProof(
+        recipient=holder.recipient,
+        target=target,
+        sealed_name=certificate.sealed_name,
+        at=certificate.drilled,
+        how="a drill",
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)

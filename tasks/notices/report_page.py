@@ -1,0 +1,170 @@
+"""The report of one run: an HTML page for people, and markdown for the artifact in the UI.
+
+Every text in them that came from elsewhere is hostile until escaped: by jinja2's autoescape in HTML
+(pages.py), by ``markdown_text`` in markdown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import tzinfo
+
+from tasks.errors import DatasaveError
+from tasks.notices.pages import page_html
+from tasks.notices.report_text import Facts, SourceFacts, TableLine, facts_of
+from tasks.notices.wording import MESSAGE_LIMIT, count_text, plain_text
+from tasks.reports import RunReport
+
+# More tables than this are folded away, the failed ones excepted.
+SHOWN_TABLES = 12
+
+# Prefect's UI takes raw HTML in markdown for HTML, images included, and shows numeric character references
+# by their number: backslashes are what both of its faces (and CommonMark) understand alike.
+_MARKUP = re.compile(
+    r"[\\`*\[\]<>&~|]"  # inline markup, HTML, ends of table cells
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # emphasis; an underscore inside a word is none
+    r"|^[-+=#]"  # lists, headings
+)
+_NUMBERED = re.compile(r"^(\d{1,9})(?=[.)](\s|$))")
+# Bare addresses become links even where escaped. Nothing foreign may offer a link in a page that people
+# trust, so an invisible word joiner parts what would make one.
+_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
+_WORD_JOINER = "\u2060"
+
+
+def report_html(report: RunReport, timezone: tzinfo | None = None) -> str:
+    """The report as one self-contained page; times in ``timezone`` beside UTC, or in UTC alone."""
+    facts = facts_of(report, timezone)
+    return page_html("report.html", facts=facts, folded=_folded, other_tables_title=_other_tables_title)
+
+
+def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
+    """The same facts as GitHub-flavoured markdown; the first line says what happened and what to do."""
+    facts = facts_of(report, timezone)
+    todo = f"What to do: {markdown_text(facts.advice[0])}" if facts.advice else "There is nothing to do."
+    parts = [f"**{markdown_text(facts.verdict)}** {todo}", markdown_text(facts.headline)]
+    if len(facts.advice) > 1:
+        parts += ["## What to do next", _items(facts.advice, ordered=True)]
+    parts += _targets(facts)
+    for source in facts.sources:
+        parts += [
+            f"## {markdown_text(source.copied_title)}",
+            _pairs(source.copied),
+            markdown_text(source.tables_summary),
+        ]
+        parts += _tables(f"{source.group.capitalize()}s that failed", source, source.failed_tables)
+        parts += _checks(source)
+        if source.proof:
+            parts += ["## How far it is proved", markdown_text(" ".join(source.proof))]
+    if facts.holders:
+        parts += [
+            "## Who can open it",
+            "Any one of these holders, with their own key:",
+            _items(facts.holders),
+        ]
+    parts += _notices(facts)
+    if facts.posture:
+        named = (f"{line.name} {line.hint}" for line in facts.posture.lines)
+        parts += ["## Posture", markdown_text(facts.posture.summary), _items(named)]
+    parts += _steps(facts)
+    for source in facts.sources:
+        parts += _tables(_other_tables_title(source), source, source.other_tables)
+    parts += ["## Technical details", _pairs(facts.technical)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def refusal_markdown(error: DatasaveError) -> str:
+    """What the page of a run says that could not begin or go on; the first line says what to do."""
+    message, hint = plain_text(error.message, MESSAGE_LIMIT), plain_text(error.hint, MESSAGE_LIMIT)
+    todo = f"What to do: {markdown_text(hint)}" if hint else "Its log says more."
+    return f"**Not done: {markdown_text(message)}.** {todo}\n"
+
+
+def _folded(source: SourceFacts) -> bool:
+    return len(source.other_tables) + len(source.failed_tables) > SHOWN_TABLES
+
+
+def _other_tables_title(source: SourceFacts) -> str:
+    count = len(source.other_tables)
+    noun = count_text(count, f"other {source.group}" if source.failed_tables else source.group)
+    if source.further:
+        noun = f"{noun} of {source.source}"
+    compared = sum(line.tone == "good" for line in source.other_tables)
+    if compared == count:
+        return f"{noun}: all OK"
+    return f"{noun}: none compared" if not compared else f"{noun}: {count_text(compared)} OK"
+
+
+def _targets(facts: Facts) -> list[str]:
+    if not facts.targets:
+        return []
+    rows = [
+        (line.name, line.outcome, line.size, line.took, line.kept, line.removed) for line in facts.targets
+    ]
+    notes = [
+        " ".join((f"{line.name}:", line.detail, line.hint))
+        for line in facts.targets
+        if line.detail or line.hint
+    ]
+    return [
+        "## Where it went",
+        _grid(("Target", "Outcome", "Size>", "Time>", "Backups kept>", "Removed>"), rows),
+        _items(notes),
+    ]
+
+
+def _tables(title: str, source: SourceFacts, lines: Sequence[TableLine]) -> list[str]:
+    if not lines:
+        return []
+    rows = [(line.name, line.rows, line.detail or "–", line.outcome) for line in lines]
+    heads = (source.group.capitalize(), f"{source.item.capitalize()}s recorded>", "After restoring", "Result")
+    return [f"## {title}", _grid(heads, rows)]
+
+
+def _checks(source: SourceFacts) -> list[str]:
+    if not source.checks:
+        return []
+    rows = [(line.name, line.detail, line.outcome) for line in source.checks]
+    return ["## Other checks", _grid(("Check", "Detail", "Result"), rows)]
+
+
+def _notices(facts: Facts) -> list[str]:
+    if not facts.notices:
+        return []
+    rows = [(line.name, line.outcome, line.detail) for line in facts.notices]
+    return ["## Who was told", _grid(("Way", "Outcome", "Detail"), rows)]
+
+
+def _steps(facts: Facts) -> list[str]:
+    if not facts.steps:
+        return []
+    rows = [(line.name, line.outcome, line.took, line.detail) for line in facts.steps]
+    return ["## Steps and their time", _grid(("Step", "Outcome", "Time>", "Detail"), rows)]
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    return _grid(("Fact", "Value"), pairs)
+
+
+def _grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; a head that ends in ``>`` aligns its column to the right. Cells are escaped here."""
+    rules = ["---:" if head.endswith(">") else "---" for head in heads]
+    lines = [
+        [head.rstrip(">") for head in heads],
+        rules,
+        *([markdown_text(cell) for cell in row] for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _items(texts: Iterable[str], *, ordered: bool = False) -> str:
+    return "\n".join(
+        f"{f'{number}.' if ordered else '-'} {markdown_text(text)}" for number, text in enumerate(texts, 1)
+    )
+
+
+def markdown_text(text: str) -> str:
+    """Foreign text as it stands, whatever markdown or HTML would make of it."""
+    marked = _MARKUP.sub(r"\\\g<0>", _ADDRESS.sub(_WORD_JOINER, text))
+    return _NUMBERED.sub(r"\1\\", marked)

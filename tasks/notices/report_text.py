@@ -1,0 +1,335 @@
+"""One run's facts in words and in reading order: what both forms of the report are written from.
+
+Whatever comes from a database, a plan or a server passes through ``plain_text`` here, once, so that
+no template can forget it. Escaping for HTML or markdown is the business of report.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+from itertools import chain
+from typing import Literal
+
+from tasks.notices.posture_page import PostureFacts, posture_facts
+from tasks.notices.proof import nouns_of, proof_sentences
+from tasks.notices.verdict import is_good, next_steps, verdict
+from tasks.notices.wording import (
+    MESSAGE_LIMIT,
+    count_text,
+    duration_text,
+    place_text,
+    plain_text,
+    size_text,
+    stamp_text,
+    when_text,
+)
+from tasks.records import Finding
+from tasks.reports import Delivery, Notified, RunReport, SourceReport, Step
+
+Tone = Literal["good", "bad", "warn", "quiet"]
+
+# More failed findings of one check than this are counted, not listed: a folder has a finding a file.
+LISTED_FAILURES = 50
+
+_DELIVERY: dict[str, tuple[str, Tone]] = {
+    "delivered": ("Delivered", "good"),
+    "failed": ("FAILED", "bad"),
+    "missed": ("MISSED", "warn"),
+    "not due": ("Not due", "quiet"),
+    "skipped": ("Skipped", "quiet"),
+}
+_NOTIFIED: dict[bool, tuple[str, Tone]] = {True: ("Told", "good"), False: ("NOT TOLD", "bad")}
+_STEP: dict[str, tuple[str, Tone]] = {
+    "ok": ("Done", "good"),
+    "failed": ("FAILED", "bad"),
+    "not run": ("Not run", "quiet"),
+    "reused": ("Kept from the earlier attempt", "good"),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A result in a word (``outcome``, coloured by ``tone``), what it is about, and the detail."""
+
+    name: str
+    outcome: str
+    tone: Tone
+    detail: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class TableLine(Line):
+    """A table; ``rows`` is the recorded count, ``–`` where none was recorded."""
+
+    rows: str = "–"
+
+
+@dataclass(frozen=True)
+class TargetLine(Line):
+    """A target; sizes and times in words, ``–`` where nothing arrived."""
+
+    size: str = "–"
+    took: str = "–"
+    kept: str = "–"
+    removed: str = "–"
+
+
+@dataclass(frozen=True)
+class StepLine(Line):
+    """A step; ``share`` is its time as a percentage of the longest step's."""
+
+    took: str = "–"
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What the report says of one source; ``further`` tells that it isn't the main one.
+
+    ``group`` and ``item`` are what it is counted in: table and row, folder and file. ``failed_tables`` and
+    ``other_tables`` together are all tables.
+    """
+
+    source: str
+    further: bool
+    group: str
+    item: str
+    copied_title: str
+    copied: tuple[tuple[str, str], ...]
+    tables_summary: str
+    failed_tables: tuple[TableLine, ...]
+    other_tables: tuple[TableLine, ...]
+    checks: tuple[Line, ...]
+    proof: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything the report says; ``sources`` are the plan's, the main one first."""
+
+    good: bool
+    title: str
+    verdict: str
+    headline: str
+    advice: tuple[str, ...]
+    sources: tuple[SourceFacts, ...]
+    targets: tuple[TargetLine, ...]
+    steps: tuple[StepLine, ...]
+    notices: tuple[Line, ...]
+    holders: tuple[str, ...]
+    posture: PostureFacts | None
+    technical: tuple[tuple[str, str], ...]
+
+
+def facts_of(report: RunReport, timezone: tzinfo | None = None) -> Facts:
+    """The facts of ``report`` in words; times in ``timezone`` with UTC beside it, or in UTC alone."""
+    good = is_good(report)
+    return Facts(
+        good=good,
+        title=f"{'Good' if good else 'Not good'}: {plain_text(report.flow)} of {plain_text(report.source)}",
+        verdict=verdict(report, when_text(report.started, timezone)),
+        headline=plain_text(report.headline, MESSAGE_LIMIT),
+        advice=next_steps(report),
+        sources=tuple(_source_facts(report, source, timezone) for source in report.sources),
+        targets=tuple(_target(delivery) for delivery in report.deliveries),
+        steps=_steps(report.steps),
+        notices=tuple(_notified(notified) for notified in report.notices),
+        holders=tuple(plain_text(holder) for holder in report.holders),
+        posture=posture_facts(report.posture),
+        technical=_technical(report),
+    )
+
+
+def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | None) -> SourceFacts:
+    tables = _tables(source)
+    group, item = nouns_of(source)
+    failed = tuple(line for line in tables if line.tone == "bad")
+    title = "What was copied" if source.copy_bytes or source.profile else "The run"
+    if source.part:
+        title = f"Besides: {plain_text(source.part)}"
+    return SourceFacts(
+        source=plain_text(source.source),
+        further=bool(source.part),
+        group=group,
+        item=item,
+        copied_title=title,
+        copied=(*_copied(source), *(_times(report, timezone) if source is report else ())),
+        tables_summary=_tables_summary(tables, len(failed), group),
+        failed_tables=failed,
+        other_tables=tuple(line for line in tables if line.tone != "bad"),
+        checks=(
+            *_suspicions(source.suspicions),
+            *_checks([finding for finding in source.findings if finding.table is None]),
+        ),
+        proof=proof_sentences(report, source),
+    )
+
+
+def _copied(source: SourceReport) -> tuple[tuple[str, str], ...]:
+    engine, profile = source.engine, source.profile
+    group, item = nouns_of(source)
+    pairs = [
+        ("Source", plain_text(source.source)),
+        ("Engine", plain_text(f"{engine.kind} {engine.version}") if engine else ""),
+        ("Backup number", count_text(source.sequence) if source.sequence else ""),
+        (f"{group}s".capitalize(), count_text(len(profile.tables)) if profile else ""),
+        (f"{item}s".capitalize(), count_text(profile.rows) if profile else ""),
+        ("Size of the copy", size_text(source.copy_bytes) if source.copy_bytes else ""),
+        ("Compressed", size_text(source.archive_bytes) if source.archive_bytes else ""),
+        ("Encrypted, as delivered", size_text(source.sealed_bytes) if source.sealed_bytes else ""),
+    ]
+    return tuple(pair for pair in pairs if pair[1])
+
+
+def _times(report: RunReport, timezone: tzinfo | None) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Started", when_text(report.started, timezone)),
+        ("Finished", when_text(report.finished, timezone)),
+        ("Took", duration_text((report.finished - report.started).total_seconds())),
+    )
+
+
+def _tables(report: SourceReport) -> list[TableLine]:
+    findings: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        if finding.table is not None:
+            findings.setdefault(finding.table, []).append(finding)
+    rows = {table.name: table.rows for table in report.profile.tables} if report.profile else {}
+    names = chain(rows, (name for name in findings if name not in rows))
+    return [_table(name, rows.get(name), findings.get(name, [])) for name in names]
+
+
+def _table(name: str, rows: int | None, findings: list[Finding]) -> TableLine:
+    failed = [finding for finding in findings if not finding.passed]
+    details = "; ".join(dict.fromkeys(finding.detail for finding in failed or findings))
+    outcome, tone = _table_outcome(findings, failed)
+    return TableLine(
+        name=plain_text(name) or "(no name)",
+        outcome=outcome,
+        tone=tone,
+        detail=plain_text(details, MESSAGE_LIMIT),
+        rows="–" if rows is None else count_text(rows),
+    )
+
+
+def _table_outcome(findings: list[Finding], failed: list[Finding]) -> tuple[str, Tone]:
+    if failed:
+        return "FAILED", "bad"
+    return ("OK", "good") if findings else ("Not compared", "quiet")
+
+
+def _tables_summary(tables: list[TableLine], failed: int, noun: str) -> str:
+    if not tables:
+        return ""
+    same = sum(line.tone == "good" for line in tables)
+    parts = [f"{count_text(same)} of {count_text(len(tables), noun)} OK"]
+    if failed:
+        parts.append(f"{count_text(failed)} FAILED")
+    if left := len(tables) - same - failed:
+        parts.append(f"{count_text(left)} not compared")
+    return ", ".join(parts)
+
+
+def _suspicions(suspicions: tuple[str, ...]) -> list[Line]:
+    name = "looks like the backups before"
+    return [Line(name, "ALARM", "bad", plain_text(detail, MESSAGE_LIMIT)) for detail in suspicions]
+
+
+def _checks(findings: list[Finding]) -> tuple[Line, ...]:
+    """Failed findings one by one and first, passed ones a line a check."""
+    failed: list[Line] = []
+    passed: list[Line] = []
+    for check in dict.fromkeys(finding.check for finding in findings):
+        same = [finding for finding in findings if finding.check == check]
+        failed += _failures(plain_text(check), [finding for finding in same if not finding.passed])
+        details = [finding.detail for finding in same if finding.passed]
+        if details:
+            # The same check of the copy and of the restored copy mostly says the same: say it once.
+            same_words = len(set(details)) == 1
+            detail = details[0] if same_words else f"{count_text(len(details))} passed"
+            passed.append(Line(plain_text(check), "OK", "good", plain_text(detail, MESSAGE_LIMIT)))
+    return (*failed, *passed)
+
+
+def _failures(check: str, failed: list[Finding]) -> list[Line]:
+    details = [plain_text(finding.detail, MESSAGE_LIMIT) for finding in failed[:LISTED_FAILURES]]
+    if more := len(failed) - len(details):
+        details.append(f"and {count_text(more)} more")
+    return [Line(check, "FAILED", "bad", detail) for detail in details]
+
+
+def _target(delivery: Delivery) -> TargetLine:
+    outcome, tone = _DELIVERY[delivery.outcome]
+    arrived = delivery.outcome == "delivered"
+    return TargetLine(
+        name=_place(delivery),
+        outcome=outcome,
+        tone=tone,
+        detail=_sentence(plain_text(delivery.problem, MESSAGE_LIMIT)),
+        hint=plain_text(delivery.hint, MESSAGE_LIMIT),
+        size=size_text(delivery.bytes) if arrived else "–",
+        took=duration_text(delivery.seconds) if arrived or delivery.seconds else "–",
+        kept=count_text(delivery.kept) if arrived or delivery.kept else "–",
+        removed=count_text(len(delivery.removed)) if arrived or delivery.removed else "–",
+    )
+
+
+def _notified(notified: Notified) -> Line:
+    outcome, tone = _NOTIFIED[notified.told]
+    return Line(
+        plain_text(notified.way), outcome, tone, _sentence(plain_text(notified.detail, MESSAGE_LIMIT))
+    )
+
+
+def _place(delivery: Delivery) -> str:
+    return place_text(plain_text(delivery.target), plain_text(delivery.part))
+
+
+def _sentence(text: str) -> str:
+    """``text`` with a full stop: our messages have none, so that they can stand inside a sentence."""
+    return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _steps(steps: tuple[Step, ...]) -> tuple[StepLine, ...]:
+    longest = max((step.seconds for step in steps), default=0.0)
+    return tuple(_step(step, longest) for step in steps)
+
+
+def _step(step: Step, longest: float) -> StepLine:
+    outcome, tone = _STEP[step.outcome]
+    ran = step.outcome in ("ok", "failed")
+    return StepLine(
+        name=plain_text(step.name),
+        outcome=outcome,
+        tone=tone,
+        detail=plain_text(step.detail, MESSAGE_LIMIT),
+        took=duration_text(step.seconds) if ran or step.seconds else "–",
+        share=round(100 * step.seconds / longest, 1) if longest > 0 else 0.0,
+    )
+
+
+def _technical(report: RunReport) -> tuple[tuple[str, str], ...]:
+    sizes = [
+        (f"{what} of {source.part}" if source.part else what, size)
+        for source in report.sources
+        for what, size in (
+            ("Copy", source.copy_bytes),
+            ("Archive", source.archive_bytes),
+            ("Sealed", source.sealed_bytes),
+        )
+    ]
+    pairs = [
+        ("Flow", plain_text(report.flow)),
+        ("Run", plain_text(report.run)),
+        ("Started", stamp_text(report.started)),
+        ("Finished", stamp_text(report.finished)),
+        *((plain_text(what), count_text(size, "byte")) for what, size in sizes if size),
+    ]
+    for delivery in report.deliveries:
+        target = _place(delivery)
+        if delivery.name:
+            pairs.append((f"Name on {target}", plain_text(delivery.name, MESSAGE_LIMIT)))
+        pairs += [(f"Removed from {target}", plain_text(name, MESSAGE_LIMIT)) for name in delivery.removed]
+    return tuple(pairs)

@@ -1,0 +1,1 @@
+"""Files, child programs and secrets: what every part of the program does the same way."""

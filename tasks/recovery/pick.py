@@ -1,0 +1,177 @@
+"""A single file or a single table out of a backup, compared with the manifest like all else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.age.keys import Identity
+from tasks.backup.copy import same_digest
+from tasks.backup.rehearse import unpack
+from tasks.backup.workspace import remove_tree
+from tasks.errors import DatasaveError, MismatchError, NoBackup, SourceError, ValidationError
+from tasks.manifests.shelf import Place
+from tasks.platform.files import HashingReader, create_private, private_folder, sha256_of
+from tasks.records import Contents, CopiedFile, Manifest, Progress, Shelved, Table, no_progress
+from tasks.recovery.recover import Recovered, open_contents
+from tasks.sources.base import Source
+from tasks.sources.files.selection import Patterns
+
+KIND_OF_FOLDERS = "files"
+_IN_ARCHIVE = "files/"
+_ROWS = 1000
+
+
+def pick_files(
+    place: Place,
+    backup: Shelved,
+    manifest: Manifest,
+    identities: Sequence[Identity],
+    wanted: str,
+    destination: Path,
+    progress: Progress = no_progress,
+) -> list[Path]:
+    """Put the files that fit ``wanted`` into ``destination``, a new folder; nothing else is written.
+
+    ``wanted`` is a path in the folder that was backed up, or a pattern as in the plan's ``include``. The
+    whole archive is read, so that its own digest is proven too. Raises NoBackup where nothing fits,
+    MismatchError where a file is not what was recorded.
+    """
+    chosen = _fitting(open_contents(manifest, identities), wanted, backup)
+    names = {file.path for file in chosen}
+    private_folder(destination)
+    try:
+        with place.open(backup.full_name) as stream:
+            reader = HashingReader(stream, progress, manifest.sealed_bytes)
+            digest = unpack(reader.stream, identities, destination, manifest.copy_bytes, names.__contains__)
+        same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {backup.name}")
+        same_digest(digest, manifest.archive_sha256, "archive inside the seal")
+        for file in chosen:
+            _require_same(destination, file)
+    except BaseException:
+        remove_tree(destination)  # what isn't proven is not left lying about
+        raise
+    return [destination / file.path for file in chosen]
+
+
+def pick_table(source: Source, recovered: Recovered, scratch: Path, wanted: str, destination: Path) -> Path:
+    """Write one table of a recovered copy as CSV into ``destination``, a new folder; the file.
+
+    Read by the engine that opened the copy. NULL is an empty field, everything else stands in quotes; bytes
+    that are no text are in hexadecimal after \\x. Raises SourceError where there is no such table,
+    MismatchError where its rows are not those that were counted.
+    """
+    with source.open(recovered.folder, scratch) as connection:
+        table = _table(source.tables(connection), wanted)
+        private_folder(destination)
+        plain = re.sub(r"[^\w.-]", "_", table.name)
+        path = destination / f"{plain}.csv"
+        try:
+            rows = _write(connection, table, path)
+            _require_rows(recovered.contents, table, rows)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    return path
+
+
+def _require_same(folder: Path, file: CopiedFile) -> None:
+    found = folder / file.path
+    if not found.is_file():
+        raise MismatchError(
+            "the archive lacks a file that its manifest names", hint="Take another backup or another target."
+        )
+    same_digest(sha256_of(found), file.sha256, "file taken out")
+
+
+def _require_rows(contents: Contents, table: Table, rows: int) -> None:
+    recorded = next((known.rows for known in contents.profile.tables if known.name == table.name), None)
+    if rows != recorded:
+        raise MismatchError(
+            f"table {table.name} gave {rows:,} rows, recorded were {recorded}",
+            hint="Take another backup or another target.",
+        )
+
+
+def _fitting(contents: Contents, wanted: str, backup: Shelved) -> list[CopiedFile]:
+    try:
+        pattern = Patterns((wanted,))
+    except ValueError as error:
+        raise SourceError(
+            f"cannot use the pattern {wanted!r}: {error}", hint="Write a path, or *.docx."
+        ) from None
+    inside = [file for file in contents.files if file.path.startswith(_IN_ARCHIVE)]
+    chosen = [file for file in inside if pattern.fit(file.path.removeprefix(_IN_ARCHIVE))]
+    if not chosen:
+        raise NoBackup(
+            f"none of the {len(inside):,} files in {backup.name} fits {wanted}",
+            hint="Give the path from the folder on (Forms/letter.docx), a name (letter.docx) or a pattern "
+            "(*.docx), or take an older backup with --backup.",
+        )
+    return chosen
+
+
+def _table(tables: Sequence[Table], wanted: str) -> Table:
+    """The table of that name; without its owner or schema where that is enough to tell it."""
+    own = [table for table in tables if not table.name.startswith("(")]
+    exact = [table for table in own if table.name == wanted]
+    close = [table for table in own if wanted.casefold() in _names(table)]
+    found = exact or close
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(table.name for table in (found or own)[:20])
+    raise SourceError(
+        f"the backup holds {'several tables' if found else 'no table'} {wanted!r}",
+        hint=f"Give one of: {names}.",
+    )
+
+
+def _names(table: Table) -> set[str]:
+    return {table.name.casefold(), table.name.rpartition(".")[2].casefold()}
+
+
+def _write(connection: Any, table: Table, path: Path) -> int:
+    rows = 0
+    try:
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT * FROM {table.reference}")  # noqa: S608 - quoted by the adapter
+        with create_private(path) as stream:
+            stream.write(_line([column[0] for column in cursor.description]))
+            for row in _rows(cursor):
+                stream.write(_line(row))
+                rows += 1
+    except (OSError, DatasaveError):
+        raise
+    except Exception as error:  # noqa: BLE001 - each driver has its own errors; their texts may quote rows
+        raise ValidationError(
+            f"cannot read table {table.name} of the copy: {type(error).__name__}",
+            hint="The copy is damaged there: take an older backup.",
+        ) from None
+    return rows
+
+
+def _rows(cursor: Any) -> Iterator[Sequence[Any]]:
+    while rows := cursor.fetchmany(_ROWS):
+        yield from rows
+
+
+def _line(values: Sequence[Any]) -> bytes:
+    return (",".join(_field(value) for value in values) + "\r\n").encode("utf-8", "surrogateescape")
+
+
+def _field(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes | bytearray | memoryview):
+        value = _text(bytes(value))
+    text = str(value).replace('"', '""')
+    return f'"{text}"'
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"\\x{data.hex()}"

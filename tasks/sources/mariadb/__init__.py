@@ -1,0 +1,1 @@
+"""MariaDB, a whole server or one database; MySQL by dump."""

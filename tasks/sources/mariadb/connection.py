@@ -1,0 +1,200 @@
+"""Reaching a MariaDB or MySQL server, over ODBC or by its own programs, and what it means where that fails.
+
+A password travels in memory to the driver, and to programs in a private file that they are told to read
+first; it is never in a command line.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import SourceError, SourceMissing, ValidationError
+from tasks.platform.files import create_private
+from tasks.sources.mariadb.errors import DISK_FULL, Cause, cause_of
+from tasks.sources.shared.odbc import fetch, manager, sqlstate
+
+LOGIN_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Login:
+    """Where a server is, and as whom to come. Without a password the server must know the system's user."""
+
+    user: str
+    password: str | None = field(default=None, repr=False)
+    socket: Path | None = None
+    host: str | None = None
+    port: int = 3306
+    certificate: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the server is, for messages."""
+        if self.socket is not None:
+            return str(self.socket)
+        return f"{self.host}:{self.port}" if self.host else "the usual local socket"
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a server says of itself."""
+
+    version: str
+    machine: str
+    data: Path
+    names_folded: int
+    system_files: str
+
+    @property
+    def mariadb(self) -> bool:
+        return "mariadb" in self.version.lower()
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version."""
+        major, minor = re.findall(r"\d+", self.version)[:2]
+        return int(major), int(minor)
+
+    @property
+    def name(self) -> str:
+        """The release as Programs tells it: "10.11", "8.0 MySQL"."""
+        major, minor = self.release
+        return f"{major}.{minor}" if self.mariadb else f"{major}.{minor} MySQL"
+
+
+@contextmanager
+def connected(login: Login, doing: str, database: str | None = None) -> Iterator[Any]:
+    """A pyodbc connection to a live server, for the block. Raises SourceMissing or SourceError.
+
+    ``doing`` begins the message of an error: "cannot <doing>: <cause>". Statements of the block that fail
+    are reported in the same way.
+    """
+    odbc = driver()
+    try:
+        connection = odbc.connect(_connection_string(login, database), autocommit=True, timeout=LOGIN_SECONDS)
+        try:
+            yield connection
+        finally:
+            connection.close()
+    except odbc.Error as error:
+        raise failure(error, doing) from None
+
+
+def failure(error: Exception, doing: str) -> SourceError:
+    """What an ODBC error means, without the driver's own text: that may quote rows."""
+    cause = cause_of(odbc_code(error), sqlstate(error))
+    kind = SourceMissing if cause.missing else SourceError
+    return kind(f"cannot {doing}: {cause.text}", hint=cause.hint, permanent=cause.permanent)
+
+
+def odbc_code(error: Exception) -> int:
+    """The server's own number of an ODBC error; 0 if it has none."""
+    found = re.findall(r"\((\d+)\) \(SQL", str(error.args[1])) if len(error.args) > 1 else []
+    return int(found[-1]) if found else 0
+
+
+def driver() -> Any:
+    """pyodbc, set up. Raises SourceError where the system lacks its ODBC manager."""
+    return manager(
+        "cannot use ODBC: the system's ODBC manager is not installed",
+        "Install unixODBC (Debian: apt install libodbc2 odbc-mariadb).",
+    )
+
+
+def describe(connection: Any) -> Server:
+    """Ask the server what it is."""
+    row = fetch(
+        connection,
+        "SELECT @@version, @@hostname, @@datadir, @@lower_case_table_names, @@innodb_data_file_path",
+    )[0]
+    return Server(str(row[0]), str(row[1]), Path(str(row[2])), int(row[3]), str(row[4]))
+
+
+@contextmanager
+def opened(socket: str, database: str) -> Iterator[Any]:
+    """A reading connection to a private server (mariadb_scratch.py).
+
+    Raises ValidationError, also for statements of the block that fail.
+    """
+    try:
+        odbc = driver()
+    except SourceError as error:
+        raise ValidationError(error.message, hint=error.hint) from error
+    words = f"Driver=MariaDB Unicode;{socket}Database={braced(database)};UID=root;CHARSET=utf8mb4;"
+    try:
+        connection = odbc.connect(f"{words}INITSTMT={{SET SESSION TRANSACTION READ ONLY}};", autocommit=True)
+        try:
+            # Times are told as they were stored, wherever this machine stands.
+            fetch(connection, "SET time_zone = '+00:00'")
+            yield connection
+        finally:
+            connection.close()
+    except odbc.Error as error:
+        cause = cause_of(odbc_code(error), sqlstate(error))
+        raise ValidationError(
+            f"cannot read the copy of database {database}: {cause.text}",
+            hint="If the ODBC driver is installed, the copy is damaged: take an older backup.",
+        ) from None
+
+
+@contextmanager
+def defaults_file(login: Login) -> Iterator[Path]:
+    """A private file with address and password, to be a program's first argument: --defaults-file=…"""
+    lines = ["[client]", f"user={_quoted(login.user)}"]
+    if login.password is not None:
+        lines.append(f"password={_quoted(login.password)}")
+    if login.socket is not None:
+        lines.append(f"socket={_quoted(str(login.socket))}")
+    elif login.host is not None:
+        # "localhost" would mean the socket to these programs.
+        lines += [f"host={_quoted(login.host)}", f"port={login.port}", "protocol=tcp"]
+    if login.certificate is not None:
+        lines.append(f"ssl-ca={_quoted(str(login.certificate))}")
+        # The first is MariaDB's word, the second MySQL's.
+        lines += ["loose-ssl-verify-server-cert", "loose-ssl-mode=VERIFY_IDENTITY"]
+    with tempfile.TemporaryDirectory(prefix="datasave-") as folder:
+        path = Path(folder) / "client.cnf"
+        with create_private(path) as stream:
+            stream.write("\n".join([*lines, ""]).encode())
+        yield path
+
+
+def braced(value: str) -> str:
+    """A value for a connection string."""
+    return "{" + value.replace("}", "}}") + "}"
+
+
+def tool_cause(output: str) -> Cause:
+    """What the error output of one of MariaDB's programs means judged by its numbers alone."""
+    if re.search(r"(Errcode|errno|OS error|error number):? 28\b", output, re.IGNORECASE):
+        return cause_of(DISK_FULL, "")
+    numbered = re.findall(r"(?:error:?|\() ?(\d{4})\b", output, re.IGNORECASE)
+    if not numbered and re.search(r"Failed to connect.*Access denied", output):
+        numbered = ["1045"]
+    return cause_of(int(numbered[-1]) if numbered else 0, "")
+
+
+def _connection_string(login: Login, database: str | None) -> str:
+    words = ["Driver=MariaDB Unicode", f"UID={braced(login.user)}", "CHARSET=utf8mb4"]
+    if login.socket is not None:
+        words.append(f"Socket={login.socket}")
+    elif login.host is not None:
+        words += [f"Server={login.host}", f"Port={login.port}", "TCPIP=1"]
+    if login.password is not None:
+        words.append(f"PWD={braced(login.password)}")
+    if login.certificate is not None:
+        words += [f"SSLCA={login.certificate}", "SSLVERIFY=1"]
+    if database is not None:
+        words.append(f"Database={braced(database)}")
+    return ";".join([*words, ""])
+
+
+def _quoted(value: str) -> str:
+    """A value for an option file, where a backslash escapes."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,1 @@
+"""PostgreSQL: a whole server, or one database."""

@@ -1,0 +1,123 @@
+"""The preflight: could a copy be made now, by this account, with these programs?"""
+
+# ruff: noqa: S608 - only queries of our own are put together here
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import SourceError
+from tasks.platform.processes import run
+from tasks.records import Engine
+from tasks.sources.postgresql.catalog import rows_of, table_query
+from tasks.sources.postgresql.connection import Server, told_as
+from tasks.sources.postgresql.errors import as_error, trouble_in
+from tasks.sources.postgresql.programs import OLDEST, Programs
+from tasks.sources.postgresql.record import Method
+
+ANSWER_SECONDS = 60
+_GRANTS = "`datasave doctor --grants` shows what the account needs."
+
+
+def look(server: Server, method: Method) -> tuple[Engine, int]:
+    """What answers at ``server``, and its major version, if a copy could be made. Raises SourceError."""
+    with told_as(f"cannot read {server.database} of the server {server}"), server.connected() as connection:
+        connection.cursor().execute(f"SET statement_timeout = '{ANSWER_SECONDS}s'")
+        version, number = rows_of(
+            connection, "SELECT current_setting('server_version'), current_setting('server_version_num')::int"
+        )[0]
+        major = int(number) // 10_000
+        if major < OLDEST:
+            raise SourceError(
+                f"cannot back up the server {server}: it is PostgreSQL {version}, too old",
+                hint=f"Upgrade it to PostgreSQL {OLDEST} or later: no older one gets corrections any more.",
+            )
+        if method == "physical":
+            size = _look_physical(connection, server)
+        else:
+            size = _look_logical(connection, server)
+    return Engine(kind="postgresql", version=version.split()[0], bytes=size), major
+
+
+def try_replication(server: Server, programs: Programs) -> None:
+    """Open a replication connection, which pg_hba.conf rules by lines of its own. Raises SourceError."""
+    what = f"cannot copy the server {server}"
+    command: list[str | Path] = [programs.path("psql"), "-X", "-w", "-A", "-t", "-c", "IDENTIFY_SYSTEM"]
+    ended = run([*command, "replication=true"], environment=server.environment, seconds=60)
+    if ended.code != 0:
+        trouble = trouble_in(ended.err, f"psql ended with status {ended.code}")
+        raise as_error(what, trouble, copying=False)
+
+
+def _look_physical(connection: Any, server: Server) -> int:
+    may, wal_level, senders, tablespaces = rows_of(
+        connection,
+        """SELECT (SELECT (rolreplication OR rolsuper)::int FROM pg_roles WHERE rolname = current_user),
+            current_setting('wal_level'), current_setting('max_wal_senders')::int,
+            (SELECT count(*) FROM pg_tablespace WHERE pg_tablespace_location(oid) <> '')""",
+    )[0]
+    what = f"cannot copy the server {server}"
+    if not int(may or 0):
+        raise SourceError(f"{what}: the account {server.user} may not replicate", hint=_GRANTS)
+    if wal_level == "minimal" or int(senders) < 2:
+        raise SourceError(
+            f"{what}: its wal_level is {wal_level} and its max_wal_senders {senders}",
+            hint="Set wal_level = replica and max_wal_senders = 10 in postgresql.conf and restart the "
+            "server, or use `method: logical`.",
+        )
+    if os.name == "nt" and int(tablespaces):
+        raise SourceError(
+            f"{what}: it has {tablespaces} tablespaces outside its data folder",
+            hint="On Windows such a copy cannot be archived: use `method: logical`.",
+        )
+    # Sizes of databases that the account may not enter are not told.
+    sql = """SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database
+        WHERE has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')"""
+    segments = "SELECT 2 * pg_size_bytes(current_setting('wal_segment_size'))"
+    return int(rows_of(connection, sql)[0][0]) + int(rows_of(connection, segments)[0][0])
+
+
+def _look_logical(connection: Any, server: Server) -> int:
+    what = f"cannot dump the database {server.database} of {server}"
+    _refuse(
+        what,
+        "the account may not read",
+        rows_of(
+            connection,
+            f"""SELECT t.name FROM ({table_query("r,p,S")}) AS t JOIN pg_class c ON c.oid = t.oid
+            WHERE NOT has_schema_privilege(c.relnamespace, 'USAGE') OR NOT CASE WHEN c.relkind = 'S'
+                THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_table_privilege(c.oid, 'SELECT') END""",
+        ),
+        _GRANTS,
+    )
+    _refuse(
+        what,
+        "row security hides rows from the account in",
+        rows_of(connection, f"SELECT name FROM ({table_query('r,p')}) AS t WHERE row_security_active(oid)"),
+        f"Let a superuser run: ALTER ROLE … BYPASSRLS; {_GRANTS}",
+    )
+    _refuse(
+        what,
+        "the account may not read the large objects",
+        rows_of(
+            connection,
+            """SELECT oid::text FROM pg_largeobject_metadata l
+            WHERE current_setting('lo_compat_privileges') = 'off'
+                AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+                AND NOT pg_has_role(lomowner, 'USAGE')
+                AND NOT EXISTS (SELECT FROM aclexplode(lomacl) a WHERE a.privilege_type = 'SELECT'
+                    AND CASE WHEN a.grantee = 0 THEN true ELSE pg_has_role(a.grantee, 'USAGE') END)""",
+        ),
+        f"Let a superuser run: ALTER ROLE … SET lo_compat_privileges = on; {_GRANTS}",
+    )
+    return int(rows_of(connection, "SELECT pg_database_size(current_database())")[0][0])
+
+
+def _refuse(what: str, trouble: str, rows: list[Any], hint: str) -> None:
+    """Raise a SourceError naming some of ``rows``, if there are any: a dump would lack them or fail."""
+    if not rows:
+        return
+    named = ", ".join(str(row[0]) for row in rows[:5])
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    raise SourceError(f"{what}: {trouble} {named}{more}", hint=hint)

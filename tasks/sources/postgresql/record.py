@@ -1,0 +1,73 @@
+"""``datasave.json`` in a copy: all that is needed to open it, wherever it turns up."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic import ValidationError as RecordError
+
+from tasks.errors import ValidationError
+from tasks.platform.files import write_atomic
+from tasks.records import Record
+
+NAME = "datasave.json"
+LARGEST = 256 << 20
+
+Method = Literal["physical", "logical"]
+
+
+class CopyRecord(Record):
+    """What was copied, and what it held.
+
+    ``version`` is the server's, ``superuser`` a role that may do all in a physical copy, whose log is in
+    files of ``wal_segment_bytes``. ``unlogged`` are tables that a physical copy brings back empty, ``added``
+    files put into its data folder by us. A logical copy has ``rows`` of each table and ``objects``' names by
+    class, both from the snapshot that was dumped, and the cluster's ``roles``.
+    """
+
+    format: Literal[1] = 1
+    kind: Literal["postgresql"] = "postgresql"
+    method: Method
+    version: str = Field(pattern=r"^\d+")
+    database: str
+    encoding: str
+    collate: str
+    ctype: str
+    superuser: str = ""
+    wal_segment_bytes: int = 0
+    unlogged: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    rows: dict[str, int] = Field(default_factory=dict)
+    objects: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    roles: tuple[str, ...] = ()
+
+    @property
+    def major(self) -> int:
+        """The server's major version."""
+        return int("".join(takewhile(str.isdigit, self.version)))
+
+    def write(self, copy: Path) -> None:
+        """Write the record into the copy's folder."""
+        write_atomic(copy / NAME, self.model_dump_json(indent=1).encode())
+
+
+def read_record(copy: Path) -> CopyRecord:
+    """The record in a copy's folder. Raises ValidationError where there is none, or it is damaged."""
+    path = copy / NAME
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValidationError(f"cannot read {path}: it is too large to be a record of Datasave's")
+        return CopyRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ValidationError(
+            f"cannot read the copy in {copy}: it has no {NAME} ({error.strerror})",
+            hint="This is no copy of a PostgreSQL database: restore it again from the archive.",
+        ) from error
+    except RecordError as error:
+        raise ValidationError(
+            f"cannot read the copy in {copy}: its {NAME} is damaged",
+            hint="Restore it again from the archive, or take an older backup.",
+        ) from error

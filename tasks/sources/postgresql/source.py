@@ -1,0 +1,280 @@
+"""PostgreSQL behind the seam: a whole server by pg_basebackup, or one database by pg_dump.
+
+``physical`` is exact and quick, needs programs of the server's own version and brings back all databases.
+``logical`` is one database, restorable into this and every later version, on any machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from tasks.errors import SourceError, ValidationError
+from tasks.options import Options, problem
+from tasks.platform.files import sha256_of
+from tasks.platform.secrets import SecretReference, secret_of
+from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
+from tasks.sources.base import Connection, Source
+from tasks.sources.postgresql import in_place as postgresql_inplace
+from tasks.sources.postgresql import logical as postgresql_logical
+from tasks.sources.postgresql import logs as postgresql_logs
+from tasks.sources.postgresql import physical as postgresql_physical
+from tasks.sources.postgresql.check import look, try_replication
+from tasks.sources.postgresql.connection import Server, local_host, pass_file
+from tasks.sources.postgresql.programs import Programs, programs_for, unprivileged
+from tasks.sources.postgresql.record import Method, read_record
+from tasks.sources.postgresql.scratch import Scratch
+from tasks.sources.postgresql.tables import user_tables
+from tasks.sources.postgresql.texts import AFTER_RESTORE, grants_for
+from tasks.sources.postgresql.validate import check_copy
+from tasks.sources.shared.folders import close_to_others, emptied, restoring_into
+from tasks.sources.shared.live_place import LivePlace, ServerInPlaceOptions
+
+
+def _plain(name: str) -> str:
+    """Refuse what the ODBC driver cannot be told: it knows no way to quote it."""
+    if any(letter in ";{}" or ord(letter) < 32 for letter in name):
+        raise problem("holds a character that cannot stand in a connection string")
+    return name
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+
+
+class PostgresqlOptions(Options):
+    """What the plan says about a PostgreSQL source."""
+
+    kind: Literal["postgresql"] = "postgresql"
+    method: Method = Field(
+        "physical",
+        description="how to copy: `physical` takes the whole server with all its databases, as it is; "
+        "`logical` takes one database, which any later version can restore",
+    )
+    database: Plain = Field(
+        min_length=1,
+        description="the database: the one that is dumped, or of a physical copy the one whose tables are "
+        "counted and compared",
+        examples=["clinic"],
+    )
+    host: Plain = Field(
+        "",
+        description="the server's name or address, or its socket's folder; empty means this machine's own",
+        examples=["db.office.lan"],
+    )
+    port: int = Field(5432, ge=1, le=65535, description="the server's port")
+    user: Plain = Field(
+        "datasave",
+        min_length=1,
+        description="the account that makes the backup; `datasave doctor --grants` shows how to make one "
+        "that may do no more",
+    )
+    password: SecretReference | None = Field(
+        None,
+        description="where its password is; nothing where the server knows the system's account (`peer`)",
+        examples=["file:/etc/datasave/postgresql.password"],
+    )
+    sslmode: Literal["auto", "disable", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        "auto",
+        description="how the connection is encrypted, in libpq's words; `auto` requires it to other machines",
+    )
+    root_certificate: Path | None = Field(
+        None,
+        description="the certificate that the server's own is checked against, for `sslmode: verify-full`",
+        examples=["/etc/ssl/certs/office-ca.pem"],
+    )
+    programs: Path | None = Field(
+        None,
+        description="the folder with pg_basebackup, pg_dump and postgres, where it is not a usual one",
+        examples=["/usr/lib/postgresql/16/bin"],
+    )
+    log_folder: Path | None = Field(
+        None,
+        description="a folder on another disk that collects the server's log between backups "
+        "(`schedule.log`, `method: physical`), in the clear. A replication slot makes the server keep its "
+        "log from one time to the next: if that stops, its disk fills. Left out: no logs",
+        examples=["/mnt/second/datasave-log"],
+    )
+    in_place: ServerInPlaceOptions | None = Field(
+        None,
+        description="how a backup is restored in place of the server's data (`method: physical` only)",
+        examples=[
+            {
+                "data": "/var/lib/postgresql/16/main",
+                "stop": ["systemctl", "stop", "postgresql@16-main"],
+                "start": ["systemctl", "start", "postgresql@16-main"],
+            }
+        ],
+    )
+
+
+class PostgresqlSource(Source):
+    """A PostgreSQL server of version 13 or later."""
+
+    kind = "postgresql"
+    after_restore = AFTER_RESTORE
+
+    def __init__(self, options: PostgresqlOptions) -> None:
+        self._options = options
+
+    def check(self) -> Engine:
+        """See Source.check. ``bytes`` is the size of all databases, or of the one that is dumped."""
+        with self._server() as server:
+            return self._ready(server)[0]
+
+    def copy_live(self, destination: Path, progress: Progress = no_progress) -> LiveCopy:
+        """See Source.copy_live. Raises SourceMissing or SourceError where there is nothing to copy."""
+        started = datetime.now(UTC)
+        with self._server() as server:
+            engine, programs = self._ready(server)
+            module = postgresql_physical if self._options.method == "physical" else postgresql_logical
+            module.take(server, programs, destination, engine.bytes, progress)
+        files = tuple(_copied_files(destination))
+        size = sum(file.bytes for file in files)
+        progress(size, size)
+        return LiveCopy(
+            folder=destination, engine=engine, files=files, started=started, finished=datetime.now(UTC)
+        )
+
+    def validate(self, copy: Path, scratch: Path) -> list[Finding]:
+        """See Source.validate. Leaves a stopped engine over a clone, or over a restored dump."""
+        return check_copy(copy, scratch, self._programs_folder)
+
+    @contextmanager
+    def open(self, copy: Path, scratch: Path) -> Iterator[Connection]:
+        """See Source.open. The engine runs as long as the block does; nothing can be written."""
+        try:
+            brought = Scratch(copy, read_record(copy), scratch, self._programs_folder)
+        except SourceError as error:
+            raise ValidationError(f"cannot open the copy: {error.message}", hint=error.hint) from error
+        brought.prepare()
+        with brought.serving(read_only=True) as server, brought.connected(server) as connection:
+            yield connection
+
+    def tables(self, connection: Connection) -> list[Table]:
+        """See Source.tables, and user_tables for what counts as one."""
+        return user_tables(connection)
+
+    def restore(self, copy: Path, destination: Path) -> Path:
+        """See Source.restore. The data folder of a physical copy, the folder of a logical one's dump."""
+        record = read_record(copy)
+        with restoring_into(destination):
+            shutil.copytree(copy, destination, symlinks=True, dirs_exist_ok=True)
+            close_to_others(destination)
+            if record.method == "physical":
+                postgresql_physical.link_absolute(destination)
+        return destination / ("data" if record.method == "physical" else "dump")
+
+    def back_up_log(self) -> Path:
+        """See Source.back_up_log: by pg_receivewal, which ends when it has all there is."""
+        options = self._options
+        if options.log_folder is None or options.method != "physical":
+            raise SourceError(
+                "the plan does not say where log backups go",
+                hint="Set `log_folder` under `source`, with `method: physical`.",
+            )
+        with self._server() as server:
+            programs = self._ready(server)[1]
+            return postgresql_logs.back_up_log(server, programs, options.log_folder)
+
+    def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
+        """See Source.roll_forward."""
+        record = read_record(copy)
+        if record.method != "physical":
+            raise SourceError(
+                "a dump cannot be rolled forward: only a physical copy goes on where the log begins",
+                hint="Restore without --logs and --until.",
+            )
+        needed = ("postgres", "pg_controldata")
+        programs = programs_for(
+            needed, lambda own: own == record.major, str(record.major), self._programs_folder
+        )
+        data = self.restore(copy, destination)
+        try:
+            postgresql_logs.replay(programs, record, destination, logs, until)
+        except BaseException:
+            emptied(destination)
+            raise
+        return data
+
+    def live_place(self) -> LivePlace:
+        """See Source.live_place: the server's data folder, for physical copies."""
+        return postgresql_inplace.live_place(self._options.method, self._options.in_place)
+
+    def in_use(self, place: LivePlace) -> str:
+        """See Source.in_use."""
+        return postgresql_inplace.in_use(place)
+
+    def build(self, copy: Path, destination: Path) -> Path:
+        """See Source.build. Raises SourceError too where tablespaces lie elsewhere."""
+        postgresql_inplace.refuse_tablespaces(copy)
+        return self.restore(copy, destination)
+
+    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> AbstractContextManager[Connection]:
+        """See Source.open_live: a private server over the folder, which replays what the copy's log holds."""
+        record = read_record(copy)
+        programs = Scratch(copy, record, scratch, self._programs_folder).programs
+        return postgresql_inplace.opened(programs, record, copy, place.path, scratch)
+
+    def answers(self) -> bool:
+        """See Source.answers: as pg_isready sees it, which needs no account."""
+        options = self._options
+        host = options.host or local_host(options.port)
+        return postgresql_inplace.is_ready(self._any_programs(), host, options.port)
+
+    def _any_programs(self) -> Programs:
+        return programs_for(("pg_isready",), lambda _: True, "any version", self._programs_folder)
+
+    def grants(self) -> str:
+        """See Source.grants."""
+        options = self._options
+        return grants_for(options.method, options.user, options.database)
+
+    @property
+    def _programs_folder(self) -> Path | None:
+        # Read late: an adapter made for copies alone has no option.
+        return getattr(self._options, "programs", None)
+
+    @contextmanager
+    def _server(self) -> Iterator[Server]:
+        """The plan's server, with a password file that lasts for the block."""
+        options = self._options
+        host = options.host or local_host(options.port)
+        away = not (os.path.isabs(host) or host in {"localhost", "127.0.0.1", "::1"})  # noqa: PTH117
+        sslmode = ("require" if away else "prefer") if options.sslmode == "auto" else options.sslmode
+        server = Server(host, options.port, options.user, options.database, sslmode, options.root_certificate)
+        password = secret_of(options.password) if options.password else None
+        with pass_file(password) as path:
+            yield replace(server, pass_file=path)
+
+    def _ready(self, server: Server) -> tuple[Engine, Programs]:
+        """What answers, and programs that fit it. Raises SourceError where a copy could not be made now."""
+        unprivileged()
+        engine, major = look(server, self._options.method)
+        if self._options.method == "physical":
+            needed = ("pg_basebackup", "psql", "pg_verifybackup", "postgres", "pg_controldata")
+            programs = programs_for(needed, lambda own: own == major, str(major), self._programs_folder)
+            try_replication(server, programs)
+        else:
+            needed = ("pg_dump", "pg_dumpall", "pg_restore", "initdb", "postgres")
+            programs = programs_for(
+                needed, lambda own: own >= major, f"{major} or later", self._programs_folder
+            )
+        return engine, programs
+
+
+def _copied_files(folder: Path) -> Iterator[CopiedFile]:
+    """Every file of a finished copy, by name."""
+    found: list[Path] = []
+    for place, _, names in os.walk(folder):
+        found += [path for path in (Path(place, name) for name in names) if not path.is_symlink()]
+    for path in sorted(found):
+        name = path.relative_to(folder).as_posix()
+        yield CopiedFile(path=name, bytes=path.stat().st_size, sha256=sha256_of(path))

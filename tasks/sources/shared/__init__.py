@@ -1,0 +1,1 @@
+"""What several engines do the same way."""

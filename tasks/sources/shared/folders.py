@@ -1,0 +1,131 @@
+"""What adapters do with folders: watch a copy grow, leave nothing of one that failed, restore it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.errors import CopyError, SourceError
+from tasks.platform.files import PRIVATE_FILE, PRIVATE_FOLDER, sha256_of
+from tasks.records import CopiedFile, Progress
+
+
+class Growth:
+    """Reports how far a folder has grown; what it costs to look stays below a tenth of the time.
+
+    ``expected`` is an estimate of its bytes in the end. Called, it looks; ``end`` tells that all is there.
+    """
+
+    def __init__(self, folder: Path, expected: int, progress: Progress) -> None:
+        self._folder = folder
+        self._expected = expected
+        self._progress = progress
+        self._next = 0.0
+        self._done = 0
+        progress(0, expected)
+
+    def __call__(self) -> None:
+        begun = time.monotonic()
+        if begun < self._next:
+            return
+        self._done = max(self._done, folder_bytes(self._folder))
+        self._progress(self._done, max(self._expected, self._done))
+        self._next = begun + 10 * (time.monotonic() - begun)
+
+    def end(self) -> None:
+        """Look once more, however shortly ago the last look was, and tell that this is all."""
+        self._done = max(self._done, folder_bytes(self._folder))
+        self._progress(self._done, self._done)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files below a folder that may be changing meanwhile."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - thousands a second
+            except OSError:
+                continue  # gone between listing and looking
+    return total
+
+
+def copied_file(path: Path, folder: Path) -> CopiedFile:
+    """What a copy's list says of one of its files; ``folder`` is the copy's."""
+    name = path.relative_to(folder).as_posix()
+    return CopiedFile(path=name, bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def copied_files(folder: Path) -> tuple[CopiedFile, ...]:
+    """Every file below a copy's folder, by path. Links are none of them, and are not followed."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return tuple(copied_file(path, folder) for path in paths)
+
+
+def close_to_others(folder: Path) -> None:
+    """Make ``folder`` private with all below it: servers may let a group read, and copies do likewise."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE)
+
+
+@contextmanager
+def all_or_nothing(folder: Path, doing: str) -> Iterator[None]:
+    """Empty ``folder``, a copy's own, where the block fails; an OSError becomes a CopyError, ``doing: …``."""
+    try:
+        yield
+    except OSError as error:
+        emptied(folder)
+        raise CopyError(
+            f"{doing}: {error.strerror}",
+            hint="Check the free space and the rights of the staging folder.",
+        ) from error
+    except BaseException:
+        emptied(folder)
+        raise
+
+
+def emptied(folder: Path) -> None:
+    """Remove what lies in a folder that was ours to fill; what refuses stays, for the sweep to tell."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def restoring_into(destination: Path, what: str = "") -> Iterator[None]:
+    """Make ``destination``, a folder that is empty or new, for the block to fill.
+
+    Raises SourceError where it holds anything, and for an OSError: ``cannot restore WHAT into …``.
+    """
+    named = f"{what} " if what else ""
+    try:
+        destination.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        refuse_if_occupied(destination)
+        yield
+    except OSError as error:
+        raise SourceError(
+            f"cannot restore {named}into {destination}: {cause_of(error)}",
+            hint="Check the free space and the rights of that folder, or name another one.",
+        ) from error
+
+
+def refuse_if_occupied(destination: Path) -> None:
+    """Raise SourceError where the folder ``destination`` holds anything; OSError where it cannot be read."""
+    if any(destination.iterdir()):
+        raise SourceError(
+            f"cannot restore into {destination}: the folder is not empty",
+            hint="Name a new folder: a restore never overwrites anything.",
+        )
+
+
+def cause_of(error: OSError) -> str:
+    """Why copying failed; copytree collects the faults of all files in one error without a cause."""
+    full = "No space left" in str(error)
+    return error.strerror or ("the disk is full" if full else "not all could be copied")

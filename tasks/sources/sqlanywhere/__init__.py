@@ -1,0 +1,1 @@
+"""SAP SQL Anywhere, the database of the SOS practice software."""

@@ -1,0 +1,157 @@
+"""A live copy by dbbackup, and the note that lies beside it.
+
+A copy's folder holds ``database/`` (just what dbbackup wrote: the ``.db``, every dbspace, the ``.log``),
+``dbbackup.txt`` (its messages), ``sqlanywhere-copy.json`` (the note below), and ``logs/`` where log backups
+are kept (sqlanywhere_logs.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError as RecordError
+
+from tasks.errors import CopyError, ValidationError
+from tasks.platform.files import PRIVATE_FILE, private_folder, write_atomic
+from tasks.platform.processes import Argument, run
+from tasks.records import CopiedFile, Progress, Record
+from tasks.sources.shared.folders import Growth, all_or_nothing, copied_files
+from tasks.sources.sqlanywhere.connection import Address, Login, tool_environment
+from tasks.sources.sqlanywhere.errors import DONE, failure
+from tasks.sources.sqlanywhere.programs import Install
+from tasks.sources.sqlanywhere.server import Facts, base_name
+
+DATABASE = "database"
+LOGS = "logs"
+MESSAGES = "dbbackup.txt"
+NOTE = "sqlanywhere-copy.json"
+LONGEST_HOURS = 24.0
+
+
+class Note(Record):
+    """What a copy says of itself: all that is needed to open it where nothing else is known.
+
+    ``files`` are those of ``database/``, their paths relative to it; ``database`` and ``log`` name two of
+    them. ``version`` is the engine's own word, ``major`` the installation's.
+    """
+
+    format: Literal[1] = 1
+    method: Literal["dbbackup"] = "dbbackup"
+    major: int
+    version: str
+    taken: datetime
+    database: str
+    log: str
+    files: tuple[CopiedFile, ...]
+
+
+def read_note(copy: Path) -> Note:
+    """The note of the copy in folder ``copy``. Raises ValidationError where it has none that makes sense."""
+    try:
+        note = Note.model_validate_json((copy / NOTE).read_bytes())
+    except OSError as error:
+        raise ValidationError(
+            f"{copy} is no SQL Anywhere copy: {NOTE} cannot be read ({error.strerror})",
+            hint="Restore it again from the archive, or take an older backup.",
+        ) from error
+    except RecordError as error:
+        raise ValidationError(
+            f"{copy} is no SQL Anywhere copy that this version understands: {NOTE} is malformed",
+            hint="Use the version of Datasave that made it, or the steps in RECOVER.md.",
+        ) from error
+    # Names from a file that came from elsewhere: they must stay inside the folder.
+    names = [note.database, note.log, *(file.path for file in note.files)]
+    if any(name != base_name(name) or name in ("", ".", "..") for name in names):
+        raise ValidationError(f"{NOTE} in {copy} names files outside the copy", hint="Take another backup.")
+    return note
+
+
+def back_up(
+    install: Install,
+    address: Address,
+    login: Login,
+    folder: Path,
+    watch: Callable[[], object],
+    *,
+    options: tuple[str, ...] = (),
+) -> None:
+    """Run dbbackup into ``folder``, which must be fresh: older files in it would look like success.
+
+    ``options`` are further ones of dbbackup. Raises CopyError or SourceError by its exit code.
+    """
+    private_folder(folder)
+    messages = folder.with_name(MESSAGES)
+    # -y: without it dbbackup may wait for an answer for ever.
+    command: list[Argument] = [install.program("dbbackup"), "-y", "-o", messages, *options, folder]
+    environment = tool_environment(install, address, login)
+    ended = run(command, environment=environment, seconds=LONGEST_HOURS * 3600, watch=watch)
+    if ended.code != DONE:
+        raise failure(f"cannot copy the database ({address})", "dbbackup", ended.code, CopyError)
+
+
+def copy_database(
+    install: Install, address: Address, login: Login, facts: Facts, destination: Path, progress: Progress
+) -> tuple[CopiedFile, ...]:
+    """Copy the running database into ``destination``; its files, which the note lists as well.
+
+    The live log is left as it is. Nothing stays in ``destination`` where it fails.
+    """
+    started = datetime.now(UTC)
+    growth = Growth(destination / DATABASE, facts.bytes, progress)
+    with all_or_nothing(destination, f"cannot finish the copy of the database ({address})"):
+        back_up(install, address, login, destination / DATABASE, growth)
+        files = _settled(destination)
+        _write_note(destination, facts, install.version, started, files)
+    growth.end()
+    return copied_files(destination)
+
+
+def _settled(destination: Path) -> tuple[CopiedFile, ...]:
+    """The database's files, private and on disk. Raises CopyError where there are none."""
+    for path in destination.rglob("*"):
+        if path.is_file():
+            path.chmod(PRIVATE_FILE)
+            with path.open("r+b") as stream:
+                os.fsync(stream.fileno())
+    files = copied_files(destination / DATABASE)
+    hollow = [file.path for file in files if not file.bytes]
+    if hollow or not files:
+        raise CopyError(
+            f"dbbackup reported success, but {', '.join(hollow) or 'every file'} is empty or missing",
+            hint="Look whether the staging disk is full or a virus scanner takes the files away.",
+        )
+    return files
+
+
+def _write_note(
+    destination: Path, facts: Facts, major: int, started: datetime, files: tuple[CopiedFile, ...]
+) -> None:
+    names = [file.path for file in files]
+    note = Note(
+        major=major,
+        version=facts.version,
+        taken=started,
+        database=_the_one(names, facts.file, ".db", "database file"),
+        log=_the_one(names, facts.log, ".log", "transaction log"),
+        files=files,
+    )
+    write_atomic(destination / NOTE, note.model_dump_json(indent=1).encode("utf-8"))
+
+
+def _the_one(names: list[str], live: str | None, ending: str, what: str) -> str:
+    """The copied file of the live file's name; where that is not known, the only one with the ending."""
+    if live and base_name(live) in names:
+        return base_name(live)
+    fitting = [name for name in names if name.lower().endswith(ending)]
+    if len(fitting) == 1 and not live:
+        return fitting[0]
+    count = "no" if not fitting or live else f"{len(fitting)} possible"
+    raise CopyError(
+        f"dbbackup reported success, but there is {count} {what} in the copy",
+        hint="A database without a transaction log cannot be backed up while it runs: set one up with dblog. "
+        "Otherwise look whether something takes files out of the staging folder.",
+    )

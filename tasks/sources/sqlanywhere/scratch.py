@@ -1,0 +1,184 @@
+"""A private engine over a clone of a copy, for the length of a block.
+
+A copy must never be started itself: a normal start recovers and checkpoints it, its offsets move, and later
+logs no longer apply. So a clone is started, and three things keep it from the practice's own database:
+
+- a server name that nobody else has, so that nothing meant for it can reach another engine, nor the reverse;
+- ``-x none``: it listens on shared memory alone, on no port;
+- ``-ds``: a ``.db`` remembers the path of its log, on the practice's machine that of the live one. With it
+  the engine looks for log and dbspaces in the clone's folder only.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tasks.errors import ProgramError, ValidationError
+from tasks.platform.files import create_private, private_folder
+from tasks.platform.processes import Argument, run, serving
+from tasks.records import Table
+from tasks.sources.sqlanywhere.catalog import base_tables
+from tasks.sources.sqlanywhere.connection import (
+    SCRATCH_DATABASE,
+    Address,
+    Login,
+    connected,
+    scratch_address,
+    state_of,
+)
+from tasks.sources.sqlanywhere.copy import DATABASE, Note
+from tasks.sources.sqlanywhere.errors import CANNOT_CONNECT, DONE, cause_of, meaning_of
+from tasks.sources.sqlanywhere.programs import Install, odbc
+from tasks.sources.sqlanywhere.server import odbc_failure, ping
+
+CACHE = "256M"
+MESSAGES = "engine-messages.txt"
+START_SECONDS = 1800.0
+"""How long the engine may take to recover the clone; the log of a busy month may be long."""
+STOP_SECONDS = 60.0
+REFUSED = frozenset({CANNOT_CONNECT, 20})
+_NO_RIGHT = ("SQLSTATE 42000", "SQLSTATE 42501")
+
+
+@dataclass(frozen=True)
+class Access:
+    """What work on a copy needs: programs, and an account that may validate and read every table."""
+
+    install: Install
+    login: Login
+
+
+def clone(copy: Path, scratch: Path) -> Path:
+    """The clone of the copy's ``database/`` in ``scratch``, made if it isn't there; its folder.
+
+    Raises ValidationError where the copy cannot be read or there is no room.
+    """
+    place, part = scratch / DATABASE, scratch / f"{DATABASE}.part"
+    if place.is_dir():
+        return place
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        private_folder(part)
+        for path in sorted((copy / DATABASE).iterdir()):
+            with path.open("rb") as stream, create_private(part / path.name) as cloned:
+                shutil.copyfileobj(stream, cloned, 1 << 20)
+        part.rename(place)
+    except OSError as error:
+        raise ValidationError(
+            f"cannot clone the copy {copy} to {scratch}: {error.strerror}",
+            hint="Check that the copy is there, and the free space of the staging folder.",
+        ) from error
+    return place
+
+
+@contextmanager
+def scratch_engine(
+    install: Install, folder: Path, file: str, login: Login, log: Path | None = None
+) -> Iterator[Address]:
+    """Run an engine over the database ``file`` in ``folder``, a clone; where it answers.
+
+    What it prints goes to ``log``, else beside the folder.
+    Raises ValidationError where it doesn't open the database or doesn't let ``login`` in.
+    """
+    name = f"ds_{uuid4().hex}"
+    address = scratch_address(name, install.version)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(
+                serving(
+                    start_command(install, name, folder / file),
+                    ready=lambda: _ready(install, address, login),
+                    log=log or folder.parent / "engine-output.txt",
+                    environment=install.environment,
+                    folder=folder,
+                    seconds=START_SECONDS,
+                )
+            )
+        except ProgramError as error:
+            raise ValidationError(
+                f"the engine does not open the copy's {file}: {error.message}",
+                hint="The copy is damaged or incomplete: take another, or go back to an older backup.",
+            ) from error
+        # Before `serving` ends it by force: an engine that stops in order leaves a clone to use again.
+        stack.callback(stop, install, address)
+        yield address
+
+
+def start_command(install: Install, name: str, file: Path) -> list[Argument]:
+    """The command that starts a private engine over ``file``; its messages go to a file beside that.
+
+    Before the database file ``-n`` names the server, after it the database.
+    """
+    messages = file.with_name(MESSAGES)
+    server: list[Argument] = ["-n", name, "-x", "none", "-c", CACHE, "-o", messages]
+    if install.engine.stem.startswith("dbsrv"):
+        # Else stopping the network engine takes an administrator's right.
+        server += ["-gk", "all"]
+    return [install.engine, *server, file, "-n", SCRATCH_DATABASE, "-ds", file.parent]
+
+
+def stop(install: Install, address: Address) -> None:
+    """Stop a scratch engine in order, and wait until it is gone."""
+    with suppress(ProgramError):
+        command: list[Argument] = [install.program("dbstop"), "-y", address.server or ""]
+        run(command, environment=install.environment, seconds=STOP_SECONDS)
+        deadline = time.monotonic() + STOP_SECONDS
+        while ping(install, address, None) == DONE and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+@contextmanager
+def opened(access: Access, copy: Path, scratch: Path, note: Note) -> Iterator[Any]:
+    """A connection to a clone of the copy that may read all its tables. Raises ValidationError."""
+    folder = clone(copy, scratch)
+    with ExitStack() as stack:
+        address = stack.enter_context(scratch_engine(access.install, folder, note.database, access.login))
+        yield readable(stack, access, address, f"the copy {copy}")
+
+
+def readable(stack: ExitStack, access: Access, address: Address, what: str) -> Any:
+    """A connection to a private engine that may read all tables, for as long as ``stack`` is open."""
+    try:
+        connection = stack.enter_context(connected(access.install, address, access.login))
+        refuse_unreadable(connection, base_tables(connection))
+    except odbc().Error as error:
+        refused = odbc_failure(f"cannot open {what} over ODBC", error)
+        raise ValidationError(refused.message, hint=refused.hint) from None
+    return connection
+
+
+def refuse_unreadable(connection: Any, tables: list[Table]) -> None:
+    """Raise ValidationError where the account may not read a table: that must not look like damage."""
+    for table in tables:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(f"SELECT COUNT(*) FROM {table.reference} WHERE 1 = 0")  # noqa: S608 - quoted names
+            cursor.fetchone()
+        except odbc().Error as error:
+            if state_of(error) not in _NO_RIGHT:
+                continue  # damage: reading the table for good will tell
+            raise ValidationError(
+                f"the account that reads copies may not read table {table.name} ({state_of(error)})",
+                hint="A right to back up is no right to read. Set `read_user` and `read_password` under "
+                "`source` in the plan to an account that may SELECT from every table.",
+            ) from None
+        finally:
+            cursor.close()
+
+
+def _ready(install: Install, address: Address, login: Login) -> bool:
+    """Whether the database is up. Raises ValidationError where it is and refuses the account."""
+    code = ping(install, address, login)
+    if code in REFUSED and ping(install, address, None) == DONE:
+        raise ValidationError(
+            f"the copy does not let {login.user} in: {cause_of('dbping', code)}",
+            hint=meaning_of(code).hint + " The copy has the accounts and passwords of the time it was taken.",
+        )
+    return code == DONE

@@ -1,0 +1,128 @@
+"""SQL Anywhere's own checks of a copy, on a clone of it, as findings. Details name tables, never values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tasks.errors import DatasaveError, SourceError, ValidationError
+from tasks.platform.processes import Argument, run
+from tasks.records import CopiedFile, Finding
+from tasks.sources.shared.folders import copied_files
+from tasks.sources.sqlanywhere.catalog import base_tables
+from tasks.sources.sqlanywhere.connection import Address, connected, tool_environment
+from tasks.sources.sqlanywhere.copy import DATABASE, Note, read_note
+from tasks.sources.sqlanywhere.errors import DONE, cause_of
+from tasks.sources.sqlanywhere.programs import odbc
+from tasks.sources.sqlanywhere.scratch import Access, clone, scratch_engine
+from tasks.sources.sqlanywhere.server import odbc_failure
+
+VALIDATE_HOURS = 24.0
+MOST_FILES = 20
+
+
+def check_copy(copy: Path, scratch: Path, access: Callable[[Note], Access]) -> list[Finding]:
+    """Look at the copy's files, then let a private engine recover and validate a clone of them.
+
+    ``access`` is asked for programs and accounts once the copy's note is read. The copy is hashed before
+    and after: that checking left it alone is a finding of its own.
+    """
+    try:
+        note = read_note(copy)
+    except ValidationError as error:
+        return [_failed("copy", error)]
+    before = _files_of(copy)
+    findings = list(_files_as_recorded(before, note))
+    try:
+        granted = access(note)
+        _refuse_older_engine(granted, note)
+    except DatasaveError as error:
+        return [*findings, _failed("engine", error)]
+    try:
+        folder = clone(copy, scratch)
+        with scratch_engine(granted.install, folder, note.database, granted.login) as address:
+            findings.append(_passed("engine opens a clone", f"recovered by SQL Anywhere {note.major}"))
+            findings += _dbvalid(granted, address)
+            findings.append(_tables(granted, address))
+    except ValidationError as error:
+        findings.append(_failed("engine opens a clone", error))
+    return [*findings, _unaltered(before, _files_of(copy))]
+
+
+def dbvalid(access: Access, address: Address, *options: str) -> int:
+    """The exit code of dbvalid over all that it looks at with ``options``."""
+    command: list[Argument] = [access.install.program("dbvalid"), *options]
+    environment = tool_environment(access.install, address, access.login)
+    return run(command, environment=environment, seconds=VALIDATE_HOURS * 3600).code
+
+
+def _dbvalid(access: Access, address: Address) -> Iterator[Finding]:
+    for check, options in (
+        ("tables and indexes (dbvalid)", ()),
+        ("pages and checksums (dbvalid -d)", ("-d",)),
+    ):
+        try:
+            code = dbvalid(access, address, *options)
+        except DatasaveError as error:
+            yield _failed(check, error)
+            continue
+        detail = "no error found" if code == DONE else cause_of("dbvalid", code)
+        yield Finding(check=check, passed=code == DONE, detail=detail)
+
+
+def _tables(access: Access, address: Address) -> Finding:
+    """An emptied database passes every check of its engine."""
+    try:
+        with connected(access.install, address, access.login) as connection:
+            count = len(base_tables(connection))
+    except SourceError as error:
+        return _failed("tables", error)
+    except odbc().Error as error:
+        return _failed("tables", odbc_failure("cannot list the copy's tables", error))
+    detail = f"{count:,} tables" if count else "there is not one table in the copy"
+    return Finding(check="tables", passed=count > 0, detail=detail)
+
+
+def _files_of(copy: Path) -> dict[str, CopiedFile]:
+    folder = copy / DATABASE
+    return {file.path: file for file in copied_files(folder)}
+
+
+def _files_as_recorded(found: dict[str, CopiedFile], note: Note) -> Iterator[Finding]:
+    recorded = {file.path: file for file in note.files}
+    wrong = [f"{name} is missing" for name in recorded if name not in found]
+    wrong += [f"{name} was not in the copy" for name in found if name not in recorded]
+    for name, file in found.items():
+        told = recorded.get(name)
+        if told and file.bytes != told.bytes:
+            wrong.append(f"{name} has {file.bytes:,} bytes, recorded were {told.bytes:,}")
+        elif told and file.sha256 != told.sha256:
+            wrong.append(f"{name} has another sha256 than recorded")
+    for detail in wrong[:MOST_FILES]:
+        yield Finding(check="files as recorded", passed=False, detail=detail)
+    if not wrong:
+        yield _passed("files as recorded", f"{len(found)} files of the size and sha256 recorded")
+
+
+def _refuse_older_engine(access: Access, note: Note) -> None:
+    if access.install.version < note.major:
+        raise ValidationError(
+            f"the copy is of SQL Anywhere {note.major}, the engine here is {access.install.version}",
+            hint=f"Install SQL Anywhere {note.major} or newer on this machine.",
+        )
+
+
+def _unaltered(before: dict[str, CopiedFile], after: dict[str, CopiedFile]) -> Finding:
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if changed:
+        detail = f"checking altered {', '.join(changed)}: later logs no longer apply to this copy"
+        return Finding(check="copy left alone", passed=False, detail=detail)
+    return _passed("copy left alone", "same sha256 before and after checking")
+
+
+def _passed(check: str, detail: str) -> Finding:
+    return Finding(check=check, passed=True, detail=detail)
+
+
+def _failed(check: str, error: DatasaveError) -> Finding:
+    return Finding(check=check, passed=False, detail=str(error))

@@ -1,0 +1,1 @@
+"""Removable media that take turns."""

@@ -1,0 +1,1 @@
+"""A folder on a network drive or another disk."""

@@ -1,0 +1,1 @@
+"""A bucket at AWS, or at another service that speaks S3."""

@@ -1,0 +1,159 @@
+"""The marker: a small file in a target's root that tells the medium from the folder it is mounted on.
+
+``.datasave-target.json`` holds ``{"datasave": 1, "target": name, "id": random hex, "made": UTC time}``.
+Without it a backup to an unmounted path would fill the system disk and pass for a success.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import pydantic
+
+from tasks.errors import TargetError, TargetMissing
+from tasks.platform.files import write_atomic
+from tasks.records import Record
+from tasks.targets.shared.errors import translate
+
+MARKER = ".datasave-target.json"
+_LARGEST = 1 << 16
+
+M = TypeVar("M", bound=Record)
+
+
+class Marker(Record):
+    """What the marker file holds; ``id`` is 32 hex digits drawn when the place was prepared."""
+
+    datasave: Literal[1] = 1
+    target: str
+    id: str
+    made: datetime
+
+
+class Medium(Record):
+    """What is mounted at a path right now: its marker's id and the device number of its root.
+
+    The id tells two media apart, the device number a medium from a copy of its marker left on the
+    disk beneath. ``umount -l`` needs both: writes and even fsync go on succeeding after it.
+    """
+
+    id: str
+    device: int
+
+
+def find_medium(root: Path, target: str, doing: str) -> Medium:
+    """The medium of ``target`` at ``root``. Raises TargetMissing, begun with ``doing``; writes nothing."""
+    device = device_of(root, doing, _mount_or_adopt(target))
+    marker = read_marker(root, target, doing)
+    if marker is None:
+        raise TargetMissing(
+            f"{doing}: {root} holds no marker file {MARKER}, so nothing seems to be mounted there",
+            hint=_mount_or_adopt(target),
+        )
+    if marker.target != target:
+        raise TargetMissing(
+            f"{doing}: by its marker, {root} belongs to the target {marker.target!r}",
+            hint="Another drive or share is mounted there. Mount the right one, or correct the plan.",
+        )
+    return Medium(id=marker.id, device=device)
+
+
+def read_marker(root: Path, target: str, doing: str) -> Marker | None:
+    """The marker in ``root``, None if there is none. Raises TargetMissing if it cannot be understood."""
+    repair = f"Look at the drive. If it is sound, remove that file and run `datasave adopt {target}`."
+    return read_marker_file(root / MARKER, Marker, doing, repair)
+
+
+def read_marker_file(path: Path, model: type[M], doing: str, repair: str) -> M | None:
+    """What a marker file holds, None if there is none. Raises TargetMissing, begun with ``doing``.
+
+    ``repair`` is the hint for one that cannot be understood.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_LARGEST)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreachable(path, error, doing) from error
+    try:
+        return model.model_validate_json(data)
+    except pydantic.ValidationError as error:
+        raise TargetMissing(
+            f"{doing}: the marker {path} is damaged or of an unknown version", hint=repair
+        ) from error
+
+
+def device_of(folder: Path, doing: str, hint: str) -> int:
+    """Device number of what ``folder`` lies on. Raises TargetMissing, begun with ``doing``.
+
+    ``hint`` is for one that is not there.
+    """
+    try:
+        return folder.stat().st_dev
+    except FileNotFoundError as error:
+        raise TargetMissing(f"{doing}: the folder {folder} is not there", hint=hint) from error
+    except OSError as error:
+        raise _unreachable(folder, error, doing) from error
+
+
+def prepare_folder(root: Path, target: str) -> str:
+    """Mark ``root`` as the place of ``target``, making the folder itself if need be; says what was done.
+
+    Raises TargetMissing where its parent is not there either, TargetError where the place is marked
+    for another target or its marker cannot be understood.
+    """
+    doing = f"cannot prepare {root} for {target}"
+    try:
+        made = _make_root(root, target, doing)
+        marker = read_marker(root, target, doing)
+        if marker is None:
+            fresh = Marker(target=target, id=secrets.token_hex(16), made=datetime.now(UTC))
+            write_atomic(root / MARKER, fresh.model_dump_json().encode() + b"\n")
+    except OSError as error:
+        raise translate(error, doing, writing=True) from error
+    if marker is None:
+        what = "made and marked" if made else "marked"
+        return f"{what} {root} for {target}{_same_disk(root)}"
+    if marker.target != target:
+        raise TargetError(
+            f"{doing}: by its marker it belongs to the target {marker.target!r}",
+            hint=f"Choose another folder. If {marker.target!r} is gone for good, first remove its {MARKER}.",
+            permanent=True,
+        )
+    return f"{root} was already marked for {target}"
+
+
+def _make_root(root: Path, target: str, doing: str) -> bool:
+    try:
+        root.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    except FileNotFoundError as error:
+        raise TargetMissing(
+            f"{doing}: its parent folder {root.parent} is not there", hint=_mount_or_adopt(target)
+        ) from error
+    return True
+
+
+def _unreachable(path: Path, error: OSError, doing: str) -> TargetMissing:
+    return TargetMissing(
+        f"{doing}: {path} cannot be read: {error.strerror}",
+        hint="Look at the drive or the share, and whether the user who runs the backup may read there.",
+        permanent=translate(error, doing, writing=True).permanent,
+    )
+
+
+def _same_disk(root: Path) -> str:
+    # Adopting the empty folder under an unmounted drive would undo what the marker is for.
+    if os.name == "posix" and root.stat().st_dev == Path("/").stat().st_dev:
+        return "; note that it lies on the system disk: if it should be a drive or a share, it is not mounted"
+    return ""
+
+
+def _mount_or_adopt(target: str) -> str:
+    return f"Mount the drive or the share. If this is a new place, run `datasave adopt {target}`."

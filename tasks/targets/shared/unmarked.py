@@ -1,0 +1,87 @@
+"""Places that hold backups, read as they are on the worst day: no plan, no marker, nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import TargetMissing, TargetReadOnly
+from tasks.records import Stat
+from tasks.targets.base import Target
+from tasks.targets.drive.marker import FOLDER
+from tasks.targets.drive.marker import MARKER as MEDIUM_MARKER
+from tasks.targets.drive.places import plugged_in
+from tasks.targets.folder.target import FolderOptions, FolderTarget
+from tasks.targets.shared.errors import translate
+from tasks.targets.shared.marker import MARKER, Medium
+from tasks.targets.shared.remote_folder import RemoteFolderTarget
+
+_HINT = "Give the folder that holds the .tar.zst.age files, or one above it."
+
+
+class ReadingOnly(Target):
+    """A target that refuses to change anything: what may be the last copy is only looked at."""
+
+    def put(self, name: str, *_: Any, **__: Any) -> Stat:
+        """Raises TargetReadOnly."""
+        raise TargetReadOnly(f"cannot store {name} on {self.name}: it was opened for reading only")
+
+    def delete(self, name: str) -> None:
+        """Raises TargetReadOnly."""
+        raise TargetReadOnly(f"cannot delete {name} on {self.name}: it was opened for reading only")
+
+
+class UnmarkedFolder(ReadingOnly, FolderTarget):
+    """A folder or a drive; of a medium that Datasave made ready, the folder in which its backups lie."""
+
+    def __init__(self, path: Path) -> None:
+        root = path / FOLDER if (path / MEDIUM_MARKER).is_file() and (path / FOLDER).is_dir() else path
+        super().__init__(str(path), FolderOptions(path=root))
+
+    def find(self, doing: str) -> Medium:
+        """What is there. Raises TargetMissing where it is no folder."""
+        try:
+            found = self._root.stat()
+        except FileNotFoundError as error:
+            raise TargetMissing(f"{doing}: there is no such folder", hint=_HINT) from error
+        except OSError as error:
+            raise translate(error, doing, writing=True) from error
+        if not self._root.is_dir():
+            raise TargetMissing(f"{doing}: it is not a folder", hint=_HINT)
+        return Medium(id="", device=found.st_dev)
+
+
+class UnmarkedRemote(ReadingOnly, RemoteFolderTarget):
+    """A folder on another machine."""
+
+    kind = "remote"
+
+    def _find(self, doing: str) -> str:
+        with self._remote.translated(doing):
+            found = self._remote.look("")
+        if found is None or not found.is_folder:
+            raise TargetMissing(f"{doing}: the folder {self._remote.where} is not there", hint=_HINT)
+        return ""
+
+
+def plugged_in_places(patterns: Sequence[str]) -> list[UnmarkedFolder]:
+    """The places with backups on the drives that are plugged in at paths that fit one of the patterns."""
+    found = []
+    for drive in plugged_in(patterns):
+        try:
+            roots = [drive.root, *sorted(path for path in drive.root.iterdir() if path.is_dir())]
+        except OSError:
+            continue  # a drive that cannot be read holds nothing that could be restored from here
+        if (drive.root / MEDIUM_MARKER).is_file():
+            roots = roots[:1]
+        found += [UnmarkedFolder(root) for root in roots if _holds_backups(root)]
+    return found
+
+
+def _holds_backups(root: Path) -> bool:
+    marked = any((root / name).is_file() for name in (MARKER, MEDIUM_MARKER))
+    try:
+        return marked or any(root.glob("*.manifest.json"))
+    except OSError:
+        return False

@@ -1,0 +1,1 @@
+"""A share of a Windows server or a NAS, without mounting it."""

@@ -1,0 +1,64 @@
+"""How a share that is not mounted stands in the plan: the options of the SMB target."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from tasks.options import problem
+from tasks.platform.secrets import SecretReference
+from tasks.targets.shared.throttle import TargetOptions
+
+# What Windows takes in no name, and what would reach another place ([MS-FSCC] 2.1.5: a colon names a stream).
+FORBIDDEN = frozenset('<>:"|?*') | {chr(code) for code in range(32)}
+
+
+def usable(name: str) -> bool:
+    """Whether a name, with forward slashes, can be used on a share."""
+    return not FORBIDDEN & set(name) and not any(part.endswith((".", " ")) for part in name.split("/"))
+
+
+def _folder(value: str) -> str:
+    folder = value.replace("\\", "/").strip("/")
+    if not usable(folder) or any(part in ("", "..") for part in folder.split("/") if folder):
+        raise problem("is not a folder on a share, such as backups/datasave")
+    return folder
+
+
+class SmbOptions(TargetOptions):
+    """How an SMB target stands in the plan."""
+
+    kind: Literal["smb"] = Field(
+        "smb", description="a Windows share (SMB) that is reached without mounting it"
+    )
+    server: str = Field(
+        min_length=1,
+        pattern=r"^[^\s/\\]+$",
+        description="the server's name or address",
+        examples=["nas.office"],
+    )
+    port: int = Field(445, ge=1, le=65_535, description="The server's SMB port.")
+    share: str = Field(
+        min_length=1, pattern=r'^[^/\\:*?"<>|]+$', description="the share's name", examples=["backups"]
+    )
+    path: Annotated[str, AfterValidator(_folder)] = Field(
+        "",
+        description="The folder on the share, made ready once by `datasave adopt`. Left out: the share "
+        "itself.",
+        examples=["datasave"],
+    )
+    user: str = Field(min_length=1, description="the account that may write there", examples=["datasave"])
+    domain: str | None = Field(
+        None, min_length=1, description="The account's Windows domain, if it has one.", examples=["OFFICE"]
+    )
+    password: SecretReference = Field(
+        description="where the account's password is found: env:NAME, file:path or prefect:name",
+        examples=["env:SMB_PASSWORD"],
+    )
+    encrypt: bool = Field(
+        True,
+        description="Whether to insist on encryption on the way. Only servers older than SMB 3 lack it; "
+        "messages are always signed.",
+    )
+    timeout: int = Field(60, ge=1, le=3600, description="Seconds without a sign of life until we give up.")

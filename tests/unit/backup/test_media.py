@@ -1,0 +1,363 @@
+"""The steps around removable media: made ready, in turn, remembered, in the words that the staff reads."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.backup import media
+from tasks.context import Office
+from tasks.errors import PlanError, StateError, TargetError, TargetMissing
+from tasks.targets.drive.marker import MARKER, read_medium
+from tasks.targets.drive.media import USES_KEPT, Media, load_media, save_media
+from tasks.targets.drive.target import DriveOptions, DriveTarget
+from tasks.targets.registry import make_target
+from tests import mounts
+from tests.contract.target_contract import SEALED, get, put
+from tests.faults.media import CALENDAR
+from tests.unit.plan.material import CLASSIC, REGISTERED, check, good
+
+MONDAY = date(2026, 11, 9)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    """An office with a folder target and drives that turn up in ``media``; it took a backup before."""
+    return office_at(tmp_path)
+
+
+def office_at(root: Path, **options: Any) -> Office:
+    drive = {
+        "name": "drives",
+        "kind": "drive",
+        "calendar": {**CALENDAR, "since": "2026-11-06", "holidays": ["2026-11-26"]},
+        "mounts": [f"{root / 'media'}/*"],
+        **options,
+    }
+    plan = {
+        "name": "office",
+        "source": {"kind": "sqlite", "path": "clinic.db"},
+        "holders": [{"name": "Owner", "recipient": CLASSIC}],
+        "targets": [{"name": "nas", "kind": "folder", "path": "nas"}, drive],
+        "schedule": {"timezone": "America/New_York"},
+        "state": "state",
+    }
+    path = root / "office.yaml"
+    path.write_text(yaml.safe_dump(plan), "utf-8")
+    (root / "media").mkdir(exist_ok=True)
+    made = Office(path)
+    made.machine_key()
+    return made
+
+
+@pytest.fixture
+def plugged(tmp_path: Path) -> Iterator[Any]:
+    """Plugs a new drive in at ``media/<place>``; returns its path."""
+    with ExitStack() as stack:
+        yield lambda place: stack.enter_context(mounts.tmpfs(tmp_path / "media" / place))
+
+
+def target_of(office: Office) -> DriveTarget:
+    target = make_target("drives", office.entry("drives"))
+    assert isinstance(target, DriveTarget)
+    return target
+
+
+def on(office: Office, day: date) -> DriveTarget:
+    target = target_of(office)
+    media.take_turn(office, target, day)
+    return target
+
+
+def held_then(office: Office, path: Path, label: str, count: int) -> None:
+    """Make a medium ready, and have it remembered that it held ``count`` backups on Monday."""
+    media.init(office, "drives", path, label)
+    marker = read_medium(path, "")
+    assert marker
+    file = office.state / "media.json"
+    save_media(file, load_media(file).with_use(marker, MONDAY, count))
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# Made ready
+
+
+def test_init(office: Office, plugged: Any) -> None:
+    path = plugged("usb0")
+    assert media.init(office, "drives", path, "MON").endswith("write MON on it")
+    marker = read_medium(path, "")
+    assert marker
+    assert (marker.label, marker.target, marker.plan) == ("MON", "drives", "office")
+    file = office.state / "media.json"
+    assert mode(file) == 0o600
+    assert load_media(file).of("drives")["MON"].id == marker.id
+
+
+def test_init_of_what_the_plan_does_not_name(office: Office, plugged: Any) -> None:
+    path = plugged("usb0")
+    with pytest.raises(PlanError, match="'SAT' is not in the calendar") as caught:
+        media.init(office, "drives", path, "SAT")
+    assert "MON, TUE, WED, THU, F1, F2" in caught.value.hint
+    with pytest.raises(PlanError, match="the target nas has no media") as caught:
+        media.init(office, "nas", path, "MON")
+    assert "drives" in caught.value.hint
+    with pytest.raises(PlanError, match="no target"):
+        media.init(office, "tapes", path, "MON")
+    assert not (path / MARKER).exists()
+    assert not (office.state / "media.json").exists()
+
+
+def test_one_label_is_given_once(office: Office, plugged: Any) -> None:
+    """Two drives of one label would be found out on the night when both are plugged in: better now."""
+    first, second = plugged("usb0"), plugged("usb1")
+    media.init(office, "drives", first, "MON")
+    with pytest.raises(TargetError, match="one of that label already"):
+        media.init(office, "drives", second, "MON")
+    assert not (second / MARKER).exists()
+
+
+def test_a_lost_medium_is_replaced_and_refused_from_then_on(office: Office, plugged: Any) -> None:
+    old = plugged("usb0")
+    media.init(office, "drives", old, "MON")
+    mounts.run("mount", "--move", old, moved(office, "drawer"))
+    media.init(office, "drives", plugged("usb1"), "MON", replace=True)
+    put(on(office, MONDAY), SEALED, b"x")
+    mounts.run("umount", office.path.parent / "media" / "usb1")
+    mounts.run("mount", "--move", moved(office, "drawer"), old)
+    with pytest.raises(TargetMissing, match="not the one known here"):
+        put(on(office, MONDAY), SEALED, b"x")
+
+
+def moved(office: Office, name: str) -> Path:
+    path = office.path.parent / name
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def test_init_refuses_the_disk_of_the_state_folder(tmp_path: Path, plugged: Any) -> None:
+    root = tmp_path / "media"
+    root.mkdir()
+    path = plugged("data")
+    office = office_at(path)
+    with pytest.raises(TargetError, match="of this computer lies on the same disk"):
+        media.init(office, "drives", path, "MON")
+    assert not (path / MARKER).exists()
+
+
+# In turn
+
+
+def test_label_due(office: Office) -> None:
+    drives, nas = office.entry("drives"), office.entry("nas")
+    week = [media.label_due(drives, MONDAY + DAY * n) for n in range(7)]
+    assert week == ["MON", "TUE", "WED", "THU", "F2", None, None]
+    assert media.label_due(drives, date(2026, 11, 26)) is None
+    assert media.label_due(nas, MONDAY) == ""
+
+
+def test_each_night_goes_to_its_own_medium(office: Office, plugged: Any) -> None:
+    """Story 11: each medium is a shelf of its own; what lies on Monday's is not seen on Tuesday."""
+    for place, label in (("usb0", "MON"), ("usb1", "TUE")):
+        media.init(office, "drives", plugged(place), label)
+    monday, tuesday = on(office, MONDAY), on(office, MONDAY + DAY)
+    put(monday, SEALED, b"Monday's")
+    media.note_use(office, monday, MONDAY, held=1)
+    assert tuesday.list() == []
+    put(tuesday, "other", b"x")
+    media.note_use(office, tuesday, MONDAY + DAY, held=1)
+    assert [item.name for item in monday.list()] == [SEALED]
+    assert load_media(office.state / "media.json").log("drives") == [(MONDAY, "MON"), (MONDAY + DAY, "TUE")]
+
+
+def test_the_wrong_medium_costs_that_target_only(office: Office, plugged: Any) -> None:
+    path = plugged("usb0")
+    media.init(office, "drives", path, "MON")
+    put(on(office, MONDAY), SEALED, b"x")
+    media.note_use(office, on(office, MONDAY), MONDAY, held=1)
+    with pytest.raises(TargetMissing, match="MON, with the newest backup on it, is still plugged in"):
+        put(on(office, MONDAY + DAY), SEALED, b"y")
+    assert get(target_of(office), SEALED) == b"x"
+    nas = make_target("nas", office.entry("nas"))
+    media.take_turn(office, nas, MONDAY)
+    media.note_use(office, nas, MONDAY, held=1)
+    assert len(load_media(office.state / "media.json").uses) == 1
+
+
+def test_a_calendar_changed_overnight_does_not_use_one_medium_twice(
+    office: Office, plugged: Any, tmp_path: Path
+) -> None:
+    media.init(office, "drives", plugged("usb0"), "MON")
+    media.note_use(office, on(office, MONDAY), MONDAY, held=1)
+    swapped = {**CALENDAR, "mon": "TUE", "tue": "MON"}
+    changed = office_at(tmp_path, calendar=swapped)
+    with pytest.raises(TargetMissing, match="two days running"):
+        put(on(changed, MONDAY + DAY), SEALED, b"x")
+    # A second run on the same day, or a week later, is no such thing.
+    put(on(office, MONDAY), SEALED, b"x")
+    put(on(office, MONDAY + 7 * DAY), SEALED, b"x")
+
+
+def test_no_medium_on_that_day(office: Office) -> None:
+    with pytest.raises(TargetMissing, match="no medium for sat 2026-11-14") as caught:
+        media.take_turn(office, target_of(office), MONDAY + 5 * DAY)
+    assert "mon 2026-11-16" in caught.value.hint
+
+
+def test_a_new_machine_learns_its_media_as_they_come(office: Office, plugged: Any) -> None:
+    media.init(office, "drives", plugged("usb0"), "MON")
+    file = office.state / "media.json"
+    before = load_media(file).of("drives")
+    file.unlink()
+    target = on(office, MONDAY)
+    put(target, SEALED, b"x")
+    media.note_use(office, target, MONDAY, held=4)
+    after = load_media(file).of("drives")
+    assert after == {"MON": before["MON"].model_copy(update={"held": 4})}
+
+
+# Remembered
+
+
+def test_listing_and_advice(office: Office, plugged: Any) -> None:
+    path = plugged("usb0")
+    media.init(office, "drives", path, "MON")
+    target = on(office, MONDAY)
+    media.note_use(office, target, MONDAY, held=3)
+    lines = media.listing(office, MONDAY + DAY)
+    assert [line.label for line in lines] == ["MON", "TUE", "WED", "THU", "F1", "F2"]
+    monday, tuesday, *_, second = lines
+    assert monday.model_dump() == {
+        "target": "drives",
+        "label": "MON",
+        "known": True,
+        "at": str(path),
+        "used": MONDAY,
+        "held": 3,
+        "away": True,
+        "due": MONDAY + 7 * DAY,
+    }
+    assert (tuesday.known, tuesday.at, tuesday.used, tuesday.away) == (False, "", None, False)
+    assert (tuesday.due, second.due) == (MONDAY + DAY, MONDAY + 4 * DAY)
+    [(name, advice)] = media.which(office, MONDAY + DAY)
+    assert (name, advice.text) == ("drives", "tonight: TUE; take MON home")
+    assert media.listing(office)
+    assert media.which(office)
+
+
+def test_two_runs_on_one_day_are_one_use(office: Office, plugged: Any) -> None:
+    media.init(office, "drives", plugged("usb0"), "MON")
+    for held in (1, 2):
+        media.note_use(office, on(office, MONDAY), MONDAY, held=held)
+    remembered = load_media(office.state / "media.json")
+    assert (len(remembered.uses), remembered.of("drives")["MON"].held) == (1, 2)
+
+
+def test_many_at_once_forget_nothing(office: Office, plugged: Any) -> None:
+    media.init(office, "drives", plugged("usb0"), "MON")
+    target = on(office, MONDAY)
+    with ThreadPoolExecutor(8) as pool:
+        days = [MONDAY + 7 * DAY * n for n in range(24)]
+        for done in [pool.submit(media.note_use, office, target, day, 1) for day in days]:
+            done.result()
+    assert sorted(load_media(office.state / "media.json").log("drives")) == [(day, "MON") for day in days]
+
+
+def test_the_log_does_not_grow_for_ever(office: Office, plugged: Any) -> None:
+    media.init(office, "drives", plugged("usb0"), "MON")
+    marker = target_of(office).medium("")
+    remembered = Media()
+    for number in range(USES_KEPT + 5):
+        remembered = remembered.with_use(marker, MONDAY + DAY * number, 1)
+    assert len(remembered.uses) == USES_KEPT
+    assert remembered.uses[-1].day == MONDAY + DAY * (USES_KEPT + 4)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 2}', b"\xff"])
+def test_a_damaged_memory_is_no_empty_one(office: Office, content: bytes) -> None:
+    file = office.state / "media.json"
+    file.write_bytes(content)
+    with pytest.raises(StateError, match="damaged") as caught:
+        media.which(office, MONDAY)
+    assert "learned anew" in caught.value.hint
+    assert file.read_bytes() == content
+
+
+def test_a_memory_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="cannot write"):
+        save_media(tmp_path / "not-there" / "media.json", Media())
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StateError, match="cannot read"):
+        load_media(tmp_path / "folder")
+
+
+@pytest.mark.parametrize(
+    ("replace", "held", "allowed"),
+    [
+        ("first", {"TUE": 2, "WED": 1}, True),
+        ("first", {"MON": 9, "TUE": 2}, False),
+        ("keep", {"TUE": 9}, False),
+    ],
+)
+def test_a_full_medium_gives_way_only_if_the_others_hold_enough(
+    tmp_path: Path, replace: str, held: dict[str, int], allowed: bool, plugged: Any
+) -> None:
+    office = office_at(tmp_path, replace=replace, floor=3)
+    for place, (label, count) in enumerate(held.items()):
+        held_then(office, plugged(f"usb{place}"), label, count)
+    assert media.may_replace_first(office, office.entry("drives"), "MON") is allowed
+    assert not media.may_replace_first(office, office.entry("nas"), "MON")
+
+
+# In the plan
+
+
+def test_a_drive_in_a_plan() -> None:
+    data = good()
+    data["targets"] = [{"name": "drives", "kind": "drive", "calendar": CALENDAR}]
+    del data["drill"]["target"]
+    entry = check(data, REGISTERED).targets[0]
+    assert isinstance(entry, DriveOptions)
+    assert (entry.replace, entry.mounts) == ("keep", ())
+    assert "/media/*" in entry.places
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "targets[0].calendar: is missing"),
+        ({"calendar": {"sets": ["A", "B"]}}, "targets[0].calendar: has fewer than 3 media"),
+        ({"calendar": {**CALENDAR, "mon": "a b"}}, "targets[0].calendar.mon[0]: must be 1 to 31"),
+        ({"calendar": {**CALENDAR, "holiday": []}}, "unknown option `holiday` in targets[0].calendar; did"),
+        ({"calendar": {**CALENDAR, "holidays": ["x"]}}, "targets[0].calendar.holidays[0]: must be a date"),
+        ({"calendar": {**CALENDAR, "days": ["mon"]}}, "targets[0].calendar.days: goes with"),
+        ({"calendar": CALENDAR, "mounts": ["usb"]}, "targets[0].mounts[0]: must be a whole path"),
+        ({"calendar": CALENDAR, "replace": "last"}, "targets[0].replace: must be 'keep' or 'first'"),
+    ],
+)
+def test_a_drive_that_a_plan_cannot_have(options: dict[str, Any], said: str) -> None:
+    data = good()
+    data["targets"] = [{"name": "drives", "kind": "drive", **options}]
+    del data["drill"]["target"]
+    with pytest.raises(PlanError) as caught:
+        check(data, REGISTERED)
+    assert said in caught.value.message
+    assert caught.value.message.count("\n") == 0
+
+
+def test_windows_paths_are_whole_paths() -> None:
+    options = DriveOptions.model_validate({"calendar": CALENDAR, "mounts": ["E:\\", "/Volumes/*"]})
+    assert options.places == ("E:\\", "/Volumes/*")
+    for name, field in DriveOptions.model_fields.items():
+        assert field.description, name
