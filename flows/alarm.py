@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed
 
 from flows.ending import refused
 from tasks.backup.workspace import sweep
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.reports import RunReport
 from tasks.steps.noticing import every_end_told, told
@@ -37,23 +37,23 @@ def alarm(
     """
     started = now()
     try:
-        office = Office(plan)
-        name_run("alarm", office)
-        sweep(office.staging, office.plan.spool)
+        context = PlanContext(plan)
+        name_run("alarm", context)
+        sweep(context.staging, context.plan.spool)
         if ended_by_itself(run_id):
             return Completed(message=f"No alarm: {run} ended by itself")
-        facts = reported(office.path, _facts(office, f"{reason}: {run}" if run else reason, started))
+        facts = reported(context.path, _facts(context, f"{reason}: {run}" if run else reason, started))
     except DatasaveError as error:
         return refused(plan, "alarm", DatasaveError(f"ALARM: {reason}. Besides, {error}"), started)
-    facts = told(office.path, facts)
+    facts = told(context.path, facts)
     return Failed(message=f"ALARM: {facts.headline}. {NEXT}")
 
 
-def _facts(office: Office, headline: str, started: Any) -> RunReport:
+def _facts(context: PlanContext, headline: str, started: Any) -> RunReport:
     return RunReport(
         flow="alarm",
         run=runtime.flow_run.name or "",
-        source=office.plan.name,
+        source=context.plan.name,
         started=started,
         finished=now(),
         succeeded=False,

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 
 from flows.ending import concluded, refused
 from flows.report_proofs import audit_report
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.steps.noticing import every_end_told
 from tasks.steps.reporting import audit as audit_target
@@ -30,12 +30,12 @@ def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) 
     """
     started = now()
     try:
-        office = Office(plan)
-        name_run("audit", office)
-        names = office.chosen(targets)
-        futures = {name: audit_target.submit(office.path, name, read_all) for name in names}
+        context = PlanContext(plan)
+        name_run("audit", context)
+        names = context.chosen(targets)
+        futures = {name: audit_target.submit(context.path, name, read_all) for name in names}
         findings = {name: future.result() for name, future in futures.items()}
-        facts = reported(office.path, audit_report(office, findings, started))
+        facts = reported(context.path, audit_report(context, findings, started))
     except DatasaveError as error:
         return refused(plan, "audit", error, started)
-    return concluded(office.path, facts)
+    return concluded(context.path, facts)

@@ -14,9 +14,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.clearing import clear_staging
 from flows.ending import refused, state_of
-from flows.report import Branch, Chain, Line, backup_report, result_of
+from flows.report import SourceRun, SourceSteps, TargetSteps, backup_report, result_of
 from tasks.backup.workspace import Workspace, release, working
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError, StateError
 from tasks.notices.wording import step_text
 from tasks.records import Rehearsed, Run, Sealed
@@ -53,17 +53,19 @@ def backup(plan: Path, targets: list[str] | None = None, skip: list[str] | None 
     """
     started = now()
     try:
-        office = Office(plan)
-        office.chosen(targets, skip)  # refuses a run that would leave nothing to do
-        chosen = office.chosen(targets)
-        if office.plan.notices.heartbeat_of("backup"):
-            begin.submit(office.path, "backup")
-        names = [entry.name for entry in office.plan.targets if entry.name in chosen]
-        with working(office.staging, runtime.flow_run.id, office.parts, office.plan.spool) as workspaces:
-            lines: list[Line] = []
+        context = PlanContext(plan)
+        context.chosen(targets, skip)  # refuses a run that would leave nothing to do
+        chosen = context.chosen(targets)
+        if context.plan.notices.heartbeat_of("backup"):
+            begin.submit(context.path, "backup")
+        names = [entry.name for entry in context.plan.targets if entry.name in chosen]
+        with working(
+            context.staging, runtime.flow_run.id, context.source_names, context.plan.spool
+        ) as workspaces:
+            lines: list[SourceRun] = []
             with stopping_steps(lambda: wait([future for line in lines for future in line.futures])):
-                for part, workspace in zip(office.parts, workspaces, strict=True):
-                    lines.append(Line(part, workspace, take(office, workspace, part)))
+                for source_name, workspace in zip(context.source_names, workspaces, strict=True):
+                    lines.append(SourceRun(source_name, workspace, take(context, workspace, source_name)))
                 for line in lines:
                     # What is due is decided once, when the run begins: a retry on another day must not.
                     left_out = {} if targets else due_reasons(line)
@@ -75,8 +77,8 @@ def backup(plan: Path, targets: list[str] | None = None, skip: list[str] | None 
             for workspace in workspaces:
                 with suppress(StateError):  # what cannot go is told when it closes, after the report
                     workspace.wipe_plaintext()
-            facts = reported(office.path, backup_report(office, lines, started))
-        facts = told(office.path, facts)
+            facts = reported(context.path, backup_report(context, lines, started))
+        facts = told(context.path, facts)
         if facts.succeeded:
             for workspace in workspaces:
                 release(workspace.folder)
@@ -85,36 +87,36 @@ def backup(plan: Path, targets: list[str] | None = None, skip: list[str] | None 
     return state_of(facts)
 
 
-def due_reasons(line: Line) -> dict[str, str]:
+def due_reasons(line: SourceRun) -> dict[str, str]:
     """The targets that a source's run leaves out, with the reasons; waits for its preflight."""
     wait([line.chain.run])
     run = result_of(line.chain.run)
     return dict(run.not_due) if run else {}
 
 
-def take(office: Office, workspace: Workspace, part: str) -> Chain:
+def take(context: PlanContext, workspace: Workspace, source_name: str) -> SourceSteps:
     """Everything until one source's sealed archive is proven; submitted, not awaited.
 
     A re-run keeps what stands. Where the sealed archive of the first try is gone (its staging was
     swept), the results on record would name files that no longer exist: then all is taken afresh.
     """
     fresh = not workspace.holds_sealed()
-    first = of_part(preflight, part).with_options(refresh_cache=fresh)
-    run = later(first, office.path, workspace.folder.name, part)
-    copy = later(of_part(live_copy, part), run)
-    validated = later(of_part(validate_copy, part), run, copy)
-    archived = later(of_part(archive, part), run, copy)
-    sealed = later(of_part(encrypt, part), run, archived)
-    rehearsed = later(of_part(rehearse, part), run, copy, archived, sealed, validated)
-    return Chain(
+    first = of_part(preflight, source_name).with_options(refresh_cache=fresh)
+    run = later(first, context.path, workspace.folder.name, source_name)
+    copy = later(of_part(live_copy, source_name), run)
+    validated = later(of_part(validate_copy, source_name), run, copy)
+    archived = later(of_part(archive, source_name), run, copy)
+    sealed = later(of_part(encrypt, source_name), run, archived)
+    rehearsed = later(of_part(rehearse, source_name), run, copy, archived, sealed, validated)
+    return SourceSteps(
         run=run, copy=copy, validated=validated, archived=archived, sealed=sealed, rehearsed=rehearsed
     )
 
 
-def deliveries(line: Line, targets: list[str]) -> list[Branch]:
+def deliveries(line: SourceRun, targets: list[str]) -> list[TargetSteps]:
     """The branches of one source; what the ledger says is done already keeps its result."""
     proven = Proven(line.chain.run, line.chain.sealed, line.chain.rehearsed)
-    return [send(target, line.part, proven, line.workspace.done) for target in targets]
+    return [send(target, line.source_name, proven, line.workspace.done) for target in targets]
 
 
 class Proven(NamedTuple):
@@ -125,25 +127,29 @@ class Proven(NamedTuple):
     rehearsed: Rehearsed | PrefectFuture[Rehearsed]
 
 
-def send(target: str, part: str, archive: Proven, done: Callable[[str], bool]) -> Branch:
+def send(target: str, source_name: str, archive: Proven, done: Callable[[str], bool]) -> TargetSteps:
     """Deliver one source's archive to one target, read back, prune there; submitted, not awaited.
 
     ``done`` tells, by its name in the ledger, whether the product of a step stands.
     """
-    sending = of_part(deliver, part, target).with_options(refresh_cache=not done(f"delivered-{target}"))
+    sending = of_part(deliver, source_name, target).with_options(
+        refresh_cache=not done(f"delivered-{target}")
+    )
     delivered = later(sending, *archive, target)
-    proven = later(of_part(read_back, part, target), *archive, delivered, target)
-    pruning = of_part(prune_after, part, target).with_options(refresh_cache=not done(f"pruned-{target}"))
+    proven = later(of_part(read_back, source_name, target), *archive, delivered, target)
+    pruning = of_part(prune_after, source_name, target).with_options(
+        refresh_cache=not done(f"pruned-{target}")
+    )
     pruned = later(pruning, archive.run, proven, target)
-    return Branch(target=target, delivered=delivered, proven=proven, pruned=pruned)
+    return TargetSteps(target=target, delivered=delivered, proven=proven, pruned=pruned)
 
 
-def of_part(task: Task[P, T], part: str, target: str = "") -> Task[P, T]:
+def of_part(task: Task[P, T], source_name: str, target: str = "") -> Task[P, T]:
     """The task under a name that tells which target and which of the plan's further sources it is about.
 
     The task's own name too: that is what the graph shows of a step that never began.
     """
-    name = step_text(str(task.task_run_name).format(target=target), part)
+    name = step_text(str(task.task_run_name).format(target=target), source_name)
     return task.with_options(name=name, task_run_name=name)
 
 

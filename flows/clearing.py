@@ -10,7 +10,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
 from tasks.backup.workspace import sweep
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 
 
@@ -21,5 +21,5 @@ def clear_staging(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     those by which Prefect calls a hook.
     """
     with suppress(DatasaveError):  # the run's own outcome is what must be told; the next run sweeps again
-        office = Office(Path(flow_run.parameters["plan"]))
-        sweep(office.staging, office.plan.spool)
+        context = PlanContext(Path(flow_run.parameters["plan"]))
+        sweep(context.staging, context.plan.spool)

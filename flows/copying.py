@@ -15,7 +15,7 @@ from flows.ending import concluded, refused
 from flows.report_checks import Looked, look_at, looked_report
 from tasks.backup.plain_copy import place_for
 from tasks.backup.workspace import working
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.steps import copying
 from tasks.steps.noticing import every_end_told
@@ -39,22 +39,22 @@ def copy(plan: Path, destination: Path | None = None, source: str | None = None)
     """
     started = now()
     try:
-        office = Office(plan)
-        part = office.part(source)
-        name_run("copy", office)
-        name = office.full_name(part)
-        folder = place_for(office, f"{name}-{started:%Y%m%dT%H%M%SZ}", destination)
-        with working(office.staging, runtime.flow_run.id, (part,), office.plan.spool) as [workspace]:
-            looked = look_at(office, workspace, part)
-            placing = of_part(copying.put_in_place, part)
+        context = PlanContext(plan)
+        source_name = context.source_name(source)
+        name_run("copy", context)
+        name = context.full_name(source_name)
+        folder = place_for(context, f"{name}-{started:%Y%m%dT%H%M%SZ}", destination)
+        with working(context.staging, runtime.flow_run.id, (source_name,), context.plan.spool) as [workspace]:
+            looked = look_at(context, workspace, source_name)
+            placing = of_part(copying.put_in_place, source_name)
             placed = later(placing, looked.run, looked.copy, folder, after=[looked.validated])
             looked.more["put in place"] = placed
             _finish([looked])
             good = f"{name} is copied to {folder}, checked and readable for whoever reaches that folder"
-            facts = reported(office.path, looked_report(office, "copy", good, [looked], started))
+            facts = reported(context.path, looked_report(context, "copy", good, [looked], started))
     except DatasaveError as error:
         return refused(plan, "copy", error, started)
-    return concluded(office.path, facts)
+    return concluded(context.path, facts)
 
 
 @flow(name="check", task_runner=RUNNER, **every_end_told(clear_staging))
@@ -69,21 +69,24 @@ def check(plan: Path, source: str | None = None) -> State[Any]:
     """
     started = now()
     try:
-        office = Office(plan)
-        parts = office.parts if source is None else (office.part(source),)
-        name_run("check", office)
-        with working(office.staging, runtime.flow_run.id, parts, office.plan.spool) as workspaces:
-            looked = [look_at(office, place, part) for place, part in zip(workspaces, parts, strict=True)]
+        context = PlanContext(plan)
+        source_names = context.source_names if source is None else (context.source_name(source),)
+        name_run("check", context)
+        with working(context.staging, runtime.flow_run.id, source_names, context.plan.spool) as workspaces:
+            looked = [
+                look_at(context, place, source_name)
+                for place, source_name in zip(workspaces, source_names, strict=True)
+            ]
             for one in looked:
-                asking = of_part(copying.own_checks, one.part)
+                asking = of_part(copying.own_checks, one.source_name)
                 asked = later(asking, one.run, one.copy, after=[one.validated])
                 one.more["own checks"] = asked
             _finish(looked)
-            good = f"{', '.join(office.full_name(part) for part in parts)} passed every check"
-            facts = reported(office.path, looked_report(office, "check", good, looked, started))
+            good = f"{', '.join(map(context.full_name, source_names))} passed every check"
+            facts = reported(context.path, looked_report(context, "check", good, looked, started))
     except DatasaveError as error:
         return refused(plan, "check", error, started)
-    return concluded(office.path, facts)
+    return concluded(context.path, facts)
 
 
 def _finish(looked: list[Looked]) -> None:

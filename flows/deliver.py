@@ -13,10 +13,10 @@ from prefect.states import Completed
 
 from flows.backup import RUNNER, Proven, send
 from flows.ending import concluded, failure, refused
-from flows.report import Branch, error_of, result_of
+from flows.report import TargetSteps, error_of, result_of
 from tasks.backup.spool import LATEST, Spooled, lacking, waiting
 from tasks.backup.workspace import exclusively, locked
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.steps.noticing import every_end_told
 from tasks.steps.reporting import now
@@ -37,29 +37,31 @@ def deliver(plan: Path, targets: list[str] | None = None, backup: str = LATEST) 
     """
     started = now()
     try:
-        office = Office(plan)
-        names = office.chosen(targets)
-        name_run("deliver", office)
-        with exclusively(office.staging), ExitStack() as stack:
+        context = PlanContext(plan)
+        names = context.chosen(targets)
+        name_run("deliver", context)
+        with exclusively(context.staging), ExitStack() as stack:
             done, errors = [], []
-            for spooled in waiting(office, backup):
-                workspace = stack.enter_context(locked(office.staging / spooled.run.id))
-                missing = lacking(office, spooled, names, exactly=backup != LATEST)
+            for spooled in waiting(context, backup):
+                workspace = stack.enter_context(locked(context.staging / spooled.run.id))
+                missing = lacking(context, spooled, names, exactly=backup != LATEST)
                 archive = Proven(spooled.run, spooled.sealed, spooled.rehearsed)
                 # The run that left the archive may have tried here before: all is done anew.
-                branches = [send(name, spooled.run.part, archive, lambda _step: False) for name in missing]
+                branches = [
+                    send(name, spooled.run.source_name, archive, lambda _step: False) for name in missing
+                ]
                 wait([future for branch in branches for future in branch.futures])
                 failed = {b.target: e for b in branches for f in b.futures if (e := error_of(f))}
                 errors += [f"{name}: {error}" for name, error in failed.items()]
                 done.append(_sentence(spooled, [name for name in missing if name not in failed]))
                 done += [_not_kept(spooled, b.target) for b in branches if _removed(b, spooled)]
-                if not failed and not lacking(office, spooled, office.chosen(None)):
+                if not failed and not lacking(context, spooled, context.chosen(None)):
                     workspace.unmark("sealed")
     except DatasaveError as error:
         return refused(plan, "deliver", error, started)
     if errors:
         return concluded(
-            office.path, failure(plan, "deliver", "; ".join([*done, *errors]), started), reporting=False
+            context.path, failure(plan, "deliver", "; ".join([*done, *errors]), started), reporting=False
         )
     return Completed(message="; ".join(done))
 
@@ -69,7 +71,7 @@ def _sentence(spooled: Spooled, done: list[str]) -> str:
     return f"{what} delivered to {', '.join(done)}" if done else f"{what}: no target lacked it"
 
 
-def _removed(branch: Branch, spooled: Spooled) -> bool:
+def _removed(branch: TargetSteps, spooled: Spooled) -> bool:
     pruned = result_of(branch.pruned)
     return pruned is not None and spooled.sealed.name in pruned.removed
 

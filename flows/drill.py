@@ -13,7 +13,7 @@ from flows.clearing import clear_staging
 from flows.ending import concluded, refused
 from flows.report import state_error
 from flows.report_proofs import drill_report, step_report
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.steps.noticing import every_end_told
 from tasks.steps.recovering import drill as drill_target
@@ -46,24 +46,31 @@ def drill(
     """
     started = now()
     try:
-        office = Office(plan)
-        chosen = whose_turn(office.path, target, identity, return_state=True)
+        context = PlanContext(plan)
+        chosen = whose_turn(context.path, target, identity, return_state=True)
         if state_error(chosen):
-            facts = reported(office.path, step_report(office, "drill", "", chosen, started))
-            return concluded(office.path, facts)
+            facts = reported(context.path, step_report(context, "drill", "", chosen, started))
+            return concluded(context.path, facts)
         turn = chosen.result()
         if turn is None:
             return Completed(message="No drill is due: the rest is away, cold storage was drilled before")
-        name_run("drill", office, f" from {turn.target}")
-        hours = office.plan.drill.thaw_hours if wait is None else wait
-        parts = office.parts if source is None else (office.part(source),)
+        name_run("drill", context, f" from {turn.target}")
+        hours = context.plan.drill.thaw_hours if wait is None else wait
+        source_names = context.source_names if source is None else (context.source_name(source),)
         done = {
-            part: drill_target(
-                office.path, turn.target, backup, identity, part, turn.holder, hours, return_state=True
+            source_name: drill_target(
+                context.path,
+                turn.target,
+                backup,
+                identity,
+                source_name,
+                turn.holder,
+                hours,
+                return_state=True,
             )
-            for part in parts
+            for source_name in source_names
         }
-        facts = reported(office.path, drill_report(office, turn.target, done, started))
+        facts = reported(context.path, drill_report(context, turn.target, done, started))
     except DatasaveError as error:
         return refused(plan, "drill", error, started)
-    return concluded(office.path, facts)
+    return concluded(context.path, facts)

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 
 from flows.ending import concluded, refused
 from flows.report_proofs import step_report
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.steps.noticing import every_end_told
 from tasks.steps.reporting import now, reported
@@ -45,12 +45,12 @@ def log(plan: Path, source: str | None = None) -> State[Any]:
 def _one_step(name: str, step: Task[..., Any], good: str, plan: Path, source: str | None) -> State[Any]:
     started = now()
     try:
-        office = Office(plan)
-        part = office.part(source)
-        name_run(name, office)
-        done: Any = step(office.path, part, return_state=True)
-        headline = good.format(office.full_name(part))
-        facts = reported(office.path, step_report(office, name, headline, done, started))
+        context = PlanContext(plan)
+        source_name = context.source_name(source)
+        name_run(name, context)
+        done: Any = step(context.path, source_name, return_state=True)
+        headline = good.format(context.full_name(source_name))
+        facts = reported(context.path, step_report(context, name, headline, done, started))
     except DatasaveError as error:
         return refused(plan, name, error, started)
-    return concluded(office.path, facts)
+    return concluded(context.path, facts)

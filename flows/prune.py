@@ -12,7 +12,7 @@ from prefect.states import Completed
 
 from flows.ending import concluded, failure, refused
 from flows.report import error_of, result_of
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text
 from tasks.steps.noticing import every_end_told
@@ -31,13 +31,13 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
     """
     started = now()
     try:
-        office = Office(plan)
-        names = office.chosen(targets)
-        name_run("prune", office)
+        context = PlanContext(plan)
+        names = context.chosen(targets)
+        name_run("prune", context)
         futures = [
-            (place_text(name, part), prune_now.submit(office.path, name, part))
+            (place_text(name, source_name), prune_now.submit(context.path, name, source_name))
             for name in names
-            for part in office.parts
+            for source_name in context.source_names
         ]
         wait([future for _, future in futures])
     except DatasaveError as error:
@@ -47,6 +47,6 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
     notes = [f"{name}: {done.note}" for name, done in pruned if done.note]
     if errors or notes:
         facts = failure(plan, "prune", "; ".join([*errors, *notes]), started)
-        return concluded(office.path, facts, reporting=False)
+        return concluded(context.path, facts, reporting=False)
     told = ", ".join(f"{name}: {len(done.removed)} removed, {done.kept} kept" for name, done in pruned)
     return Completed(message=told)

@@ -13,7 +13,7 @@ from prefect.futures import PrefectFuture
 
 from tasks.backup.listing import Copied
 from tasks.backup.workspace import Workspace
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ProofError, TargetMissing
 from tasks.notices.wording import step_text
 from tasks.policy.retention import CLOCK_JUMP
@@ -37,7 +37,7 @@ WRONG_DATE = (
 
 
 @dataclass(frozen=True)
-class Chain:
+class SourceSteps:
     """The futures of everything before delivery."""
 
     run: PrefectFuture[Run]
@@ -66,7 +66,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Branch:
+class TargetSteps:
     """The futures of one source's delivery to one target."""
 
     target: str
@@ -90,13 +90,13 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Line:
-    """All futures of one source, and its workspace. ``part`` is its name in the plan, "" for the main one."""
+class SourceRun:
+    """All futures of one source, and its workspace. ``source_name`` is "" for the plan's main one."""
 
-    part: str
+    source_name: str
     workspace: Workspace
-    chain: Chain
-    branches: list[Branch] = field(default_factory=list)
+    chain: SourceSteps
+    branches: list[TargetSteps] = field(default_factory=list)
     not_due: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -118,18 +118,18 @@ class Line:
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """What happened at each target."""
-        sent = tuple(_delivery(self.part, branch, self.chain) for branch in self.branches)
+        sent = tuple(_delivery(self.source_name, branch, self.chain) for branch in self.branches)
         left_out = tuple(
-            Delivery(target=target, part=self.part, outcome="not due", problem=reason)
+            Delivery(target=target, source_name=self.source_name, outcome="not due", problem=reason)
             for target, reason in self.not_due.items()
         )
         return (*sent, *left_out)
 
     @property
-    def suspicions(self) -> tuple[str, ...]:
+    def anomalies(self) -> tuple[str, ...]:
         """Why the backup is marked, if it is."""
         rehearsed = result_of(self.chain.rehearsed)
-        return rehearsed.suspicions if rehearsed else ()
+        return rehearsed.anomalies if rehearsed else ()
 
     @property
     def alarms(self) -> list[str]:
@@ -140,13 +140,13 @@ class Line:
     def succeeded(self) -> bool:
         """Whether every step ran and every target has the backup."""
         arrived = all(delivery.outcome in ("delivered", "not due") for delivery in self.deliveries)
-        return arrived and not self.errors and not self.alarms and not self.suspicions
+        return arrived and not self.errors and not self.alarms and not self.anomalies
 
 
-def backup_report(office: Office, lines: list[Line], started: datetime) -> RunReport:
+def backup_report(context: PlanContext, lines: list[SourceRun], started: datetime) -> RunReport:
     """All facts of a backup run whose tasks have come to rest; the main source's line comes first."""
     main = result_of(lines[0].chain.run)
-    hints = [MARKED] if any(line.suspicions for line in lines) else []
+    hints = [MARKED] if any(line.anomalies for line in lines) else []
     if any(alarm.startswith(CLOCK_JUMP) for line in lines for alarm in line.alarms):
         hints.append(WRONG_DATE)
     hints += [error.hint for line in lines for error in line.errors if error.hint]
@@ -156,21 +156,21 @@ def backup_report(office: Office, lines: list[Line], started: datetime) -> RunRe
         started=main.started if main else started,
         finished=now(),
         succeeded=all(line.succeeded for line in lines),
-        headline=_headline(office, lines),
-        **_about_source(office, lines[0]),
-        also=tuple(SourceReport(**_about_source(office, line)) for line in lines[1:]),
+        headline=_headline(context, lines),
+        **_about_source(context, lines[0]),
+        also=tuple(SourceReport(**_about_source(context, line)) for line in lines[1:]),
         steps=tuple(
-            step_line(name, future, line.workspace, line.part)
+            step_line(name, future, line.workspace, line.source_name)
             for line in lines
             for name, future in line.named.items()
         ),
         deliveries=tuple(delivery for line in lines for delivery in line.deliveries),
-        holders=tuple(holder.name for holder in office.plan.holders),
+        holders=tuple(holder.name for holder in context.plan.holders),
         advice=tuple(dict.fromkeys(hints)),
     )
 
 
-def _about_source(office: Office, line: Line) -> dict[str, Any]:
+def _about_source(context: PlanContext, line: SourceRun) -> dict[str, Any]:
     """The fields of a SourceReport."""
     chain = line.chain
     run = result_of(chain.run)
@@ -179,8 +179,8 @@ def _about_source(office: Office, line: Line) -> dict[str, Any]:
     sealed = result_of(chain.sealed)
     validated = result_of(chain.validated)
     return {
-        "source": office.full_name(line.part),
-        "part": line.part,
+        "source": context.full_name(line.source_name),
+        "part": line.source_name,
         "engine": run.engine if run else None,
         "sequence": run.sequence if run else 0,
         "copy_bytes": copy.bytes if copy else 0,
@@ -188,7 +188,7 @@ def _about_source(office: Office, line: Line) -> dict[str, Any]:
         "sealed_bytes": sealed.bytes if sealed else 0,
         "profile": validated.profile if validated else None,
         "findings": findings_of(chain.validated, chain.rehearsed),
-        "suspicions": line.suspicions,
+        "suspicions": line.anomalies,
     }
 
 
@@ -218,33 +218,33 @@ def state_error(state: State[Any]) -> DatasaveError | None:
     )
 
 
-def _headline(office: Office, lines: list[Line]) -> str:
+def _headline(context: PlanContext, lines: list[SourceRun]) -> str:
     """What happened, in one sentence a source; in one for all where everything went well."""
     if all(line.succeeded for line in lines):
         places = [d.target for line in lines for d in line.deliveries if d.outcome == "delivered"]
         targets = _names(dict.fromkeys(places)) or "no target: none is due"
-        also = f" with {_names(line.part for line in lines[1:])}" if lines[1:] else ""
-        return f"{_numbered(office, lines[0])}{also} is backed up and proven at {targets}"
-    return "; ".join(_sentence(office, line) for line in lines)
+        also = f" with {_names(line.source_name for line in lines[1:])}" if lines[1:] else ""
+        return f"{_numbered(context, lines[0])}{also} is backed up and proven at {targets}"
+    return "; ".join(_sentence(context, line) for line in lines)
 
 
-def _numbered(office: Office, line: Line) -> str:
+def _numbered(context: PlanContext, line: SourceRun) -> str:
     run = result_of(line.chain.run)
-    name = office.full_name(line.part)
+    name = context.full_name(line.source_name)
     return f"{name} #{run.sequence}" if run else name
 
 
-def _sentence(office: Office, line: Line) -> str:
-    what = _numbered(office, line)
+def _sentence(context: PlanContext, line: SourceRun) -> str:
+    what = _numbered(context, line)
     problems = [*map(str, line.errors), *line.alarms]
     if not result_of(line.chain.rehearsed):
         cause = problems[0] if problems else "a step did not run"
         return f"No backup of {what}: {cause}"
     wanted = [d for d in line.deliveries if d.outcome != "not due"]
     missing = [d for d in wanted if d.outcome != "delivered"]
-    if line.suspicions:
+    if line.anomalies:
         failed = f"; {_names(d.target for d in missing)} failed" if missing else ""
-        cause = "; ".join(line.suspicions)
+        cause = "; ".join(line.anomalies)
         return f"ALARM: {what} is backed up, but marked, and pruning suspended: {cause}{failed}"
     if not missing and not problems:
         return f"{what} is backed up and proven at {_names(d.target for d in wanted)}"
@@ -271,14 +271,14 @@ def findings_of(*futures: PrefectFuture[Any]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _delivery(part: str, branch: Branch, chain: Chain) -> Delivery:
+def _delivery(source_name: str, branch: TargetSteps, chain: SourceSteps) -> Delivery:
     error = next((e for f in branch.futures if (e := error_of(f))), None)
     proven = result_of(branch.proven)
     pruned = result_of(branch.pruned)
     if proven is not None:
         return Delivery(
             target=branch.target,
-            part=part,
+            source_name=source_name,
             outcome="delivered",
             name=proven.name,
             bytes=proven.bytes,
@@ -289,17 +289,17 @@ def _delivery(part: str, branch: Branch, chain: Chain) -> Delivery:
         )
     if result_of(chain.rehearsed) is None:
         problem = "there was no proven backup to deliver"
-        return Delivery(target=branch.target, part=part, outcome="skipped", problem=problem)
+        return Delivery(target=branch.target, source_name=source_name, outcome="skipped", problem=problem)
     return Delivery(
         target=branch.target,
-        part=part,
+        source_name=source_name,
         outcome="missed" if isinstance(error, TargetMissing) else "failed",
         problem=error.message if error else "the step did not run",
         hint=error.hint if error else "",
     )
 
 
-def step_line(name: str, future: PrefectFuture[Any], workspace: Workspace, part: str) -> Step:
+def step_line(name: str, future: PrefectFuture[Any], workspace: Workspace, source_name: str) -> Step:
     """One step's line in the report's time table."""
     outcome: Literal["ok", "failed", "not run", "reused"] = "not run"
     if future.state.is_completed():
@@ -309,7 +309,7 @@ def step_line(name: str, future: PrefectFuture[Any], workspace: Workspace, part:
     error = error_of(future)
     seconds = workspace.seconds(name) if outcome != "not run" else 0.0
     return Step(
-        name=step_text(name, part),
+        name=step_text(name, source_name),
         outcome=outcome,
         seconds=seconds,
         detail=error.message if error else "",

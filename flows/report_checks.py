@@ -14,7 +14,7 @@ from flows.backup import later, of_part
 from flows.report import error_of, findings_of, result_of, step_line
 from tasks.backup.listing import Copied
 from tasks.backup.workspace import Workspace
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.notices.wording import count_text
 from tasks.records import Finding, Profile, Run, Validated
 from tasks.reports import RunReport, SourceReport
@@ -27,7 +27,7 @@ from tasks.steps.taking import live_copy, validate_copy
 class Looked:
     """The futures of one source's copy and check; ``more`` are those of further steps by name."""
 
-    part: str
+    source_name: str
     workspace: Workspace
     run: PrefectFuture[Run]
     copy: PrefectFuture[Copied]
@@ -45,20 +45,20 @@ class Looked:
         return list(self.named.values())
 
 
-def look_at(office: Office, workspace: Workspace, part: str) -> Looked:
+def look_at(context: PlanContext, workspace: Workspace, source_name: str) -> Looked:
     """Copy a source and check the copy; submitted, not awaited. A re-run does all of it anew."""
-    run = later(of_part(copying.look, part), office.path, workspace.folder.name, part)
-    copy = later(of_part(live_copy, part).with_options(refresh_cache=True), run)
-    validated = later(of_part(validate_copy, part).with_options(refresh_cache=True), run, copy)
-    return Looked(part=part, workspace=workspace, run=run, copy=copy, validated=validated)
+    run = later(of_part(copying.look, source_name), context.path, workspace.folder.name, source_name)
+    copy = later(of_part(live_copy, source_name).with_options(refresh_cache=True), run)
+    validated = later(of_part(validate_copy, source_name).with_options(refresh_cache=True), run, copy)
+    return Looked(source_name=source_name, workspace=workspace, run=run, copy=copy, validated=validated)
 
 
 def looked_report(
-    office: Office, flow: str, good: str, looked: Sequence[Looked], started: datetime
+    context: PlanContext, flow: str, good: str, looked: Sequence[Looked], started: datetime
 ) -> RunReport:
     """The facts of a run whose tasks have come to rest; ``good`` is its headline where all went well."""
     errors = [error for one in looked for future in one.futures if (error := error_of(future))]
-    about = [_about(office, one) for one in looked]
+    about = [_about(context, one) for one in looked]
     return RunReport(
         flow=flow,
         run=runtime.flow_run.name or "",
@@ -69,7 +69,7 @@ def looked_report(
         **about[0],
         also=tuple(SourceReport(**facts) for facts in about[1:]),
         steps=tuple(
-            step_line(name, future, one.workspace, one.part)
+            step_line(name, future, one.workspace, one.source_name)
             for one in looked
             for name, future in one.named.items()
         ),
@@ -90,12 +90,12 @@ def _tables(profile: Profile) -> list[Finding]:
     ]
 
 
-def _about(office: Office, one: Looked) -> dict[str, Any]:
+def _about(context: PlanContext, one: Looked) -> dict[str, Any]:
     run, copy, validated = result_of(one.run), result_of(one.copy), result_of(one.validated)
     own = [future for name, future in one.more.items() if name == "own checks"]
     return {
-        "source": office.full_name(one.part),
-        "part": one.part,
+        "source": context.full_name(one.source_name),
+        "part": one.source_name,
         "engine": run.engine if run else None,
         "copy_bytes": copy.bytes if copy else 0,
         "profile": validated.profile if validated else None,

@@ -10,7 +10,7 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 
 from flows.report import state_error
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ProofError
 from tasks.keys.proofs import findings as key_findings
 from tasks.notices.wording import duration_text, step_text
@@ -25,15 +25,22 @@ SLOW = (
 
 
 def drill_report(
-    office: Office, target: str, done: Mapping[str, State[Certificate]], started: datetime
+    context: PlanContext, target: str, done: Mapping[str, State[Certificate]], started: datetime
 ) -> RunReport:
     """The facts of a drill from ``target``; ``done`` are the outcomes by source, the plan's order."""
-    errors = {part: error for part, state in done.items() if (error := state_error(state))}
-    certificates = {part: state.result() for part, state in done.items() if part not in errors}
-    about = [_about_source(office, part, certificates.get(part), errors.get(part)) for part in done]
+    errors = {source_name: error for source_name, state in done.items() if (error := state_error(state))}
+    certificates = {
+        source_name: state.result() for source_name, state in done.items() if source_name not in errors
+    }
+    about = [
+        _about_source(context, source_name, certificates.get(source_name), errors.get(source_name))
+        for source_name in done
+    ]
     sentences = [
-        f"The drill failed: {errors[part]}" if part in errors else _restored(certificates[part])
-        for part in done
+        f"The drill failed: {errors[source_name]}"
+        if source_name in errors
+        else _restored(certificates[source_name])
+        for source_name in done
     ]
     return RunReport(
         flow="drill",
@@ -45,10 +52,16 @@ def drill_report(
         **about[0],
         also=tuple(SourceReport(**facts) for facts in about[1:]),
         steps=tuple(
-            _step(f"drill from {target}", part, certificates.get(part), errors.get(part), started)
-            for part in done
+            _step(
+                f"drill from {target}",
+                source_name,
+                certificates.get(source_name),
+                errors.get(source_name),
+                started,
+            )
+            for source_name in done
         ),
-        holders=tuple(holder.name for holder in office.plan.holders),
+        holders=tuple(holder.name for holder in context.plan.holders),
         advice=tuple(
             dict.fromkeys(
                 [
@@ -73,29 +86,33 @@ def _restored(certificate: Certificate) -> str:
 
 
 def _about_source(
-    office: Office, part: str, certificate: Certificate | None, error: DatasaveError | None
+    context: PlanContext, source_name: str, certificate: Certificate | None, error: DatasaveError | None
 ) -> dict[str, Any]:
     found = certificate.checks if certificate else ()
     return {
-        "source": office.full_name(part),
-        "part": part,
+        "source": context.full_name(source_name),
+        "part": source_name,
         "sequence": certificate.sequence if certificate else 0,
         "findings": error.findings if isinstance(error, ProofError) else found,
     }
 
 
 def _step(
-    name: str, part: str, certificate: Certificate | None, error: DatasaveError | None, started: datetime
+    name: str,
+    source_name: str,
+    certificate: Certificate | None,
+    error: DatasaveError | None,
+    started: datetime,
 ) -> Step:
     return Step(
-        name=step_text(name, part),
+        name=step_text(name, source_name),
         outcome="ok" if certificate else "failed",
         seconds=certificate.seconds if certificate else (now() - started).total_seconds(),
         detail=error.message if error else "",
     )
 
 
-def step_report(office: Office, flow: str, good: str, done: State[Any], started: datetime) -> RunReport:
+def step_report(context: PlanContext, flow: str, good: str, done: State[Any], started: datetime) -> RunReport:
     """The facts of a flow that is a single step; ``good`` is its headline where it succeeded."""
     error = state_error(done)
     outcome: Literal["ok", "failed"] = "failed" if error else "ok"
@@ -103,7 +120,7 @@ def step_report(office: Office, flow: str, good: str, done: State[Any], started:
     return RunReport(
         flow=flow,
         run=runtime.flow_run.name or "",
-        source=office.plan.name,
+        source=context.plan.name,
         started=started,
         finished=now(),
         succeeded=error is None,
@@ -113,24 +130,26 @@ def step_report(office: Office, flow: str, good: str, done: State[Any], started:
     )
 
 
-def audit_report(office: Office, findings: dict[str, tuple[Finding, ...]], started: datetime) -> RunReport:
+def audit_report(
+    context: PlanContext, findings: dict[str, tuple[Finding, ...]], started: datetime
+) -> RunReport:
     """The facts of an audit: each target's findings, the failed ones in the headline."""
     everything = tuple(finding for found in findings.values() for finding in found)
     failed = [finding for finding in everything if not finding.passed]
     if failed:
         headline = f"{len(failed)} of {len(everything)} checks failed: " + "; ".join(f.detail for f in failed)
     else:
-        headline = f"All targets of {office.plan.name} are present, whole and fresh: {', '.join(findings)}"
+        headline = f"All targets of {context.plan.name} are present, whole and fresh: {', '.join(findings)}"
     return RunReport(
         flow="audit",
         run=runtime.flow_run.name or "",
-        source=office.plan.name,
+        source=context.plan.name,
         started=started,
         finished=now(),
         succeeded=not failed,
         headline=headline,
         findings=everything,
-        holders=tuple(holder.name for holder in office.plan.holders),
+        holders=tuple(holder.name for holder in context.plan.holders),
         # A reminder, no failure: what lies on the targets is as good as before.
-        advice=tuple(f"{key.check}: {key.detail}" for key in key_findings(office) if not key.passed),
+        advice=tuple(f"{key.check}: {key.detail}" for key in key_findings(context) if not key.passed),
     )

@@ -9,7 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.steps.recovering import restore as restore_from
 from tasks.steps.reporting import tell
@@ -39,13 +39,13 @@ def restore(
             drill does.
     """
     try:
-        office = Office(plan)
-        part = office.part(source)
-        name_run("restore", office, f" from {target}")
-        hours = office.plan.drill.thaw_hours if wait is None else wait
-        name = office.entry(target).name
-        path = restore_from(office.path, name, backup, identity, destination, part, hours)
+        context = PlanContext(plan)
+        source_name = context.source_name(source)
+        name_run("restore", context, f" from {target}")
+        hours = context.plan.drill.thaw_hours if wait is None else wait
+        name = context.entry(target).name
+        path = restore_from(context.path, name, backup, identity, destination, source_name, hours)
     except DatasaveError as error:
         tell(error)
         return Failed(message=str(error), data=error)
-    return Completed(message=f"{office.full_name(part)} was restored from {target}: open {path}")
+    return Completed(message=f"{context.full_name(source_name)} was restored from {target}: open {path}")

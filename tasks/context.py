@@ -33,7 +33,7 @@ OWN_STATE = frozenset(
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
 
 
-class Office:
+class PlanContext:
     """A loaded plan and what belongs to it. Cheap to make: every step makes its own."""
 
     def __init__(self, path: Path) -> None:
@@ -50,40 +50,40 @@ class Office:
         return ZoneInfo(self.plan.schedule.timezone)
 
     @property
-    def parts(self) -> tuple[str, ...]:
+    def source_names(self) -> tuple[str, ...]:
         """The plan's sources by their short names, the main one, "", first."""
         return "", *(entry.name for entry in self.plan.also)
 
     @property
-    def source_names(self) -> tuple[str, ...]:
-        """The names under which the plan's sources are backed up, in the order of ``parts``."""
-        return tuple(self.full_name(part) for part in self.parts)
+    def full_names(self) -> tuple[str, ...]:
+        """The names under which the plan's sources are backed up, in the order of ``source_names``."""
+        return tuple(self.full_name(source_name) for source_name in self.source_names)
 
-    def full_name(self, part: str) -> str:
+    def full_name(self, source_name: str) -> str:
         """The name under which a source is backed up. No plan's name has a dot, so none clashes."""
-        return f"{self.plan.name}.{part}" if part else self.plan.name
+        return f"{self.plan.name}.{source_name}" if source_name else self.plan.name
 
-    def part(self, name: str | None) -> str:
+    def source_name(self, name: str | None) -> str:
         """The short name of the source a user names, in short or in full; the main one for None.
 
         Raises PlanError, naming those there are.
         """
-        for part, full in zip(self.parts, self.source_names, strict=True):
-            if name is None or name in {part, full}:
-                return part
-        known = ", ".join(self.source_names)
+        for source_name, full in zip(self.source_names, self.full_names, strict=True):
+            if name is None or name in {source_name, full}:
+                return source_name
+        known = ", ".join(self.full_names)
         raise PlanError(f"the plan has no source {name!r}", hint=f"Its sources are: {known}.")
 
-    def source(self, part: str = "") -> Source:
+    def source(self, source_name: str = "") -> Source:
         """The adapter of the plan's source, or of that further source."""
-        return sources.make_source(self._source_entry(part) if part else self.plan.source)
+        return sources.make_source(self._source_entry(source_name) if source_name else self.plan.source)
 
-    def checks(self, part: str = "") -> tuple[UserCheck, ...]:
+    def checks(self, source_name: str = "") -> tuple[UserCheck, ...]:
         """The user's own checks of a source."""
-        return self._source_entry(part).checks if part else self.plan.checks
+        return self._source_entry(source_name).checks if source_name else self.plan.checks
 
-    def _source_entry(self, part: str) -> SourceEntry:
-        return next(entry for entry in self.plan.also if entry.name == part)
+    def _source_entry(self, source_name: str) -> SourceEntry:
+        return next(entry for entry in self.plan.also if entry.name == source_name)
 
     def entry(self, name: str) -> TargetEntry:
         """The plan's entry of target ``name``. Raises PlanError, naming those there are."""

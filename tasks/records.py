@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Progress = Callable[[int, int], None]
 """Called with (done, total), both in the step's own unit (bytes, pages, rows); total 0 = unknown."""
@@ -24,7 +24,10 @@ def no_progress(_done: int, _total: int) -> None:
 class Record(BaseModel):
     """Immutable, closed to unknown fields, JSON both ways."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A field that was renamed is still written and read under its first name, its alias.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
 
 
 class Engine(Record):
@@ -45,7 +48,7 @@ class Run(Record):
     plan: Path
     id: str
     source: str
-    part: str = ""
+    source_name: str = Field(default="", alias="part")
     sequence: int
     started: datetime
     engine: Engine
@@ -139,13 +142,13 @@ class Sealed(Record):
 class Rehearsed(Record):
     """Evidence that the sealed archive was opened and counted; ``manifest`` in staging states it, signed.
 
-    ``suspicions`` say in words why the backup is marked (tasks/policy/trend_rules.py), if it is.
+    ``anomalies`` say in words why the backup is marked (tasks/policy/trend_rules.py), if it is.
     """
 
     findings: tuple[Finding, ...]
     seconds: float
     manifest: Path
-    suspicions: tuple[str, ...] = ()
+    anomalies: tuple[str, ...] = Field(default=(), alias="suspicions")
 
 
 class Placed(Record):
@@ -195,7 +198,7 @@ class Contents(Record):
     files: tuple[CopiedFile, ...]
     profile: Profile
     findings: tuple[Finding, ...]
-    suspicions: tuple[str, ...] = ()
+    anomalies: tuple[str, ...] = Field(default=(), alias="suspicions")
 
 
 class Manifest(Record):
@@ -238,10 +241,10 @@ class Manifest(Record):
         return found
 
 
-class Shelved(Record):
+class BackupEntry(Record):
     """One backup as found on a target.
 
-    ``slot`` is the folder on the target, "" for its root. ``trouble`` says why the backup does not
+    ``slot`` is the folder on the target, "" for its root. ``defect`` says why the backup does not
     count (unsigned, forged, dated in the future, archive missing or of another size); empty means
     verified. ``manifest_name`` is the manifest's name on the target. ``manifest`` is None where it
     could not be read at all. ``certificates`` are the names of its drill certificates. ``marks`` are
@@ -252,7 +255,7 @@ class Shelved(Record):
     slot: str
     manifest_name: str
     manifest: Manifest | None
-    trouble: str
+    defect: str
     bytes: int
     certificates: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
@@ -260,7 +263,7 @@ class Shelved(Record):
     @property
     def verified(self) -> bool:
         """Whether this backup counts: for pruning, for restore by default, for posture."""
-        return self.manifest is not None and not self.trouble
+        return self.manifest is not None and not self.defect
 
     @property
     def good(self) -> bool:
@@ -281,7 +284,7 @@ class Shelved(Record):
 class Verdict(Record):
     """Retention's word on one backup: kept or removed, and why, in plain words."""
 
-    backup: Shelved
+    backup: BackupEntry
     kept: bool
     reasons: tuple[str, ...]
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from tasks.records import Engine, Finding, Profile, Record
 
 
 class Delivery(Record):
-    """What happened at one target in one run, with one source: ``part`` as in SourceReport.
+    """What happened at one target in one run, with one source: ``source_name`` as in SourceReport.
 
     ``outcome``: delivered, failed, missed (the medium was not there), not due, skipped.
     """
 
     target: str
-    part: str = ""
+    source_name: str = Field(default="", alias="part")
     outcome: Literal["delivered", "failed", "missed", "not due", "skipped"]
     name: str = ""
     bytes: int = 0
@@ -47,13 +49,13 @@ class Notified(Record):
 
 
 class SourceReport(Record):
-    """What a run did with one source. ``part`` is its name in the plan, "" for the main source.
+    """What a run did with one source. ``source_name`` is its name in the plan, "" for the main source.
 
-    ``suspicions`` say why the backup doesn't look like those before it, and is marked.
+    ``anomalies`` say why the backup doesn't look like those before it, and is marked.
     """
 
     source: str
-    part: str = ""
+    source_name: str = Field(default="", alias="part")
     engine: Engine | None = None
     sequence: int = 0
     copy_bytes: int = 0
@@ -61,7 +63,7 @@ class SourceReport(Record):
     sealed_bytes: int = 0
     profile: Profile | None = None
     findings: tuple[Finding, ...] = ()
-    suspicions: tuple[str, ...] = ()
+    anomalies: tuple[str, ...] = Field(default=(), alias="suspicions")
 
 
 class PostureResult(Record):

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from deployments.cli.options import DEFAULT_PLAN, PlanOption, SourceOption
 from deployments.cli.run import run_flow
 from deployments.serving.reaching import prepare_run
-from tasks.context import Office
+from tasks.context import PlanContext
 
 
 def copy(
@@ -32,13 +32,13 @@ def copy(
 
         datasave copy --plan clinic.yaml --source programs --to /srv/copy
     """
-    office = Office(plan)
-    office.part(source)
-    prepare_run(office.path)
+    context = PlanContext(plan)
+    context.source_name(source)
+    prepare_run(context.path)
     from flows.copying import copy as flow
 
     destination = to.absolute() if to else None
-    return run_flow(office, flow, plan=office.path, destination=destination, source=source)
+    return run_flow(context, flow, plan=context.path, destination=destination, source=source)
 
 
 def check(
@@ -58,10 +58,10 @@ def check(
 
         datasave check --plan clinic.yaml --source programs
     """
-    office = Office(plan)
+    context = PlanContext(plan)
     if source is not None:
-        office.part(source)
-    prepare_run(office.path)
+        context.source_name(source)
+    prepare_run(context.path)
     from flows.copying import check as flow
 
-    return run_flow(office, flow, plan=office.path, source=source)
+    return run_flow(context, flow, plan=context.path, source=source)

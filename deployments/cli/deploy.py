@@ -19,7 +19,7 @@ from deployments.serving.registering import Place, deployments_of, register
 from deployments.serving.server import answers
 from deployments.serving.supervisor import keep_running
 from tasks.backup.workspace import held, sweep
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import ProgramError
 from tasks.platform.files import write_atomic
 
@@ -59,24 +59,24 @@ def deploy(
 
         datasave deploy --write prefect.yaml
     """
-    office = Office(plan)
-    prepare(office.path)
-    place = Place(pool, queue or office.plan.name)
+    context = PlanContext(plan)
+    prepare(context.path)
+    place = Place(pool, queue or context.plan.name)
     if write is not None:
-        write_atomic(write, prefect_yaml(deployments_of(office, place)).encode("utf-8"))
+        write_atomic(write, prefect_yaml(deployments_of(context, place)).encode("utf-8"))
         path_line("Written:", write)
         return 0
     server_url()
-    flows = register_plan(office, place)
-    say(f"On the machine of {office.plan.name}: datasave worker --pool {place.pool} --queue {place.queue}")
-    good(f"{office.plan.name} is deployed: {', '.join(flows)}")
+    flows = register_plan(context, place)
+    say(f"On the machine of {context.plan.name}: datasave worker --pool {place.pool} --queue {place.queue}")
+    good(f"{context.plan.name} is deployed: {', '.join(flows)}")
     return 0
 
 
-def register_plan(office: Office, place: Place) -> list[str]:
+def register_plan(context: PlanContext, place: Place) -> list[str]:
     """Register a plan's deployments and automations, and make their pool where there is none."""
     _ensure_pool(place)
-    return register(office, lambda deployment: deployment.apply(), place)
+    return register(context, lambda deployment: deployment.apply(), place)
 
 
 def worker(
@@ -94,19 +94,19 @@ def worker(
 
         datasave worker --pool offices --queue front-office
     """
-    office = Office(plan)
-    prepare(office.path, quiet=False)
+    context = PlanContext(plan)
+    prepare(context.path, quiet=False)
     url = server_url()
-    place = Place(pool, queue or office.plan.name)
-    lock = Path(os.environ["PREFECT_HOME"]) / f"serving-{office.plan.name}.lock"
-    with held(lock, f"{office.plan.name} is being served already"):
-        for swept in sweep(office.staging, office.plan.spool):
+    place = Place(pool, queue or context.plan.name)
+    lock = Path(os.environ["PREFECT_HOME"]) / f"serving-{context.plan.name}.lock"
+    with held(lock, f"{context.plan.name} is being served already"):
+        for swept in sweep(context.staging, context.plan.spool):
             say(f"cleared what a dead run left in {swept}")
         say(f"Watch, start and retry runs at {url.removesuffix('/api')} (stop with Ctrl-C)")
         start = [sys.executable, "-m", "prefect", "worker", "start", "--type", PROCESS, "--install-policy"]
-        whose = ["--name", f"{office.plan.name} on {socket.gethostname()}"]
+        whose = ["--name", f"{context.plan.name} on {socket.gethostname()}"]
         command = [*start, "never", *whose, "--pool", place.pool, "--work-queue", place.queue]
-        return keep_running(office, command, url, None)
+        return keep_running(context, command, url, None)
 
 
 def prefect_yaml(deployments: list[RunnerDeployment]) -> str:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import bad, good, out, path_line, say
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.health.drillbook import drillbook, write_drills
 from tasks.health.drills import gather
 from tasks.notices.drills_page import DrillLine
@@ -27,14 +27,14 @@ def drills(*, plan: PlanOption = DEFAULT_PLAN) -> int:
 
         datasave drills --plan clinic.yaml
     """
-    office = Office(plan)
-    looked = gather(office)
-    book = drillbook(office, looked.places)
+    context = PlanContext(plan)
+    looked = gather(context)
+    book = drillbook(context, looked.places)
     _table("each target and each key", book.covered)
     _table("each target with each key", book.pairs)
     for name, cause in looked.away.items():
         say(f"{name} was not looked at: {cause}")
-    path_line("All drills:", write_drills(office, looked.places))
+    path_line("All drills:", write_drills(context, looked.places))
     if not book.good:
         bad("not everything was proved in time: `datasave drill` takes what is due first")
         return 1

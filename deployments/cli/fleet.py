@@ -20,7 +20,7 @@ from deployments.cli.screen import bad, good, say, sites_table, steps
 from deployments.serving.environment import prepare
 from deployments.serving.fleet_status import Site, sites_of
 from deployments.serving.registering import Place
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError, PlanError
 
 OFFICES = "offices"
@@ -55,10 +55,10 @@ def register(
     offices = _offices(folder)
     server_url()
     with steps() as progress:
-        for done, office in enumerate(offices):
+        for done, context in enumerate(offices):
             progress("registering", done, len(offices))
-            name = office.plan.name
-            register_plan(office, Place(pool, name, at.format(name=name)))
+            name = context.plan.name
+            register_plan(context, Place(pool, name, at.format(name=name)))
         progress("registering", len(offices), len(offices))
     for line in _crowded(offices):
         say(line)
@@ -103,19 +103,19 @@ def status(
     return 0
 
 
-def _offices(folder: Path) -> list[Office]:
+def _offices(folder: Path) -> list[PlanContext]:
     """All offices of a folder, by name. Raises PlanError naming every plan that cannot be used."""
     paths = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
     if not paths:
         raise PlanError(f"{folder} holds no plan", hint="Put a plan for each office there, NAME.yaml.")
-    offices: list[Office] = []
+    offices: list[PlanContext] = []
     wrong: list[str] = []
     for path in paths:
         try:
-            offices.append(Office(path))
+            offices.append(PlanContext(path))
         except DatasaveError as error:
             wrong.append(f"{path.name}: {error.message}")
-    names = Counter(office.plan.name for office in offices)
+    names = Counter(context.plan.name for context in offices)
     wrong += [f"{count} plans have the name {name}" for name, count in names.items() if count > 1]
     if wrong:
         raise PlanError(
@@ -124,12 +124,12 @@ def _offices(folder: Path) -> list[Office]:
     return offices
 
 
-def _crowded(offices: Sequence[Office]) -> Iterator[str]:
+def _crowded(offices: Sequence[PlanContext]) -> Iterator[str]:
     """A line for each time at which too many backups start at once."""
     times = Counter(
-        (office.plan.schedule.backup, office.plan.schedule.timezone)
-        for office in offices
-        if office.plan.schedule.backup
+        (context.plan.schedule.backup, context.plan.schedule.timezone)
+        for context in offices
+        if context.plan.schedule.backup
     )
     for (cron, timezone), count in times.items():
         if count > TOGETHER:

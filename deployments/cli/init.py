@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import bad, findings_table, good, say
-from tasks.context import KINDS, Office
+from tasks.context import KINDS, PlanContext
 from tasks.errors import PlanError
 from tasks.health.doctor import checkup, tried_out
 from tasks.plan.sample import plan_schema, sample_plan
@@ -127,18 +127,20 @@ def doctor(
 
         datasave doctor --conformance
     """
-    office = Office(plan)
+    context = PlanContext(plan)
     if policies:
-        return _policies(office)
+        return _policies(context)
     if grants:
-        print("\n".join(office.source(part).grants() for part in office.parts), end="")
+        print("\n".join(context.source(source_name).grants() for source_name in context.source_names), end="")
         return 0
     if conformance:
-        findings = tried_out(office, office.part(source))
-        findings_table(f"{office.source(office.part(source)).kind}: what the real engine does", findings)
+        findings = tried_out(context, context.source_name(source))
+        findings_table(
+            f"{context.source(context.source_name(source)).kind}: what the real engine does", findings
+        )
     else:
-        findings = checkup(office)
-        findings_table(f"{office.plan.name} ({office.path})", findings)
+        findings = checkup(context)
+        findings_table(f"{context.plan.name} ({context.path})", findings)
     failed = [finding for finding in findings if not finding.passed]
     if failed:
         bad(f"{len(failed)} of {len(findings)} need attention")
@@ -148,10 +150,10 @@ def doctor(
     return 0
 
 
-def _policies(office: Office) -> int:
+def _policies(context: PlanContext) -> int:
     found = False
-    for entry in office.plan.targets:
-        with office.target(entry.name) as target:
+    for entry in context.plan.targets:
+        with context.target(entry.name) as target:
             for role, text in target.policies().items():
                 found = True
                 say(f"{entry.name}, policy of the {role}:")
@@ -176,8 +178,8 @@ def adopt(
 
         datasave adopt nas
     """
-    office = Office(plan)
-    with office.target(office.entry(target).name) as place:
+    context = PlanContext(plan)
+    with context.target(context.entry(target).name) as place:
         good(place.prepare())
     return 0
 

@@ -12,7 +12,7 @@ from deployments.cli.passphrases import new_passphrase, unlock_key
 from deployments.cli.screen import good, path_line, say
 from tasks.age.hybrid import HybridIdentity
 from tasks.age.x25519 import X25519Identity
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import PlanError
 from tasks.keys.escrow import (
     file_stem,
@@ -119,10 +119,10 @@ def sheet(
         datasave keys sheet --identity owner.key.txt --plan clinic.yaml --out owner-sheet.html
     """
     key = unlock_key(identity, passphrase_from)
-    office = _office(plan)
-    opens = opens_where(office, key.recipient) if office else ()
-    contacts = office.plan.keys.contacts if office else ()
-    holder = holder_of_key(key, office.plan if office else None)
+    context = _context(plan)
+    opens = opens_where(context, key.recipient) if context else ()
+    contacts = context.plan.keys.contacts if context else ()
+    holder = holder_of_key(key, context.plan if context else None)
     write_sheet(key, holder, out, opens, contacts)
     good(f"wrote the recovery sheet of {holder}")
     path_line("Print it, then delete it:", out)
@@ -151,9 +151,9 @@ def split(
         datasave keys split --identity owner.key.txt --shares 5 --needed 3 --out shares
     """
     key = unlock_key(identity, passphrase_from)
-    office = _office(plan)
-    contacts = office.plan.keys.contacts if office else ()
-    holder = holder_of_key(key, office.plan if office else None)
+    context = _context(plan)
+    contacts = context.plan.keys.contacts if context else ()
+    holder = holder_of_key(key, context.plan if context else None)
     paths = write_shares(key, holder, out, shares, needed, contacts)
     good(f"made {len(paths)} shares of the key of {holder}; any {needed} of them put it together")
     for path in paths:
@@ -184,8 +184,8 @@ def join(
     return 0
 
 
-def _office(plan: Path | None) -> Office | None:
+def _context(plan: Path | None) -> PlanContext | None:
     """The plan that is named, or the usual one where there is one."""
     if plan is None and not DEFAULT_PLAN.exists():
         return None
-    return Office(plan or DEFAULT_PLAN)
+    return PlanContext(plan or DEFAULT_PLAN)

@@ -15,7 +15,7 @@ from deployments.cli.passphrases import unlock
 from deployments.cli.screen import bad, good, out, say, steps
 from tasks.age.keys import Identity
 from tasks.backup.workspace import exclusively
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.keys.opens import Openable, openable, waiting
 from tasks.keys.rewrap import Intent, intents
@@ -50,21 +50,21 @@ def opens(
 
         datasave keys opens age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p --target nas
     """
-    office = Office(plan)
-    found: list[tuple[str, Openable]] = [("waiting on this machine", one) for one in waiting(office, who)]
+    context = PlanContext(plan)
+    found: list[tuple[str, Openable]] = [("waiting on this machine", one) for one in waiting(context, who)]
     missed = False
-    for name in office.chosen(target):
+    for name in context.chosen(target):
         try:
-            with office.target(name) as place:
-                found += [(name, one) for one in openable(office, place, who)]
+            with context.target(name) as place:
+                found += [(name, one) for one in openable(context, place, who)]
         except DatasaveError as error:
             bad(error)
             missed = True
-    _show_openable(office, who, found)
+    _show_openable(context, who, found)
     return 1 if missed else 0
 
 
-def _show_openable(office: Office, who: str, found: list[tuple[str, Openable]]) -> None:
+def _show_openable(context: PlanContext, who: str, found: list[tuple[str, Openable]]) -> None:
     if not found:
         say(f"No backup that was looked at is sealed for {who}.")
         return
@@ -77,13 +77,13 @@ def _show_openable(office: Office, who: str, found: list[tuple[str, Openable]]) 
             manifest.source,
             f"#{manifest.sequence}",
             backup.slot or "–",
-            when_text(manifest.taken, office.timezone),
+            when_text(manifest.taken, context.timezone),
             size_text(backup.bytes),
-            escape("; ".join(filter(None, (bound, backup.trouble))) or "can be sealed anew"),
+            escape("; ".join(filter(None, (bound, backup.defect))) or "can be sealed anew"),
         )
     out.print(table)
     say(f"{count_text(len(found), 'backup')}. {KEEPS}")
-    if not any(who == h.recipient or who.casefold() == h.name.casefold() for h in office.plan.holders):
+    if not any(who == h.recipient or who.casefold() == h.name.casefold() for h in context.plan.holders):
         say(f"{who} is not a holder in the plan: backups from now on are closed to that key.")
 
 
@@ -107,33 +107,33 @@ def rewrap(
 
         datasave keys rewrap --identity owner.key.txt --target nas --apply
     """
-    office = Office(plan)
+    context = PlanContext(plan)
     identities = unlock(identity, passphrase_from)
-    names = office.chosen(target)
+    names = context.chosen(target)
     if apply:
-        with exclusively(office.staging):
-            whole = all([_rewrap_target(office, name, identities, apply=True) for name in names])
+        with exclusively(context.staging):
+            whole = all([_rewrap_target(context, name, identities, apply=True) for name in names])
     else:
-        whole = all([_rewrap_target(office, name, identities, apply=False) for name in names])
+        whole = all([_rewrap_target(context, name, identities, apply=False) for name in names])
         say("Nothing was changed. Add --apply to seal these anew.")
     say(KEEPS)
     return 0 if whole else 1
 
 
-def _rewrap_target(office: Office, name: str, identities: list[Identity], *, apply: bool) -> bool:
+def _rewrap_target(context: PlanContext, name: str, identities: list[Identity], *, apply: bool) -> bool:
     try:
-        with office.target(name) as place:
-            found = intents(office, place, identities)
+        with context.target(name) as place:
+            found = intents(context, place, identities)
             if not found:
                 say(f"{name}: every backup is sealed for the present holders")
-            return all([_rewrap_one(office, place, intent, identities, apply=apply) for intent in found])
+            return all([_rewrap_one(context, place, intent, identities, apply=apply) for intent in found])
     except DatasaveError as error:
         bad(error)
         return False
 
 
 def _rewrap_one(
-    office: Office, place: Target, intent: Intent, identities: list[Identity], *, apply: bool
+    context: PlanContext, place: Target, intent: Intent, identities: list[Identity], *, apply: bool
 ) -> bool:
     if intent.skipped or not apply:
         _tell(place.name, intent)
@@ -141,7 +141,7 @@ def _rewrap_one(
     try:
         with steps() as progress:
             name = seal_anew(
-                office, place, intent, identities, partial(progress, f"rewrap {intent.backup.name}")
+                context, place, intent, identities, partial(progress, f"rewrap {intent.backup.name}")
             )
     except DatasaveError as error:
         bad(error)
@@ -159,8 +159,8 @@ def _tell(target: str, intent: Intent) -> None:
 
 
 def _change(intent: Intent) -> str:
-    parts = [
+    told_of = [
         f"opened to {', '.join(intent.gained)}" if intent.gained else "",
         f"closed to {', '.join(intent.lost)}" if intent.lost else "",
     ]
-    return f"sealed anew, {' and '.join(filter(None, parts))}"
+    return f"sealed anew, {' and '.join(filter(None, told_of))}"

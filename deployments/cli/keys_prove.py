@@ -16,7 +16,7 @@ from deployments.cli.passphrases import unlock
 from deployments.cli.screen import bad, findings_table, good, out, say, steps
 from tasks.age.keys import Identity
 from tasks.backup.media import is_removable
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError, PlanError, TargetMissing
 from tasks.keys.identities import recipients_of
 from tasks.keys.proofs import Proofs, findings, learn, note
@@ -47,34 +47,41 @@ def prove(
 
         datasave keys prove --identity owner.key.txt --target nas --whole
     """
-    office = Office(plan)
+    context = PlanContext(plan)
     identities = unlock(identity, passphrase_from)
-    holders = [_holder(office, one) for one in identities]
+    holders = [_holder(context, one) for one in identities]
     proven = True
-    for name in office.chosen(target):
+    for name in context.chosen(target):
         try:
-            with office.target(name) as place:
+            with context.target(name) as place:
                 if place.properties.thaw_seconds:
                     say(f"{name} is cold storage and was not read; a drill with --wait proves a key there")
                     continue
                 for holder, one in zip(holders, identities, strict=True):
-                    proven &= all([_prove(office, place, part, holder, one, whole) for part in office.parts])
+                    proven &= all(
+                        [
+                            _prove(context, place, source_name, holder, one, whole)
+                            for source_name in context.source_names
+                        ]
+                    )
         except DatasaveError as error:
-            if isinstance(error, TargetMissing) and is_removable(office.entry(name)):
+            if isinstance(error, TargetMissing) and is_removable(context.entry(name)):
                 say(f"{name}: no medium is plugged in, nothing was proven there")
                 continue
             bad(error)
             proven = False
-    _table(office, note(office, ()), holders)
+    _table(context, note(context, ()), holders)
     return 0 if proven else 1
 
 
-def _prove(office: Office, place: Target, part: str, holder: Holder, identity: Identity, whole: bool) -> bool:
-    shown = place_text(place.name, part)
+def _prove(
+    context: PlanContext, place: Target, source_name: str, holder: Holder, identity: Identity, whole: bool
+) -> bool:
+    shown = place_text(place.name, source_name)
     try:
         with steps() as progress:
             watch = partial(progress, f"prove {shown}")
-            proof = prove_key(office, place, part, identity, whole=whole, progress=watch)
+            proof = prove_key(context, place, source_name, identity, whole=whole, progress=watch)
     except DatasaveError as error:
         bad(error)
         return False
@@ -82,9 +89,9 @@ def _prove(office: Office, place: Target, part: str, holder: Holder, identity: I
     return True
 
 
-def _holder(office: Office, identity: Identity) -> Holder:
+def _holder(context: PlanContext, identity: Identity) -> Holder:
     mine = recipients_of([identity])
-    for holder in office.plan.holders:
+    for holder in context.plan.holders:
         if holder.recipient in mine:
             return holder
     raise PlanError(
@@ -104,27 +111,27 @@ def key_status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
 
         datasave keys status --plan clinic.yaml
     """
-    office = Office(plan)
-    for entry in office.plan.targets:
+    context = PlanContext(plan)
+    for entry in context.plan.targets:
         try:
-            with office.target(entry.name) as place:
-                learn(office, place)
+            with context.target(entry.name) as place:
+                learn(context, place)
         except DatasaveError as error:
             say(f"{entry.name} could not be looked at for drills: {error.message}")
-    found = findings(office)
-    _table(office, note(office, ()), office.plan.holders)
-    findings_table(f"each key proven in the last {office.plan.keys.prove_days} days?", found)
+    found = findings(context)
+    _table(context, note(context, ()), context.plan.holders)
+    findings_table(f"each key proven in the last {context.plan.keys.prove_days} days?", found)
     return 0 if all(finding.passed for finding in found) else 1
 
 
-def _table(office: Office, proofs: Proofs, holders: Sequence[Holder]) -> None:
-    names = [entry.name for entry in office.plan.targets]
+def _table(context: PlanContext, proofs: Proofs, holders: Sequence[Holder]) -> None:
+    names = [entry.name for entry in context.plan.targets]
     when = {(proof.recipient, proof.target): proof for proof in proofs.proofs}
     table = Table(title="when each key last opened a backup", title_justify="left", show_edge=False)
     for column in ("holder", *names):
         table.add_column(column, overflow="fold")
     for holder in holders:
         cells = [when.get((holder.recipient, name)) for name in names]
-        shown = [f"{when_text(one.at, office.timezone)} ({one.how})" if one else "never" for one in cells]
+        shown = [f"{when_text(one.at, context.timezone)} ({one.how})" if one else "never" for one in cells]
         table.add_row(escape(holder.name), *map(escape, shown))
     out.print(table)

@@ -6,7 +6,7 @@ from deployments.cli.options import DEFAULT_PLAN, PlanOption, TargetsOption
 from deployments.cli.screen import bad, path_line, shelf_table
 from deployments.cli.status import show_status
 from tasks.backup.retain import shelf_of
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.health.status import status_of, write_status
 from tasks.notices.wording import place_text
@@ -23,14 +23,14 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
 
         datasave list --plan clinic.yaml --target nas
     """
-    office = Office(plan)
-    names = office.chosen(target)
+    context = PlanContext(plan)
+    names = context.chosen(target)
     failed = False
     for name in names:
         try:
-            with office.target(name) as place:
-                for part in office.parts:
-                    shelf_table(place_text(name, part), shelf_of(office, place, part))
+            with context.target(name) as place:
+                for source_name in context.source_names:
+                    shelf_table(place_text(name, source_name), shelf_of(context, place, source_name))
         except DatasaveError as error:
             bad(error)
             failed = True
@@ -51,8 +51,8 @@ def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
 
         datasave status --plan clinic.yaml
     """
-    office = Office(plan)
-    shown = status_of(office)
-    show_status(shown, office.timezone)
-    path_line("Page:", write_status(office))
+    context = PlanContext(plan)
+    shown = status_of(context)
+    show_status(shown, context.timezone)
+    path_line("Page:", write_status(context))
     return 0 if shown.good else 1

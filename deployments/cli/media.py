@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import good, media_table, say
 from tasks.backup import media
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import PlanError
 from tasks.plan.cron import next_time
 from tasks.policy.due_rules import day_text
@@ -43,8 +43,8 @@ def init(
 
         datasave media init E:/ --label F1 --replace
     """
-    office = Office(plan)
-    good(media.init(office, _drive(office, target), path, label, replace=replace))
+    context = PlanContext(plan)
+    good(media.init(context, _drive(context, target), path, label, replace=replace))
     return 0
 
 
@@ -55,7 +55,7 @@ def list_media(*, plan: PlanOption = DEFAULT_PLAN) -> int:
 
         datasave media list
     """
-    lines = media.listing(Office(plan))
+    lines = media.listing(PlanContext(plan))
     if lines:
         media_table(lines)
     else:
@@ -78,9 +78,9 @@ def which(
 
         datasave media which --day 2026-11-27
     """
-    office = Office(plan)
-    run_day = _day(day) if day else _next_run(office)
-    advised = media.which(office, run_day)
+    context = PlanContext(plan)
+    run_day = _day(day) if day else _next_run(context)
+    advised = media.which(context, run_day)
     for target, advice in advised:
         say(f"{target}, run of {day_text(run_day)}: {advice.text}")
     if not advised:
@@ -88,8 +88,8 @@ def which(
     return 0
 
 
-def _drive(office: Office, name: str | None) -> str:
-    drives = [entry.name for entry in office.plan.targets if entry.kind == "drive"]
+def _drive(context: PlanContext, name: str | None) -> str:
+    drives = [entry.name for entry in context.plan.targets if entry.kind == "drive"]
     if name is None and len(drives) == 1:
         return drives[0]
     if name is None:
@@ -97,16 +97,16 @@ def _drive(office: Office, name: str | None) -> str:
             f"the plan has {len(drives) or 'no'} drive targets",
             hint=f"Say which with --target: {', '.join(drives)}." if drives else "Add one of kind `drive`.",
         )
-    return office.entry(name).name
+    return context.entry(name).name
 
 
-def _next_run(office: Office) -> date:
+def _next_run(context: PlanContext) -> date:
     """The day of the next scheduled backup; today where none is scheduled.
 
     At 17:00, with a run at 2:00 in the night, that is tomorrow: who asks is about to go home.
     """
-    now = datetime.now(office.timezone)
-    cron = office.plan.schedule.backup
+    now = datetime.now(context.timezone)
+    cron = context.plan.schedule.backup
     return next_time(cron, now).date() if cron else now.date()
 
 

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import bad, findings_table, good, say
 from deployments.serving.reaching import prepare_run, reach_server
-from tasks.context import Office
-from tasks.health.notify import Switchboard, switchboard, tell_plainly
+from tasks.context import PlanContext
+from tasks.health.notify import Notifier, switchboard, tell_plainly
 from tasks.records import Finding
 from tasks.reports import Notified
 
@@ -34,12 +34,12 @@ def notify(
 
         datasave notify --test
     """
-    office = Office(plan)
-    if "prefect:" in office.plan.notices.model_dump_json():
-        prepare_run(office.path)
+    context = PlanContext(plan)
+    if "prefect:" in context.plan.notices.model_dump_json():
+        prepare_run(context.path)
         reach_server()
         import flows  # noqa: F401 - finds the secrets that only the Prefect server knows
-    with switchboard(office.path) as board:
+    with switchboard(context.path) as board:
         ways = [*board.people, *board.heartbeats]
         if not ways:
             bad("nobody is told how runs go: the plan has no `notices`")
@@ -47,10 +47,10 @@ def notify(
         if not test:
             return _listed(board)
         told = tell_plainly(ways, board.test_notice(datetime.now(UTC).replace(microsecond=0)))
-    return _shown(office, told)
+    return _shown(context, told)
 
 
-def _listed(board: Switchboard) -> int:
+def _listed(board: Notifier) -> int:
     for way in board.people:
         say(f"{way.name}: {'after every run' if way.when == 'always' else 'when a run failed'}")
     for way in board.heartbeats:
@@ -59,12 +59,12 @@ def _listed(board: Switchboard) -> int:
     return 0
 
 
-def _shown(office: Office, told: list[Notified]) -> int:
+def _shown(context: PlanContext, told: list[Notified]) -> int:
     findings = [Finding(check=one.way, passed=one.told, detail=one.detail) for one in told]
-    findings_table(f"{office.plan.name}: a test of all notices", findings)
-    deaf = [one for one in told if not one.told]
-    if deaf:
-        bad(f"{len(deaf)} of {len(told)} could not be told")
+    findings_table(f"{context.plan.name}: a test of all notices", findings)
+    unreachable = [one for one in told if not one.told]
+    if unreachable:
+        bad(f"{len(unreachable)} of {len(told)} could not be told")
         return 1
     good(f"all {len(told)} were told; ask them whether it arrived")
     return 0

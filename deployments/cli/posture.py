@@ -7,7 +7,7 @@ from rich.table import Table
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import bad, good, out, say
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.health.drills import gather
 from tasks.health.posture import posture_of
 from tasks.notices.posture_page import posture_facts
@@ -28,10 +28,10 @@ def posture(*, plan: PlanOption = DEFAULT_PLAN) -> int:
 
         datasave posture --plan clinic.yaml
     """
-    office = Office(plan)
-    away = gather(office).away
-    judged = posture_of(office)
-    _table(office.plan.name, judged)
+    context = PlanContext(plan)
+    away = gather(context).away
+    judged = posture_of(context)
+    _table(context.plan.name, judged)
     for name, cause in away.items():
         say(f"{name} was not looked at for certificates of drills: {cause}")
     for number, result in enumerate(judged.open, 1):
@@ -46,8 +46,8 @@ def posture(*, plan: PlanOption = DEFAULT_PLAN) -> int:
     return 0
 
 
-def _table(office: str, judged: Posture) -> None:
-    table = Table(title=f"posture of {escape(office)}", title_justify="left", show_edge=False)
+def _table(name: str, judged: Posture) -> None:
+    table = Table(title=f"posture of {escape(name)}", title_justify="left", show_edge=False)
     for column in ("", "rule", "what was found"):
         table.add_column(column, overflow="fold")
     for result in judged.results:

@@ -14,7 +14,7 @@ from deployments.serving.reaching import prepare_run
 from tasks.backup.accept import accept_change
 from tasks.backup.retain import clear_unfinished, evidence, verdicts
 from tasks.backup.retain import unfinished as unfinished_on
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text, size_text
 from tasks.records import Verdict
@@ -49,55 +49,67 @@ def prune(
 
         datasave prune --accept-change
     """
-    office = Office(plan)
-    names = office.chosen(target)
+    context = PlanContext(plan)
+    names = context.chosen(target)
     if accept_change:
-        return _accept(office)
+        return _accept(context)
     if explain:
-        return 0 if all([_explain(office, name, part) for name in names for part in office.parts]) else 1
+        return (
+            0
+            if all(
+                [
+                    _explain(context, name, source_name)
+                    for name in names
+                    for source_name in context.source_names
+                ]
+            )
+            else 1
+        )
     if unfinished:
-        return _clear(office, names, apply)
-    good_so_far = all([_show_verdicts(office, name, part) for name in names for part in office.parts])
+        return _clear(context, names, apply)
+    good_so_far = all(
+        [_show_verdicts(context, name, source_name) for name in names for source_name in context.source_names]
+    )
     if not apply:
         say("Nothing was deleted. Add --apply to delete what is marked.")
         return 0 if good_so_far else 1
-    prepare_run(office.path)
+    prepare_run(context.path)
     from flows.prune import prune as flow
 
-    return run_flow(office, flow, plan=office.path, targets=target)
+    return run_flow(context, flow, plan=context.path, targets=target)
 
 
-def _accept(office: Office) -> int:
-    for part in office.parts:
-        done = accept_change(office, part)
-        for trouble in done.told:
-            good(f"{office.full_name(part)}: accepted that {trouble}")
+def _accept(context: PlanContext) -> int:
+    for source_name in context.source_names:
+        done = accept_change(context, source_name)
+        for defect in done.told:
+            good(f"{context.full_name(source_name)}: accepted that {defect}")
         for cause in done.unseen:
             say(f"Not looked at: {cause}")
     say("Pruning goes on with the next run, or with `datasave prune --apply`.")
     return 0
 
 
-def _explain(office: Office, name: str, part: str) -> bool:
+def _explain(context: PlanContext, name: str, source_name: str) -> bool:
     try:
-        judged, note = verdicts(office, name, part)
+        judged, note = verdicts(context, name, source_name)
     except DatasaveError as error:
         bad(error)
         return False
-    findings = evidence(office, name, part, [verdict.backup for verdict in judged])
-    findings_table(f"{place_text(name, part)}: what removal rests on", findings)
+    findings = evidence(context, name, source_name, [verdict.backup for verdict in judged])
+    findings_table(f"{place_text(name, source_name)}: what removal rests on", findings)
     if not all(finding.passed for finding in findings):
         return False
-    return _show(place_text(name, part), judged, note)
+    return _show(place_text(name, source_name), judged, note)
 
 
-def _show_verdicts(office: Office, name: str, part: str) -> bool:
+def _show_verdicts(context: PlanContext, name: str, source_name: str) -> bool:
     try:
-        judged, note = verdicts(office, name, part)
+        judged, note = verdicts(context, name, source_name)
     except DatasaveError as error:
         bad(error)
         return False
-    return _show(place_text(name, part), judged, note)
+    return _show(place_text(name, source_name), judged, note)
 
 
 def _show(shown: str, judged: Sequence[Verdict], note: str) -> bool:
@@ -108,13 +120,13 @@ def _show(shown: str, judged: Sequence[Verdict], note: str) -> bool:
     return not note
 
 
-def _clear(office: Office, names: list[str], apply: bool) -> int:
+def _clear(context: PlanContext, names: list[str], apply: bool) -> int:
     for name in names:
-        left = unfinished_on(office, name)
+        left = unfinished_on(context, name)
         for backup in left:
             say(f"{name}: {backup.name}, {size_text(backup.bytes)}, has no manifest")
         if apply:
-            good(f"{name}: {len(clear_unfinished(office, name))} removed")
+            good(f"{name}: {len(clear_unfinished(context, name))} removed")
     if not apply:
         say("Nothing was deleted. Add --apply, while no backup is running anywhere, to delete these.")
     return 0

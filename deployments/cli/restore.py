@@ -27,12 +27,12 @@ from deployments.cli.passphrases import unlock
 from deployments.cli.screen import findings_table, good, path_line, say, steps, warning
 from tasks.age.recipients import Identity
 from tasks.backup.workspace import remove_tree, scratch_room, sweep
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import PlanError
 from tasks.health.trend import accepted_through
 from tasks.notices.wording import duration_text, when_text
 from tasks.options import UserCheck
-from tasks.records import Manifest, Shelved
+from tasks.records import BackupEntry, Manifest
 from tasks.recovery import recover as recovering
 from tasks.recovery.thaw import Patience, awake
 from tasks.sources.base import Source
@@ -152,7 +152,7 @@ def moment(text: str, timezone: tzinfo) -> datetime:
     return said if said.tzinfo else said.replace(tzinfo=timezone)
 
 
-def _chosen(found: Found, backup: str) -> tuple[Shelved, Manifest]:
+def _chosen(found: Found, backup: str) -> tuple[BackupEntry, Manifest]:
     return recovering.choose(
         found.place, backup, found.trusted, found.source, found.timezone, found.accepted, warning
     )
@@ -160,7 +160,7 @@ def _chosen(found: Found, backup: str) -> tuple[Shelved, Manifest]:
 
 def bring_back(
     found: Found,
-    backup: Shelved,
+    backup: BackupEntry,
     manifest: Manifest,
     identities: list[Identity],
     room: Path,
@@ -229,18 +229,18 @@ def _place(folder: Path | None, plan: Path, target: str | None, source: str | No
             f"there is no plan {plan}",
             hint="Name the plan with --plan, or the folder with the backups with --folder.",
         )
-    office = Office(plan)
-    name = office.entry(target or office.drill_target()).name
-    part = office.part(source)
-    with office.target(name) as opened:
+    context = PlanContext(plan)
+    name = context.entry(target or context.drill_target()).name
+    source_name = context.source_name(source)
+    with context.target(name) as opened:
         yield Found(
             opened,
-            office.trusted(),
-            office.full_name(part),
-            office.checks(part),
-            office.source(part),
-            office.timezone,
-            accepted_through(office, part),
+            context.trusted(),
+            context.full_name(source_name),
+            context.checks(source_name),
+            context.source(source_name),
+            context.timezone,
+            accepted_through(context, source_name),
         )
 
 

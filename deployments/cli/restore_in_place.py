@@ -14,10 +14,10 @@ from deployments.cli.restore import Found, bring_back, title_of
 from deployments.cli.screen import findings_table, good, path_line, say, warning
 from tasks.backup.copy import require
 from tasks.backup.workspace import exclusively
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import MismatchError, PlanError, StateError
 from tasks.health.trend import accepted_through
-from tasks.records import Manifest, Shelved
+from tasks.records import BackupEntry, Manifest
 from tasks.recovery import recover as recovering
 from tasks.recovery.in_place import feasible as replaceable
 from tasks.recovery.in_place import replace as replacing
@@ -52,53 +52,60 @@ def run(options: InPlace, wanted: Wanted) -> int:
             f"there is no plan {wanted.plan}",
             hint="A restore in place needs the plan, which says where the live data is: name it with --plan.",
         )
-    office = Office(wanted.plan)
-    part = office.part(wanted.source)
-    file = JournalFile(office.state, office.full_name(part))
+    context = PlanContext(wanted.plan)
+    source_name = context.source_name(wanted.source)
+    file = JournalFile(context.state, context.full_name(source_name))
     if options.dry_run:
-        return _show(office, part, wanted)
-    with exclusively(office.staging):
+        return _show(context, source_name, wanted)
+    with exclusively(context.staging):
         if options.in_place:
-            return _replace(office, part, file, wanted, options)
+            return _replace(context, source_name, file, wanted, options)
         journal = file.read()
         if journal is None:
             raise StateError(
-                f"no restore in place of {office.full_name(part)} is under way or to be undone",
+                f"no restore in place of {context.full_name(source_name)} is under way or to be undone",
                 hint="`datasave restore --in-place` begins one.",
             )
-        return _go_on(Replacement(office.source(part), file, journal, say), options)
+        return _go_on(Replacement(context.source(source_name), file, journal, say), options)
 
 
-def _show(office: Office, part: str, wanted: Wanted) -> int:
-    source = office.source(part)
+def _show(context: PlanContext, source_name: str, wanted: Wanted) -> int:
+    source = context.source(source_name)
     place = source.live_place()
-    refuse_unfinished(office.state, office.full_name(part))
-    with _opened(office, wanted) as target:
-        _, manifest = _chosen(office, part, target, wanted)
-    replaceable.refuse_hopeless(source, place, manifest, _ours(office, wanted))
+    refuse_unfinished(context.state, context.full_name(source_name))
+    with _opened(context, wanted) as target:
+        _, manifest = _chosen(context, source_name, target, wanted)
+    replaceable.refuse_hopeless(source, place, manifest, _ours(context, wanted))
     _tell_steps(manifest, source, place)
     say("This was a dry run: nothing was changed.")
     return 0
 
 
-def _replace(office: Office, part: str, file: JournalFile, wanted: Wanted, options: InPlace) -> int:
+def _replace(
+    context: PlanContext, source_name: str, file: JournalFile, wanted: Wanted, options: InPlace
+) -> int:
     if not wanted.identity:
         raise PlanError("no key was given", hint="Give --identity FILE, the key of one holder.")
     identities = unlock(wanted.identity, wanted.passphrase_from)
-    refuse_unfinished(office.state, office.full_name(part))
-    source = office.source(part)
+    refuse_unfinished(context.state, context.full_name(source_name))
+    source = context.source(source_name)
     place = source.live_place()
-    with _opened(office, wanted) as target:
-        backup, manifest = _chosen(office, part, target, wanted)
-        replaceable.refuse_hopeless(source, place, manifest, _ours(office, wanted))
+    with _opened(context, wanted) as target:
+        backup, manifest = _chosen(context, source_name, target, wanted)
+        replaceable.refuse_hopeless(source, place, manifest, _ours(context, wanted))
         _tell_steps(manifest, source, place)
         if not options.yes:
-            _confirm(office.plan.name)
+            _confirm(context.plan.name)
         recovering.open_contents(manifest, identities)  # a wrong key shows before anything is begun
         replacement = Replacement(source, file, replacing.begin(file, manifest, place), say)
         with replacing.cleared_up(replacement):
             found = Found(
-                target, office.trusted(), manifest.source, office.checks(part), source, office.timezone
+                target,
+                context.trusted(),
+                manifest.source,
+                context.checks(source_name),
+                source,
+                context.timezone,
             )
             recovered = bring_back(found, backup, manifest, identities, replacement.journal.room, wanted.wait)
             require(
@@ -201,27 +208,31 @@ def _is_told(question: str, answer: str) -> bool:
 
 
 @contextmanager
-def _opened(office: Office, wanted: Wanted) -> Iterator[Target]:
+def _opened(context: PlanContext, wanted: Wanted) -> Iterator[Target]:
     if wanted.folder is not None:
         yield UnmarkedFolder(wanted.folder)
         return
-    with office.target(office.entry(wanted.target or office.drill_target()).name) as target:
+    with context.target(context.entry(wanted.target or context.drill_target()).name) as target:
         yield target
 
 
-def _chosen(office: Office, part: str, place: Target, wanted: Wanted) -> tuple[Shelved, Manifest]:
+def _chosen(
+    context: PlanContext, source_name: str, place: Target, wanted: Wanted
+) -> tuple[BackupEntry, Manifest]:
     return recovering.choose(
         place,
         wanted.backup,
-        office.trusted(),
-        office.full_name(part),
-        office.timezone,
-        accepted_through(office, part),
+        context.trusted(),
+        context.full_name(source_name),
+        context.timezone,
+        accepted_through(context, source_name),
         warning,
     )
 
 
-def _ours(office: Office, wanted: Wanted) -> list[Path]:
+def _ours(context: PlanContext, wanted: Wanted) -> list[Path]:
     folders = [wanted.folder] if wanted.folder else []
-    places = [path for entry in office.plan.targets if isinstance(path := getattr(entry, "path", None), Path)]
-    return [office.path, office.state, *wanted.identity, *folders, *places]
+    places = [
+        path for entry in context.plan.targets if isinstance(path := getattr(entry, "path", None), Path)
+    ]
+    return [context.path, context.state, *wanted.identity, *folders, *places]

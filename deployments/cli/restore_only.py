@@ -11,7 +11,7 @@ from tasks.backup.copy import require
 from tasks.errors import MismatchError
 from tasks.notices.wording import count_text
 from tasks.platform.files import private_folder
-from tasks.records import Manifest, Shelved
+from tasks.records import BackupEntry, Manifest
 from tasks.recovery import pick as picking
 from tasks.recovery.recover import refuse_occupied
 from tasks.recovery.thaw import Patience, awake
@@ -20,7 +20,7 @@ from tasks.sources.registry import source_for_copies
 
 def pick(
     found: Found,
-    backup: Shelved,
+    backup: BackupEntry,
     manifest: Manifest,
     identities: list[Identity],
     only: str,
@@ -50,7 +50,7 @@ def pick(
 
 def _files(
     found: Found,
-    backup: Shelved,
+    backup: BackupEntry,
     manifest: Manifest,
     identities: list[Identity],
     only: str,

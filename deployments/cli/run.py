@@ -21,7 +21,7 @@ from deployments.cli.options import (
 from deployments.cli.passphrases import unlock
 from deployments.cli.screen import bad, good, path_line, steps
 from deployments.serving.reaching import prepare_run, reach_server
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 
 
@@ -38,11 +38,11 @@ def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None, ski
 
         datasave backup --skip drives
     """
-    office = Office(plan)
-    prepare_run(office.path)
+    context = PlanContext(plan)
+    prepare_run(context.path)
     from flows.backup import backup as flow
 
-    return run_flow(office, flow, plan=office.path, targets=target, skip=skip)
+    return run_flow(context, flow, plan=context.path, targets=target, skip=skip)
 
 
 def retry(
@@ -61,14 +61,14 @@ def retry(
 
         datasave retry 5f7c2a1e-8d39-4c55-9d0e-2f6f4d3c8a10 --plan clinic.yaml
     """
-    office = Office(plan)
-    prepare_run(office.path)
+    context = PlanContext(plan)
+    prepare_run(context.path)
     from deployments.serving.rerun import rerun
 
     began = time.time()
     with _progress():
-        state = rerun(office.path, run)
-    return _conclude(office, state, began)
+        state = rerun(context.path, run)
+    return _conclude(context, state, began)
 
 
 def deliver(
@@ -92,11 +92,11 @@ def deliver(
 
         datasave deliver --target nas --backup 417
     """
-    office = Office(plan)
-    prepare_run(office.path)
+    context = PlanContext(plan)
+    prepare_run(context.path)
     from flows.deliver import deliver as flow
 
-    return run_flow(office, flow, plan=office.path, targets=target, backup=backup)
+    return run_flow(context, flow, plan=context.path, targets=target, backup=backup)
 
 
 def drill(
@@ -132,15 +132,15 @@ def drill(
 
         datasave drill --target vault --identity owner.key.txt --wait 14
     """
-    office = Office(plan)
+    context = PlanContext(plan)
     if identity:
         # Here, where somebody can be asked for a passphrase; the step then finds the key open.
         unlock([identity], passphrase_from)
-    prepare_run(office.path)
+    prepare_run(context.path)
     from flows.drill import drill as flow
 
     chosen = {"target": target, "backup": backup, "identity": identity, "source": source}
-    return run_flow(office, flow, plan=office.path, **chosen, wait=wait)
+    return run_flow(context, flow, plan=context.path, **chosen, wait=wait)
 
 
 def audit(
@@ -162,11 +162,11 @@ def audit(
 
         datasave audit --target nas --read-all
     """
-    office = Office(plan)
-    prepare_run(office.path)
+    context = PlanContext(plan)
+    prepare_run(context.path)
     from flows.audit import audit as flow
 
-    return run_flow(office, flow, plan=office.path, targets=target, read_all=read_all)
+    return run_flow(context, flow, plan=context.path, targets=target, read_all=read_all)
 
 
 def restart(
@@ -182,10 +182,10 @@ def restart(
 
         datasave restart
     """
-    office = _with_source(plan, source)
+    context = _with_source(plan, source)
     from flows.engine import restart as flow
 
-    return run_flow(office, flow, plan=office.path, source=source)
+    return run_flow(context, flow, plan=context.path, source=source)
 
 
 def log(
@@ -201,29 +201,29 @@ def log(
 
         datasave log
     """
-    office = _with_source(plan, source)
+    context = _with_source(plan, source)
     from flows.engine import log as flow
 
-    return run_flow(office, flow, plan=office.path, source=source)
+    return run_flow(context, flow, plan=context.path, source=source)
 
 
-def _with_source(plan: Path, source: str | None) -> Office:
+def _with_source(plan: Path, source: str | None) -> PlanContext:
     """The office, Prefect prepared; PlanError where it has no such source, before anything starts."""
-    office = Office(plan)
-    office.part(source)
-    prepare_run(office.path)
-    return office
+    context = PlanContext(plan)
+    context.source_name(source)
+    prepare_run(context.path)
+    return context
 
 
-def run_flow(office: Office, flow: Any, **parameters: Any) -> int:
+def run_flow(context: PlanContext, flow: Any, **parameters: Any) -> int:
     """Run a flow in this process, its progress on the terminal; tell how it ended, return the exit status."""
     from prefect import tags
 
     began = time.time()
     # By these the automations of `serve` know the plan's runs (watching.py).
-    with _progress(), tags("datasave", office.plan.name):
+    with _progress(), tags("datasave", context.plan.name):
         state = flow(**parameters, return_state=True)
-    return _conclude(office, state, began)
+    return _conclude(context, state, began)
 
 
 def _progress() -> Any:
@@ -237,13 +237,13 @@ def _progress() -> Any:
     return stack
 
 
-def _conclude(office: Office, state: Any, began: float) -> int:
+def _conclude(context: PlanContext, state: Any, began: float) -> int:
     error = state.data if isinstance(state.data, DatasaveError) else None
     if state.is_completed():
         good(state.message or "done")
     else:
         bad(error or state.message or state.name)
-    newest = max(office.reports.glob("*.html"), key=lambda page: page.stat().st_mtime, default=None)
+    newest = max(context.reports.glob("*.html"), key=lambda page: page.stat().st_mtime, default=None)
     # An older run's report would tell of another outcome.
     if newest and newest.stat().st_mtime >= began:
         path_line("Report:", newest)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import bad, good, path_line
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.health.runbook import put_runbook, write_runbook
 
@@ -38,17 +38,17 @@ def runbook(
 
         datasave runbook --put
     """
-    office = Office(plan)
-    path_line("Print this, and keep it outside the office:", write_runbook(office, out))
-    return _put(office) if put else 0
+    context = PlanContext(plan)
+    path_line("Print this, and keep it outside the office:", write_runbook(context, out))
+    return _put(context) if put else 0
 
 
-def _put(office: Office) -> int:
+def _put(context: PlanContext) -> int:
     failed = False
-    for entry in office.plan.targets:
+    for entry in context.plan.targets:
         try:
-            with office.target(entry.name) as target:
-                put_runbook(office, target)
+            with context.target(entry.name) as target:
+                put_runbook(context, target)
             good(f"{entry.name} has the newest edition")
         except DatasaveError as error:
             bad(error)

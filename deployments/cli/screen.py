@@ -16,7 +16,7 @@ from tasks.backup.media import MediumLine
 from tasks.errors import DatasaveError
 from tasks.notices.wording import count_text, size_text, when_text
 from tasks.policy.due_rules import day_text
-from tasks.records import Finding, Shelved, Verdict
+from tasks.records import BackupEntry, Finding, Verdict
 
 # Enough of a machine's public key to tell machines apart.
 SIGNER_SHOWN = 16
@@ -87,7 +87,7 @@ def findings_table(title: str, findings: Sequence[Finding]) -> None:
     out.print(table)
 
 
-def shelf_table(target: str, shelf: Sequence[Shelved]) -> None:
+def shelf_table(target: str, shelf: Sequence[BackupEntry]) -> None:
     """The backups on one target, newest first. A delivery that was cut off is not a backup."""
     backups = [backup for backup in shelf if not backup.unfinished]
     if backups:
@@ -99,7 +99,7 @@ def shelf_table(target: str, shelf: Sequence[Shelved]) -> None:
         say(f"{target}: {count} cut off; `datasave prune --unfinished` shows and clears that")
 
 
-def _backup_table(target: str, shelf: Sequence[Shelved]) -> None:
+def _backup_table(target: str, shelf: Sequence[BackupEntry]) -> None:
     table = Table(title=target, title_justify="left", show_edge=False)
     for column in ("number", "slot", "taken", "size", "drills", "state"):
         table.add_column(column, justify="right" if column in ("number", "size", "drills") else "left")
@@ -116,15 +116,15 @@ def _backup_table(target: str, shelf: Sequence[Shelved]) -> None:
     out.print(table)
 
 
-def _state(backup: Shelved) -> str:
+def _state(backup: BackupEntry) -> str:
     if not backup.verified:
-        return f"[red]{escape(backup.trouble)}[/red]"
+        return f"[red]{escape(backup.defect)}[/red]"
     if backup.marks:
         return f"[yellow]verified, but marked: {escape(', '.join(backup.marks))}[/yellow]"
     return "[green]verified[/green]"
 
 
-def rescue_table(title: str, shelf: Sequence[Shelved], opened: Collection[str]) -> None:
+def rescue_table(title: str, shelf: Sequence[BackupEntry], opened: Collection[str]) -> None:
     """What lies in a place on a bare machine, newest first; ``opened`` are those that the given keys open."""
     table = Table(title=escape(title), title_justify="left", show_edge=False)
     for column in ("number", "taken", "size", "data", "your key", "signed by", "state"):

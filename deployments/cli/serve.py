@@ -17,7 +17,7 @@ from deployments.serving.services import install as install_service
 from deployments.serving.services import service_of
 from deployments.serving.supervisor import keep_running
 from tasks.backup.workspace import held, sweep
-from tasks.context import Office
+from tasks.context import PlanContext
 
 
 def serve(
@@ -54,26 +54,26 @@ def serve(
 
         datasave serve --uninstall --apply
     """
-    office = Office(plan)
+    context = PlanContext(plan)
     if install or uninstall:
         command = ["serve", "--port", str(port), "--host", host]
-        service = service_of(office, command)
+        service = service_of(context, command)
         return install_service(service, apply=apply and not dry_run, remove=uninstall)
-    home = Path(os.environ.get("PREFECT_HOME", home_of(office.path)))
-    with held(home / f"serving-{office.plan.name}.lock", f"{office.plan.name} is being served already"):
-        prepare(office.path, quiet=False)
-        for swept in sweep(office.staging, office.plan.spool):
+    home = Path(os.environ.get("PREFECT_HOME", home_of(context.path)))
+    with held(home / f"serving-{context.plan.name}.lock", f"{context.plan.name} is being served already"):
+        prepare(context.path, quiet=False)
+        for swept in sweep(context.staging, context.plan.spool):
             say(f"cleared what a dead run left in {swept}")
         if url := os.environ.get("PREFECT_API_URL"):
-            return _keep_serving(office, url, None)
+            return _keep_serving(context, url, None)
         with running(Server(host, port)) as server:
-            return _keep_serving(office, server.url, server)
+            return _keep_serving(context, server.url, server)
 
 
-def _keep_serving(office: Office, url: str, server: Server | None) -> int:
+def _keep_serving(context: PlanContext, url: str, server: Server | None) -> int:
     say(f"Watch, start and retry runs at {url.removesuffix('/api')} (stop with Ctrl-C)")
     password = password_file(Path(os.environ["PREFECT_HOME"]))
     if server is not None and password.exists():
         path_line("The page asks for name and password; they are in:", password)
-    command = [sys.executable, "-m", "deployments.serving.runner", str(office.path)]
-    return keep_running(office, command, url, server)
+    command = [sys.executable, "-m", "deployments.serving.runner", str(context.path)]
+    return keep_running(context, command, url, server)

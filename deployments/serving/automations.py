@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from tasks.context import Office
+from tasks.context import PlanContext
 
 if TYPE_CHECKING:
     from prefect.automations import Automation
@@ -27,36 +27,36 @@ ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cance
 RUN = {"prefect.resource.id": "prefect.flow-run.*"}
 
 
-def watch(office: Office, alarm: UUID) -> list[str]:
+def watch(context: PlanContext, alarm: UUID) -> list[str]:
     """Create or update the plan's automations, which start the deployment ``alarm``; returns their names."""
-    wanted = [_died(office, alarm)]
-    if office.plan.schedule.silent_hours is not None:
-        wanted.append(_silent(office, alarm, office.plan.schedule.silent_hours))
+    wanted = [_died(context, alarm)]
+    if context.plan.schedule.silent_hours is not None:
+        wanted.append(_silent(context, alarm, context.plan.schedule.silent_hours))
     else:
-        _remove(_silent_name(office))
+        _remove(_silent_name(context))
     for automation in wanted:
         _ensure(automation)
     return [automation.name for automation in wanted]
 
 
-def _died(office: Office, alarm: UUID) -> Automation:
+def _died(context: PlanContext, alarm: UUID) -> Automation:
     from prefect.automations import Automation, ChangeFlowRunState, EventTrigger, Posture
     from prefect.client.schemas.objects import StateType
 
     from tasks.steps.running import NO_SIGN
 
     return Automation(
-        name=_died_name(office),
+        name=_died_name(context),
         description="Without it a run whose machine or process was killed would be Running for ever.",
         trigger=EventTrigger(
             after={BEAT},
             expect={BEAT, *ENDED},
             match=_labels(RUN),
-            match_related=_runs_of(office),
+            match_related=_runs_of(context),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=_patience(office),
+            within=_patience(context),
         ),
         actions=[
             ChangeFlowRunState(
@@ -75,44 +75,44 @@ def _died(office: Office, alarm: UUID) -> Automation:
     )
 
 
-def _silent(office: Office, alarm: UUID, hours: float) -> Automation:
+def _silent(context: PlanContext, alarm: UUID, hours: float) -> Automation:
     from prefect.automations import Automation, EventTrigger, Posture
 
     backups = _labels({"prefect.resource.role": "flow", "prefect.resource.name": "backup"})
     return Automation(
-        name=_silent_name(office),
+        name=_silent_name(context),
         description=f"Fires after {hours:g} hours without one, though no run may have been started at all.",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Completed"},
             match=_labels(RUN),
-            match_related=[backups, *_runs_of(office)],
+            match_related=[backups, *_runs_of(context)],
             posture=Posture.Proactive,
             threshold=1,
             within=timedelta(hours=hours),
         ),
-        actions=[_start(alarm, f"No backup of {office.plan.name} succeeded for {hours:g} hours")],
+        actions=[_start(alarm, f"No backup of {context.plan.name} succeeded for {hours:g} hours")],
     )
 
 
-def _died_name(office: Office) -> str:
-    return f"{office.plan.name}: a run that died counts as Crashed"
+def _died_name(context: PlanContext) -> str:
+    return f"{context.plan.name}: a run that died counts as Crashed"
 
 
-def _patience(office: Office) -> timedelta:
+def _patience(context: PlanContext) -> timedelta:
     """How long a run may give no sign of life: what was set in the UI, or ours.
 
     A change would also let the server forget the runs that it is waiting for, as after a power cut.
     """
     from prefect.automations import EventTrigger
 
-    found = _read(_died_name(office))
+    found = _read(_died_name(context))
     if found is not None and isinstance(found.trigger, EventTrigger):
         return found.trigger.within
     return timedelta(seconds=SECONDS_WITHOUT_HEARTBEAT)
 
 
-def _silent_name(office: Office) -> str:
-    return f"{office.plan.name}: alarm when no backup succeeds"
+def _silent_name(context: PlanContext) -> str:
+    return f"{context.plan.name}: alarm when no backup succeeds"
 
 
 def _start(alarm: UUID, reason: str, **about: str) -> Any:
@@ -122,9 +122,9 @@ def _start(alarm: UUID, reason: str, **about: str) -> Any:
     return RunDeployment(source="selected", deployment_id=alarm, parameters={"reason": reason, **about})
 
 
-def _runs_of(office: Office) -> list[Any]:
+def _runs_of(context: PlanContext) -> list[Any]:
     """Runs of this plan: other flows on a shared server have heartbeats of their own."""
-    tags = ("datasave", office.plan.name)
+    tags = ("datasave", context.plan.name)
     return [
         _labels({"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"}) for tag in tags
     ]
@@ -173,7 +173,7 @@ def _content(automation: Automation) -> Any:
 def _sorted(content: Any) -> Any:
     """Sets come back from the server as lists in any order."""
     if isinstance(content, Mapping):
-        return {name: _sorted(part) for name, part in content.items()}
+        return {name: _sorted(source_name) for name, source_name in content.items()}
     if isinstance(content, list):
-        return sorted((_sorted(part) for part in content), key=repr)
+        return sorted((_sorted(source_name) for source_name in content), key=repr)
     return content

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tasks.context import Office
+from tasks.context import PlanContext
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
 
-def fill_in(made: RunnerDeployment, office: Office, plan: str) -> None:
+def fill_in(made: RunnerDeployment, context: PlanContext, plan: str) -> None:
     """Give the form of a deployment the plan's own names to choose from; ``plan`` is where the plan lies."""
     schema = made._parameter_openapi_schema
-    targets = [entry.name for entry in office.plan.targets]
+    targets = [entry.name for entry in context.plan.targets]
     choices: dict[str, dict[str, Any]] = {
         # Shown, not to be changed: whoever may start runs starts those of this plan.
         "plan": {**_one([plan]), "readOnly": True},
         "targets": _several(targets),
         "skip": _several(targets),
         "target": _one(targets),
-        "source": _one(list(office.source_names)),
+        "source": _one(list(context.full_names)),
     }
     for name, field in schema.properties.items():
         if name in choices:

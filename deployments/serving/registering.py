@@ -13,7 +13,7 @@ from uuid import UUID
 from deployments.serving.automations import watch
 from deployments.serving.forms import fill_in
 from deployments.serving.naming import deployment_name, forget_old_names
-from tasks.context import Office
+from tasks.context import PlanContext
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -31,23 +31,25 @@ class Place(NamedTuple):
     plan: str = ""
 
 
-def register(office: Office, add: Callable[[RunnerDeployment], Any], place: Place | None = None) -> list[str]:
+def register(
+    context: PlanContext, add: Callable[[RunnerDeployment], Any], place: Place | None = None
+) -> list[str]:
     """Register a plan's deployments, each by ``add``, which returns its id, and what watches over their runs.
 
     Returns the names of the flows.
     """
     from prefect.context import SyncClientContext
 
-    deployments = deployments_of(office, place)
+    deployments = deployments_of(context, place)
     # One client for all requests: to make one takes 50 ms, and Prefect would make some thirty.
-    with SyncClientContext.get_or_create() as context:
+    with SyncClientContext.get_or_create() as opened:
         registered = [cast("UUID", add(deployment)) for deployment in deployments]
-        watch(office, registered[-1])
-        forget_old_names(context.client, office.plan.name)
+        watch(context, registered[-1])
+        forget_old_names(opened.client, context.plan.name)
     return [str(made.flow_name) for made in deployments]
 
 
-def offered(office: Office) -> dict[Flow[..., Any], str | None]:
+def offered(context: PlanContext) -> dict[Flow[..., Any], str | None]:
     """The flows that users start, each with the cron by which it starts by itself, if any."""
     from flows.audit import audit
     from flows.backup import backup
@@ -58,7 +60,7 @@ def offered(office: Office) -> dict[Flow[..., Any], str | None]:
     from flows.prune import prune
     from flows.restore import restore
 
-    times = office.plan.schedule
+    times = context.plan.schedule
     return {
         backup: times.backup,
         drill: times.drill,
@@ -73,7 +75,7 @@ def offered(office: Office) -> dict[Flow[..., Any], str | None]:
     }
 
 
-def deployments_of(office: Office, place: Place | None = None) -> list[RunnerDeployment]:
+def deployments_of(context: PlanContext, place: Place | None = None) -> list[RunnerDeployment]:
     """The plan's deployments, each flow under a name that a practice manager understands.
 
     ``place`` is None where the process that serves them also runs them. The last one is the alarm, which
@@ -81,16 +83,16 @@ def deployments_of(office: Office, place: Place | None = None) -> list[RunnerDep
     """
     from flows.alarm import alarm
 
-    plan = office.plan
+    plan = context.plan
     usual = [
-        _deployment(office, place, flow, cron=cron, tags=["datasave", plan.name, flow.name])
-        for flow, cron in offered(office).items()
+        _deployment(context, place, flow, cron=cron, tags=["datasave", plan.name, flow.name])
+        for flow, cron in offered(context).items()
     ]
-    return [*usual, _deployment(office, place, alarm, tags=["datasave", "alarm"], all_of_them=True)]
+    return [*usual, _deployment(context, place, alarm, tags=["datasave", "alarm"], all_of_them=True)]
 
 
 def _deployment(
-    office: Office,
+    context: PlanContext,
     place: Place | None,
     flow: Flow[..., Any],
     *,
@@ -106,10 +108,10 @@ def _deployment(
     # After a night asleep the missed runs come all at once; one of them is enough.
     enough = ConcurrencyLimitStrategy.CANCEL_NEW
     collision = ConcurrencyLimitStrategy.ENQUEUE if all_of_them else enough
-    plan = (place.plan if place else "") or str(office.path)
+    plan = (place.plan if place else "") or str(context.path)
     made = flow.to_deployment(
-        name=deployment_name(flow.name, office.plan.name),
-        schedule=Cron(cron, timezone=office.plan.schedule.timezone) if cron else None,
+        name=deployment_name(flow.name, context.plan.name),
+        schedule=Cron(cron, timezone=context.plan.schedule.timezone) if cron else None,
         parameters={"plan": plan},
         tags=tags,
         description=(flow.description or "").partition("\n\nArgs:")[0],  # the form explains those
@@ -120,5 +122,5 @@ def _deployment(
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     deployment = cast("RunnerDeployment", made)
-    fill_in(deployment, office, plan)
+    fill_in(deployment, context, plan)
     return deployment

@@ -18,7 +18,7 @@ from prefect.states import AwaitingRetry
 
 from flows.backup import backup
 from tasks.backup.workspace import is_busy
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import NoBackup, StateError
 
 FAILED = [StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
@@ -82,7 +82,7 @@ def _has_ended(plan: Path, run: FlowRun) -> bool:
     """
     if run.state_type in FAILED:
         return True
-    return run.deployment_id is None and not is_busy(Office(plan).staging)
+    return run.deployment_id is None and not is_busy(PlanContext(plan).staging)
 
 
 def _wait_for(client: SyncPrefectClient, run_id: UUID) -> State[Any]:

@@ -14,14 +14,14 @@ from pathlib import Path
 from deployments.cli.screen import bad, good
 from deployments.serving.environment import prepare
 from deployments.serving.registering import register
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 
 
 def main(plan: Path) -> int:
     """Run until told to stop."""
-    office = Office(plan)
-    prepare(office.path, quiet=False)
+    context = PlanContext(plan)
+    prepare(context.path, quiet=False)
     from prefect.runner import Runner
 
     # Prefect's own handler of SIGTERM says this on its way out.
@@ -29,9 +29,9 @@ def main(plan: Path) -> int:
 
     # Paused while it is off, a deployment would miss runs without a trace: they shall wait and be Late.
     # No limit here: with one, runs missed over a weekend would come in several batches, a run of each done.
-    runner = Runner(name=office.plan.name, pause_on_shutdown=False, limit=None)
-    flows = register(office, runner.add_deployment)
-    good(f"serving {office.plan.name}: {', '.join(flows)}")
+    runner = Runner(name=context.plan.name, pause_on_shutdown=False, limit=None)
+    flows = register(context, runner.add_deployment)
+    good(f"serving {context.plan.name}: {', '.join(flows)}")
     asyncio.run(runner.start())
     return 0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from deployments.cli.screen import good, say
 from deployments.serving.environment import given_password_file, home_of
 from deployments.serving.units import Files, Service, files_of
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import ProgramError
 from tasks.platform.files import write_atomic
 
@@ -24,13 +24,13 @@ from tasks.platform.files import write_atomic
 SETTINGS = ("PREFECT_API_URL", "PREFECT_HOME", "PYTHONPATH")
 
 
-def service_of(office: Office, command: Sequence[str]) -> Service:
+def service_of(context: PlanContext, command: Sequence[str]) -> Service:
     """The service that runs ``command`` in the plan's folder, as the account that owns the plan.
 
     Raises ProgramError where a password is in the environment alone, where a service does not see it.
     """
     settings = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
-    given = given_password_file(Path(settings.get("PREFECT_HOME", home_of(office.path))))
+    given = given_password_file(Path(settings.get("PREFECT_HOME", home_of(context.path))))
     if "PREFECT_API_URL" in settings and os.environ.get("PREFECT_API_AUTH_STRING") and not given.exists():
         raise ProgramError(
             "the password in PREFECT_API_AUTH_STRING does not go into a service's file",
@@ -39,14 +39,14 @@ def service_of(office: Office, command: Sequence[str]) -> Service:
     program = Path(sys.executable).with_name("datasave")
     start = [str(program)] if program.exists() else [sys.executable, "-m", "deployments"]
     return Service(
-        plan=office.plan.name,
-        command=[*start, *command, "--plan", str(office.path)],
-        user=getpass.getuser() if os.name == "nt" else office.path.owner(),
+        plan=context.plan.name,
+        command=[*start, *command, "--plan", str(context.path)],
+        user=getpass.getuser() if os.name == "nt" else context.path.owner(),
         system=os.name == "posix" and os.geteuid() == 0,
-        folder=office.path.parent,
-        writable=sorted({office.path.parent, office.plan.state}),
+        folder=context.path.parent,
+        writable=sorted({context.path.parent, context.plan.state}),
         settings=settings,
-        restarts=office.plan.schedule.restart is not None,
+        restarts=context.plan.schedule.restart is not None,
     )
 
 

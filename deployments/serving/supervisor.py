@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from deployments.cli.screen import say
 from deployments.serving.children import Child
 from deployments.serving.server import Server, answers
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import ProgramError
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -19,12 +19,12 @@ SECONDS_TO_REGISTER = 20
 MOST_STARTS, WITHIN_SECONDS = 5, 300
 
 
-def keep_running(office: Office, command: Sequence[str], url: str, server: Server | None) -> int:
+def keep_running(context: PlanContext, command: Sequence[str], url: str, server: Server | None) -> int:
     """Run ``command``, and the server where one is given, until Ctrl-C; returns the exit status.
 
     Raises ProgramError where one of them dies again and again.
     """
-    runner = Kept(office, command)
+    runner = Kept(context, command)
     try:
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -50,8 +50,8 @@ class Kept:
     Cancel. It is exchanged once nothing is under way: with it, the run that it started would end.
     """
 
-    def __init__(self, office: Office, command: Sequence[str]) -> None:
-        self._office = office
+    def __init__(self, context: PlanContext, command: Sequence[str]) -> None:
+        self._context = context
         self._command = command
         self._starts: list[float] = []
         self.stale = False
@@ -62,10 +62,10 @@ class Kept:
         if self._child.ended:
             if len(self._starts) == 1 and time.monotonic() - self._starts[0] < SECONDS_TO_REGISTER:
                 raise ProgramError(
-                    f"{self._office.plan.name} could not be served", hint="It said why, above."
+                    f"{self._context.plan.name} could not be served", hint="It said why, above."
                 )
             say("what runs the flows ended: starting it again")
-        elif not self.stale or not answers(url) or _busy(self._office):
+        elif not self.stale or not answers(url) or _busy(self._context):
             return
         else:
             self._child.stop()
@@ -77,7 +77,7 @@ class Kept:
         self._starts = [start for start in self._starts if now - start < WITHIN_SECONDS] + [now]
         if len(self._starts) > MOST_STARTS:
             raise ProgramError(
-                f"what serves {self._office.plan.name} ended {MOST_STARTS} times within minutes",
+                f"what serves {self._context.plan.name} ended {MOST_STARTS} times within minutes",
                 hint=f"Read what it said above, and the server's log in {os.environ['PREFECT_HOME']}.",
             )
 
@@ -91,12 +91,12 @@ class Kept:
         return Child(self._command, os.environ, with_all=False)
 
 
-def _busy(office: Office) -> bool:
+def _busy(context: PlanContext) -> bool:
     """Whether a run of the plan is under way, as far as the server knows."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
 
     states = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
-    ours = FlowRunFilter.model_validate({"state": states, "tags": {"all_": ["datasave", office.plan.name]}})
+    ours = FlowRunFilter.model_validate({"state": states, "tags": {"all_": ["datasave", context.plan.name]}})
     with get_client(sync_client=True) as client:
         return bool(client.read_flow_runs(flow_run_filter=ours, limit=1))

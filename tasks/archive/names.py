@@ -20,7 +20,7 @@ _DEVICE_ON_WINDOWS = re.compile(
 )
 
 
-def name_trouble(name: str, *, windows: bool = os.name == "nt") -> str:
+def name_defect(name: str, *, windows: bool = os.name == "nt") -> str:
     """Why a member must not have this name (relative, forward slashes), or "" where it may.
 
     ``windows`` adds what only Windows would take for something else: devices, streams, dropped dots.
@@ -36,10 +36,10 @@ def name_trouble(name: str, *, windows: bool = os.name == "nt") -> str:
         return "its name leads upwards out of its folder"
     if "" in parts or "." in parts:
         return "its name has empty parts"
-    return _windows_trouble(parts) if windows else ""
+    return _windows_defect(parts) if windows else ""
 
 
-def link_trouble(name: str, target: str) -> str:
+def link_defect(name: str, target: str) -> str:
     """Why the symbolic link ``name`` must not point to ``target``, or "" where it may.
 
     ``..`` is allowed at the beginning of a target only. There it climbs real folders, since no member
@@ -66,7 +66,7 @@ def shown(name: str) -> str:
     return ascii(name) if len(name) <= 200 else f"{name[:200]!a}…"
 
 
-def _windows_trouble(parts: list[str]) -> str:
+def _windows_defect(parts: list[str]) -> str:
     for part in parts:
         if _FORBIDDEN_ON_WINDOWS.search(part):
             return "its name has a character that Windows does not allow"

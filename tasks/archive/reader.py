@@ -18,7 +18,7 @@ from typing import BinaryIO
 from tasks.archive.faults import told_as
 from tasks.archive.frame import FrameReader, damaged
 from tasks.archive.members import BLOCK, Member, read_member
-from tasks.archive.names import MOST_MEMBERS, link_trouble, name_trouble, shown
+from tasks.archive.names import MOST_MEMBERS, link_defect, name_defect, shown
 from tasks.errors import ArchiveError, UnsafeArchive
 from tasks.platform.files import PRIVATE_FOLDER
 from tasks.records import Progress, no_progress
@@ -128,15 +128,15 @@ class _Unpacker:
                     _set_time(self._destination / name, mtime)
 
     def _check(self, name: str, member: Member) -> None:
-        trouble = name_trouble(name)
-        if not trouble and member.kind == "link":
-            trouble = link_trouble(name, member.target)
-        if not trouble and name in self._links:
-            trouble = _TWICE
-        if not trouble and self._done + member.size > self._limit:
-            trouble = f"the archive holds more than the {self._limit:,} bytes expected"
-        if trouble:
-            raise _unsafe(name, trouble)
+        defect = name_defect(name)
+        if not defect and member.kind == "link":
+            defect = link_defect(name, member.target)
+        if not defect and name in self._links:
+            defect = _TWICE
+        if not defect and self._done + member.size > self._limit:
+            defect = f"the archive holds more than the {self._limit:,} bytes expected"
+        if defect:
+            raise _unsafe(name, defect)
 
     def _skip(self, member: Member) -> None:
         """Read past a member's body."""
@@ -203,9 +203,9 @@ def _set_time(path: Path, mtime: int) -> None:
         raise damaged(f"{shown(path.name)} has an impossible time") from error
 
 
-def _unsafe(name: str, trouble: str) -> UnsafeArchive:
+def _unsafe(name: str, defect: str) -> UnsafeArchive:
     return UnsafeArchive(
-        f"cannot extract {shown(name)}: {trouble}",
+        f"cannot extract {shown(name)}: {defect}",
         hint="This is no archive that Datasave made. Use another copy of this backup, and find out who "
         "could write to the place where this one was kept.",
     )

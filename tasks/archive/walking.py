@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.archive.faults import told_as
-from tasks.archive.names import MOST_MEMBERS, link_trouble, name_trouble, shown
+from tasks.archive.names import MOST_MEMBERS, link_defect, name_defect, shown
 from tasks.errors import ArchiveError
 
 # Windows: a folder grafted in from elsewhere. It looks like a folder, and would be walked like one.
@@ -59,20 +59,20 @@ def _look(path: Path, name: str) -> Entry:
     info = path.lstat()
     # Path.readlink would tidy the target up; what is archived is the link as it stands.
     target = os.readlink(path) if stat.S_ISLNK(info.st_mode) else ""  # noqa: PTH115
-    trouble = name_trouble(name)
-    if not trouble and target:
-        trouble = link_trouble(name, target)
-    if not trouble:
-        trouble = _kind_trouble(info)
-    if trouble:
+    defect = name_defect(name)
+    if not defect and target:
+        defect = link_defect(name, target)
+    if not defect:
+        defect = _kind_defect(info)
+    if defect:
         raise ArchiveError(
-            f"cannot archive {shown(str(path))}: {trouble}",
+            f"cannot archive {shown(str(path))}: {defect}",
             hint="No restore would accept it. Rename it, or move it out of the folder that is backed up.",
         )
     return Entry(path, name, info, target)
 
 
-def _kind_trouble(info: os.stat_result) -> str:
+def _kind_defect(info: os.stat_result) -> str:
     if getattr(info, "st_reparse_tag", 0) == _MOUNT_POINT:
         return "it is a junction to another folder"
     mode = info.st_mode

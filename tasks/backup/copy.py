@@ -10,7 +10,7 @@ from tasks.backup.due_targets import day_of, not_due
 from tasks.backup.listing import Copied, listed
 from tasks.backup.workspace import Workspace, run_of
 from tasks.checks.measure import profile
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import MismatchError, StateError, ValidationError
 from tasks.notices.wording import size_text
 from tasks.platform.files import MORE_ROOM, private_folder, sha256_of
@@ -22,45 +22,47 @@ ROOM_FACTOR = 2.5
 ROOM_FOR_CLONE = 1.0
 
 
-def preflight(office: Office, folder: str, part: str = "", attempt: int = 1) -> Run:
+def preflight(context: PlanContext, folder: str, source_name: str = "", attempt: int = 1) -> Run:
     """Check source, keys and room before anything is copied, and number the run.
 
     ``folder`` is the name of the source's folder in staging, ``attempt`` how often its run was started.
     Raises SourceError, KeyFormatError or StateError. Targets are not asked: one that is missing
     must not keep the others from their backup.
     """
-    refuse_unfinished(office.state, office.full_name(part))
-    engine = office.source(part).check()
-    office.recipients()
-    office.machine_key()
-    check_room(office, room_needed(office, part, engine))
+    refuse_unfinished(context.state, context.full_name(source_name))
+    engine = context.source(source_name).check()
+    context.recipients()
+    context.machine_key()
+    check_room(context, room_needed(context, source_name, engine))
     started = datetime.now(UTC).replace(microsecond=0)
     return Run(
-        plan=office.path,
+        plan=context.path,
         id=folder,
-        source=office.full_name(part),
-        part=part,
-        sequence=office.next_sequence(f"{run_of(folder)} {attempt}"),
+        source=context.full_name(source_name),
+        source_name=source_name,
+        sequence=context.next_sequence(f"{run_of(folder)} {attempt}"),
         started=started,
         engine=engine,
-        not_due=not_due(office, part, day_of(office, started)),
+        not_due=not_due(context, source_name, day_of(context, started)),
     )
 
 
-def live_copy(office: Office, run: Run, progress: Progress = no_progress) -> Copied:
+def live_copy(context: PlanContext, run: Run, progress: Progress = no_progress) -> Copied:
     """Copy the running source into its workspace."""
-    workspace = Workspace(office.staging / run.id)
-    copy = office.source(run.part).copy_live(workspace.fresh(workspace.copy), progress)
+    workspace = Workspace(context.staging / run.id)
+    copy = context.source(run.source_name).copy_live(workspace.fresh(workspace.copy), progress)
     return listed(copy, workspace.listing)
 
 
-def validate_copy(office: Office, run: Run, copy: Copied, progress: Progress = no_progress) -> Validated:
+def validate_copy(
+    context: PlanContext, run: Run, copy: Copied, progress: Progress = no_progress
+) -> Validated:
     """Run the engine's check and take the profile; prove that neither altered the copy.
 
     Raises ValidationError with every finding that did not pass, MismatchError if the copy changed.
     """
-    source = office.source(run.part)
-    workspace = Workspace(office.staging / run.id)
+    source = context.source(run.source_name)
+    workspace = Workspace(context.staging / run.id)
     scratch = workspace.fresh(workspace.scratch_validate)
     findings = source.validate(copy.folder, scratch)
     require(findings, f"the live copy of {run.source} did not pass its check", ValidationError)
@@ -107,17 +109,17 @@ def _named(finding: Finding) -> str:
     return f"{finding.check}{where}: {finding.detail}"
 
 
-def room_needed(office: Office, part: str, engine: Engine) -> int:
+def room_needed(context: PlanContext, source_name: str, engine: Engine) -> int:
     """Bytes that a run of one source takes in staging."""
-    factor = ROOM_FACTOR + (ROOM_FOR_CLONE if office.source(part).clones else 0)
+    factor = ROOM_FACTOR + (ROOM_FOR_CLONE if context.source(source_name).clones else 0)
     return int(engine.bytes * factor)
 
 
-def check_room(office: Office, needed: int) -> None:
+def check_room(context: PlanContext, needed: int) -> None:
     """Raise StateError where staging has not ``needed`` bytes free."""
-    free = shutil.disk_usage(private_folder(office.staging)).free
+    free = shutil.disk_usage(private_folder(context.staging)).free
     if free < needed:
         raise StateError(
-            f"staging {office.staging} has {size_text(free)} free, the run needs about {size_text(needed)}",
+            f"staging {context.staging} has {size_text(free)} free, the run needs about {size_text(needed)}",
             hint=MORE_ROOM,
         )

@@ -12,7 +12,7 @@ from tasks.backup.due_targets import day_of, note_delivery
 from tasks.backup.media import note_use
 from tasks.backup.retain import make_room, reached, shelf_of
 from tasks.calendars import WEEKDAYS
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetFull
 from tasks.health.runbook import put_runbook
 from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name
@@ -33,7 +33,7 @@ def slot_of(entry: TargetEntry, day: date) -> str:
 
 
 def deliver(
-    office: Office,
+    context: PlanContext,
     run: Run,
     sealed: Sealed,
     rehearsed: Rehearsed,
@@ -47,14 +47,14 @@ def deliver(
     if not rehearsed.findings or not all(finding.passed for finding in rehearsed.findings):
         raise MismatchError(f"{sealed.name} was not rehearsed: nothing is delivered unproven")
     began = time.monotonic()
-    day = day_of(office, run.started)
-    slot = slot_of(office.entry(target_name), day)
+    day = day_of(context, run.started)
+    slot = slot_of(context.entry(target_name), day)
     name = f"{slot}/{sealed.name}" if slot else sealed.name
-    with reached(office, target_name, day) as target:
+    with reached(context, target_name, day) as target:
         try:
             _put(target, name, sealed, progress)
         except TargetFull:
-            if not make_room(office, run, target, sealed.bytes + SPARE_BYTES):
+            if not make_room(context, run, target, sealed.bytes + SPARE_BYTES):
                 raise
             _put(target, name, sealed, progress)
     return Placed(target=target_name, name=name, bytes=sealed.bytes, seconds=time.monotonic() - began)
@@ -74,7 +74,7 @@ def _put(target: Target, name: str, sealed: Sealed, progress: Progress) -> None:
 
 
 def read_back(
-    office: Office,
+    context: PlanContext,
     run: Run,
     sealed: Sealed,
     rehearsed: Rehearsed,
@@ -87,8 +87,8 @@ def read_back(
     is removed. Raises ReadBackError or another TargetError.
     """
     began = time.monotonic()
-    day = day_of(office, run.started)
-    with reached(office, placed.target, day) as target:
+    day = day_of(context, run.started)
+    with reached(context, placed.target, day) as target:
         try:
             with sealed.path.open("rb", buffering=0) as local:
                 same = target.verify(placed.name, sealed.bytes, sealed.sha256, progress, local)
@@ -107,11 +107,11 @@ def read_back(
                 permanent=True,
             )
         publish(target, rehearsed.manifest.read_bytes(), placed.name)
-        refresh_recover(office, target)
-        put_runbook(office, target)
+        refresh_recover(context, target)
+        put_runbook(context, target)
         if target.properties.removable:
-            note_use(office, target, day, sum(backup.good for backup in shelf_of(office, target)))
-    note_delivery(office, run, placed.target)
+            note_use(context, target, day, sum(backup.good for backup in shelf_of(context, target)))
+    note_delivery(context, run, placed.target)
     return placed.model_copy(update={"seconds": placed.seconds + time.monotonic() - began})
 
 
@@ -141,11 +141,13 @@ def discard(target: Target, name: str) -> None:
         target.delete(name)
 
 
-def refresh_recover(office: Office, target: Target) -> None:
+def refresh_recover(context: PlanContext, target: Target) -> None:
     """Keep RECOVER.md true: whoever finds this medium in five years starts from it."""
-    plan = office.plan
+    plan = context.plan
     holders = [holder.name for holder in plan.holders]
-    sources = {office.full_name(part): office.source(part) for part in office.parts}
+    sources = {
+        context.full_name(source_name): context.source(source_name) for source_name in context.source_names
+    }
     kept = {name: Kept(source.kind, source.after_restore) for name, source in sources.items()}
     text = recover_text(kept, holders).encode("utf-8")
     # A place that lets us write and not read may not be able to tell: then it is written anew.

@@ -14,7 +14,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.backup.media import label_due
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import StateError
 from tasks.platform.files import private_folder, write_atomic
 from tasks.policy.due_rules import day_text, due
@@ -26,17 +26,17 @@ Deliveries = dict[str, dict[str, date]]
 _DELIVERIES: TypeAdapter[Deliveries] = TypeAdapter(Deliveries)
 
 
-def day_of(office: Office, moment: datetime) -> date:
+def day_of(context: PlanContext, moment: datetime) -> date:
     """The day in the plan's zone that a run belongs to."""
-    return moment.astimezone(office.timezone).date()
+    return moment.astimezone(context.timezone).date()
 
 
-def not_due(office: Office, part: str, day: date) -> dict[str, str]:
+def not_due(context: PlanContext, source_name: str, day: date) -> dict[str, str]:
     """The targets that a run of ``day`` leaves out, each with the reason."""
-    last = _read(_path(office))
-    source = office.full_name(part)
+    last = _read(_path(context))
+    source = context.full_name(source_name)
     reasons: dict[str, str] = {}
-    for entry in office.plan.targets:
+    for entry in context.plan.targets:
         word = due(entry.when, day, last.get(entry.name, {}).get(source))
         if not word.due:
             reasons[entry.name] = word.reason.removeprefix("not due: ")
@@ -45,19 +45,19 @@ def not_due(office: Office, part: str, day: date) -> dict[str, str]:
     return reasons
 
 
-def note_delivery(office: Office, run: Run, target: str) -> None:
+def note_delivery(context: PlanContext, run: Run, target: str) -> None:
     """Remember that a proven backup of this run lies on the target."""
     # The backup is there, and on a full disk it must not be called failed for want of this note.
     with suppress(OSError):
-        path = _path(office)
+        path = _path(context)
         with FileLock(f"{path}.lock", mode=0o600):
             last = _read(path)
-            last.setdefault(target, {})[run.source] = day_of(office, run.started)
+            last.setdefault(target, {})[run.source] = day_of(context, run.started)
             write_atomic(path, _DELIVERIES.dump_json(last))
 
 
-def _path(office: Office) -> Path:
-    return private_folder(office.state) / "delivered.json"
+def _path(context: PlanContext) -> Path:
+    return private_folder(context.state) / "delivered.json"
 
 
 def _read(path: Path) -> Deliveries:

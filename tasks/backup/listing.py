@@ -71,7 +71,7 @@ def identical(restored: Path, recorded: Sequence[CopiedFile]) -> Finding:
         if digest_of(found) == recorded[0].sha256:
             return _good(len(found))
         return Finding(check=CHECK, passed=False, detail=f"{len(found):,} files, not all as recorded")
-    wrong = [trouble for file in recorded if (trouble := _trouble(restored, file))]
+    wrong = [defect for file in recorded if (defect := _defect(restored, file))]
     if not wrong:
         return _good(len(recorded))
     more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
@@ -83,7 +83,7 @@ def _good(count: int) -> Finding:
     return Finding(check=CHECK, passed=True, detail=f"{what} recorded sha256")
 
 
-def _trouble(restored: Path, file: CopiedFile) -> str:
+def _defect(restored: Path, file: CopiedFile) -> str:
     path = restored / file.path
     if not path.is_file():
         return f"{file.path} is missing"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import PlanError, TargetError, TargetMissing
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import private_folder
@@ -46,45 +46,47 @@ class MediumLine(Record):
     due: date | None
 
 
-def init(office: Office, target: str, path: Path, label: str, *, replace: bool = False) -> str:
+def init(context: PlanContext, target: str, path: Path, label: str, *, replace: bool = False) -> str:
     """Make the drive mounted at ``path`` the medium ``label`` of a drive target; says what was done.
 
     ``replace`` is the user's word that the old medium of that label is lost or broken. Raises PlanError
     for a target that is no drive or a label that is not in its calendar, TargetError where that drive
     must not become a medium, or one of that label is known already.
     """
-    drive = _drive_entry(office, target)
+    drive = _drive_entry(context, target)
     if label not in drive.calendar.labels:
         raise PlanError(
             f"{label!r} is not in the calendar of the target {target}",
             hint=f"Its media are: {', '.join(drive.calendar.labels)}.",
         )
-    with _remembered(office) as box:
+    with _remembered(context) as box:
         if label in box.media.of(target) and not replace:
             raise TargetError(
                 f"cannot make {path} the medium {label} of {target}: there is one of that label already",
                 hint="Say that it is to be replaced if it is lost or broken; it will not be used any more.",
                 permanent=True,
             )
-        marker = init_medium(path, label, target, office.plan.name, never=(office.state, office.path))
+        marker = init_medium(path, label, target, context.plan.name, never=(context.state, context.path))
         box.media = box.media.with_medium(marker)
     return f"{path} is now the medium {label} of {target}: write {label} on it"
 
 
-def listing(office: Office, day: date | None = None) -> tuple[MediumLine, ...]:
+def listing(context: PlanContext, day: date | None = None) -> tuple[MediumLine, ...]:
     """Every medium of every drive target, in the order of the calendar. ``day`` is today if not given."""
-    today = day or _today(office)
-    media = load_media(office.state / MEDIA)
+    today = day or _today(context)
+    media = load_media(context.state / MEDIA)
     return tuple(
-        line for name, drive in drives_of(office) for line in _lines(office, name, drive, media, today)
+        line for name, drive in drives_of(context) for line in _lines(context, name, drive, media, today)
     )
 
 
-def which(office: Office, day: date | None = None) -> tuple[tuple[str, Advice], ...]:
+def which(context: PlanContext, day: date | None = None) -> tuple[tuple[str, Advice], ...]:
     """For each drive target: what to plug in on ``day`` (today), what to take home, what to bring back."""
-    today = day or _today(office)
-    media = load_media(office.state / MEDIA)
-    return tuple((name, tonight(drive.calendar, today, media.log(name))) for name, drive in drives_of(office))
+    today = day or _today(context)
+    media = load_media(context.state / MEDIA)
+    return tuple(
+        (name, tonight(drive.calendar, today, media.log(name))) for name, drive in drives_of(context)
+    )
 
 
 def label_due(entry: TargetEntry, day: date) -> str | None:
@@ -101,14 +103,14 @@ def is_removable(entry: TargetEntry) -> bool:
     return isinstance(entry, DriveOptions)
 
 
-def take_turn(office: Office, target: Target, day: date) -> None:
+def take_turn(context: PlanContext, target: Target, day: date) -> None:
     """Make a drive target use the medium whose turn it is on ``day``; other targets are left as they are.
 
     Raises TargetMissing on a day without a medium.
     """
     if not isinstance(target, DriveTarget):
         return
-    calendar = _drive_entry(office, target.name).calendar
+    calendar = _drive_entry(context, target.name).calendar
     label = medium_for(calendar, day)
     if label is None:
         coming = day_text(next_run_day(calendar, day))
@@ -116,13 +118,13 @@ def take_turn(office: Office, target: Target, day: date) -> None:
             f"{target.name} has no medium for {day_text(day)}",
             hint=f"By its calendar the next one is due on {coming}.",
         )
-    media = load_media(office.state / MEDIA)
+    media = load_media(context.state / MEDIA)
     known = {name: medium.id for name, medium in media.of(target.name).items()}
     last = repeated(calendar, day, media.log(target.name)) or ""
-    target.use(Turn(label=label, plan=office.plan.name, known=known, last=last))
+    target.use(Turn(label=label, plan=context.plan.name, known=known, last=last))
 
 
-def note_use(office: Office, target: Target, day: date, held: int) -> None:
+def note_use(context: PlanContext, target: Target, day: date, held: int) -> None:
     """Remember that the run of ``day`` put a proven backup on the medium that ``target`` uses now.
 
     ``held`` is how many good backups of the main source are on it. A medium not seen before, after the
@@ -130,11 +132,11 @@ def note_use(office: Office, target: Target, day: date, held: int) -> None:
     """
     if isinstance(target, DriveTarget):
         marker = target.medium(f"cannot note the use of {target.name}")
-        with _remembered(office) as box:
+        with _remembered(context) as box:
             box.media = box.media.with_use(marker, day, held)
 
 
-def may_replace_first(office: Office, entry: TargetEntry, label: str) -> bool:
+def may_replace_first(context: PlanContext, entry: TargetEntry, label: str) -> bool:
     """Whether a full medium may lose its oldest backups before it has the new one.
 
     Only with ``replace: first`` in the plan, and if the target's other media, by what they held when each
@@ -142,7 +144,7 @@ def may_replace_first(office: Office, entry: TargetEntry, label: str) -> bool:
     """
     if not isinstance(entry, DriveOptions) or entry.replace != "first":
         return False
-    media = load_media(office.state / MEDIA).of(entry.name)
+    media = load_media(context.state / MEDIA).of(entry.name)
     return sum(medium.held for medium in media.values() if medium.label != label) >= entry.floor
 
 
@@ -154,9 +156,9 @@ class _Box:
 
 
 @contextmanager
-def _remembered(office: Office) -> Iterator[_Box]:
+def _remembered(context: PlanContext) -> Iterator[_Box]:
     """The memory, locked; written back when the block ends well. Targets are delivered to side by side."""
-    path = private_folder(office.state) / MEDIA
+    path = private_folder(context.state) / MEDIA
     with FileLock(f"{path}.lock", mode=0o600):
         before = load_media(path)
         box = _Box(before)
@@ -165,29 +167,31 @@ def _remembered(office: Office) -> Iterator[_Box]:
             save_media(path, box.media)
 
 
-def drives_of(office: Office) -> Iterator[tuple[str, DriveOptions]]:
+def drives_of(context: PlanContext) -> Iterator[tuple[str, DriveOptions]]:
     """The plan's drive targets, by name."""
-    for entry in office.plan.targets:
+    for entry in context.plan.targets:
         if isinstance(entry, DriveOptions):
             yield entry.name, entry
 
 
-def _drive_entry(office: Office, name: str) -> DriveOptions:
-    entry = office.entry(name)
+def _drive_entry(context: PlanContext, name: str) -> DriveOptions:
+    entry = context.entry(name)
     if isinstance(entry, DriveOptions):
         return entry
-    drives = ", ".join(name for name, _ in drives_of(office)) or "none"
+    drives = ", ".join(name for name, _ in drives_of(context)) or "none"
     raise PlanError(f"the target {name} has no media", hint=f"Targets of kind `drive` in the plan: {drives}.")
 
 
-def _lines(office: Office, target: str, drive: DriveOptions, media: Media, day: date) -> Iterator[MediumLine]:
+def _lines(
+    context: PlanContext, target: str, drive: DriveOptions, media: Media, day: date
+) -> Iterator[MediumLine]:
     known, log = media.of(target), media.log(target)
     away = where(log, drive.calendar, day)
     turns = _next_turns(drive, day)
     seen = {
         one.marker.label: str(one.root)
         for one in plugged_in(drive.places)
-        if one.marker and (one.marker.target, one.marker.plan) == (target, office.plan.name)
+        if one.marker and (one.marker.target, one.marker.plan) == (target, context.plan.name)
     }
     for label in drive.calendar.labels:
         yield MediumLine(
@@ -216,5 +220,5 @@ def _next_turns(drive: DriveOptions, day: date) -> dict[str, date]:
     return found
 
 
-def _today(office: Office) -> date:
-    return datetime.now(office.timezone).date()
+def _today(context: PlanContext) -> date:
+    return datetime.now(context.timezone).date()

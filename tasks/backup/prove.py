@@ -5,13 +5,13 @@ from __future__ import annotations
 from tasks.backup.listing import Copied
 from tasks.backup.rehearse import rehearse
 from tasks.backup.seal import describe
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.health import trend as trending
 from tasks.records import Archived, Progress, Rehearsed, Run, Sealed, Validated, no_progress
 
 
 def prove(
-    office: Office,
+    context: PlanContext,
     run: Run,
     copy: Copied,
     archived: Archived,
@@ -23,8 +23,8 @@ def prove(
 
     A backup that merely looks wrong is delivered all the same: it may be the newest there will ever be.
     """
-    findings, seconds = rehearse(office, run, copy, archived, sealed, validated, progress)
-    seen = trending.look(office, run, copy, archived, validated)
-    manifest = describe(office, run, copy, archived, sealed, validated, findings, seen)
-    trending.remember(office, run.part, seen)
-    return Rehearsed(findings=findings, seconds=seconds, manifest=manifest, suspicions=seen.trouble)
+    findings, seconds = rehearse(context, run, copy, archived, sealed, validated, progress)
+    seen = trending.look(context, run, copy, archived, validated)
+    manifest = describe(context, run, copy, archived, sealed, validated, findings, seen)
+    trending.remember(context, run.source_name, seen)
+    return Rehearsed(findings=findings, seconds=seconds, manifest=manifest, anomalies=seen.anomalies)

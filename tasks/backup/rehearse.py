@@ -20,7 +20,7 @@ from tasks.backup.listing import Copied, identical
 from tasks.backup.workspace import Workspace
 from tasks.checks.judge import judge_checks, judge_tables
 from tasks.checks.measure import measure_checks, profile
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import MismatchError, ValidationError
 from tasks.keys.identities import read_identities
 from tasks.options import UserCheck
@@ -40,7 +40,7 @@ from tasks.sources.base import Source
 
 
 def rehearse(
-    office: Office,
+    context: PlanContext,
     run: Run,
     copy: Copied,
     archived: Archived,
@@ -53,7 +53,7 @@ def rehearse(
     Raises AgeError, ArchiveError, ValidationError or MismatchError: then nothing may be delivered.
     """
     began = time.monotonic()
-    workspace = Workspace(office.staging / run.id)
+    workspace = Workspace(context.staging / run.id)
     room = workspace.fresh(workspace.scratch)
     restored = private_folder(room / "restored")
     with sealed.path.open("rb", buffering=0) as stream:
@@ -61,8 +61,8 @@ def rehearse(
         digest = unpack(reader.stream, read_identities([workspace.run_key]), restored, copy.bytes)
     same_digest(reader.hexdigest(), sealed.sha256, "sealed archive")
     same_digest(digest, archived.sha256, "archive inside the seal")
-    proof = Proof(copy.files, validated.profile, office.checks(run.part), run.started)
-    findings = proof.of(office.source(run.part), restored, private_folder(room / "engine"))
+    proof = Proof(copy.files, validated.profile, context.checks(run.source_name), run.started)
+    findings = proof.of(context.source(run.source_name), restored, private_folder(room / "engine"))
     require(findings, "the rehearsal failed: the restored copy is not what was recorded", MismatchError)
     return findings, time.monotonic() - began
 

@@ -8,67 +8,67 @@ from datetime import UTC, date, datetime
 
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import label_due, may_replace_first, note_use, take_turn
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import ObjectMissing, TargetError, TargetLocked
-from tasks.health.trend import accepted_through, suspicion
+from tasks.health.trend import accepted_through, anomaly
 from tasks.manifests.manifest import parse_name
 from tasks.manifests.shelf import read_shelf
 from tasks.policy.retention import judge_retention, newest_marked, suspended
-from tasks.records import Finding, Pruned, Run, Shelved, Verdict
+from tasks.records import BackupEntry, Finding, Pruned, Run, Verdict
 from tasks.targets.base import Target
 
 
 @contextmanager
-def reached(office: Office, name: str, day: date | None = None) -> Iterator[Target]:
+def reached(context: PlanContext, name: str, day: date | None = None) -> Iterator[Target]:
     """A target; of removable media the one whose turn it is on ``day``, else whichever is plugged in."""
-    with office.target(name) as target:
+    with context.target(name) as target:
         if day is not None:
-            take_turn(office, target, day)
+            take_turn(context, target, day)
         yield target
 
 
-def shelf_of(office: Office, target: Target, part: str = "") -> list[Shelved]:
+def shelf_of(context: PlanContext, target: Target, source_name: str = "") -> list[BackupEntry]:
     """The backups of one of the plan's sources on one target, oldest first."""
-    source = office.full_name(part)
+    source = context.full_name(source_name)
     return read_shelf(
         target,
-        trusted=office.trusted(),
+        trusted=context.trusted(),
         now=datetime.now(UTC),
         source=source,
-        accepted=accepted_through(office, part),
+        accepted=accepted_through(context, source_name),
     )
 
 
-def highest_sequence(office: Office, target_name: str) -> int:
+def highest_sequence(context: PlanContext, target_name: str) -> int:
     """Highest backup number on a target, 0 where it is empty or can't be reached.
 
     Only names are looked at: the caller wants a number that was surely never used.
     """
-    with suppress(TargetError), office.target(target_name) as target:
+    with suppress(TargetError), context.target(target_name) as target:
         parsed = [parse_name(stat.name.rpartition("/")[2]) for stat in target.list()]
-        return max((p.sequence for p in parsed if p and p.source in office.source_names), default=0)
+        return max((p.sequence for p in parsed if p and p.source in context.full_names), default=0)
     return 0
 
 
 def verdicts(
-    office: Office, target_name: str, part: str = "", day: date | None = None
+    context: PlanContext, target_name: str, source_name: str = "", day: date | None = None
 ) -> tuple[tuple[Verdict, ...], str]:
     """Retention's word on a source's backups on a target, and why pruning is suspended ("": it isn't)."""
-    with reached(office, target_name, day) as target:
-        return _judged(office, target, part)
+    with reached(context, target_name, day) as target:
+        return _judged(context, target, source_name)
 
 
-def _judged(office: Office, target: Target, part: str) -> tuple[tuple[Verdict, ...], str]:
-    entry = office.entry(target.name)
+def _judged(context: PlanContext, target: Target, source_name: str) -> tuple[tuple[Verdict, ...], str]:
+    entry = context.entry(target.name)
     now = datetime.now(UTC)
-    shelf = shelf_of(office, target, part)
-    doubt = suspicion(office, part)
-    judged = judge_retention(shelf, entry.keep, entry.floor, office.timezone, now, doubt)
-    return judged, suspended(shelf, now, doubt)
+    shelf = shelf_of(context, target, source_name)
+    found = anomaly(context, source_name)
+    judged = judge_retention(shelf, entry.keep, entry.floor, context.timezone, now, found)
+    return judged, suspended(shelf, now, found)
 
 
 def prune(
-    office: Office, target_name: str, part: str = "", proven: str = "", day: date | None = None
+    context: PlanContext, target_name: str, source_name: str = "", proven: str = "", day: date | None = None
 ) -> Pruned:
     """Apply retention to one source's backups on one target; returns what went and what stays.
 
@@ -77,38 +77,38 @@ def prune(
     """
     with ExitStack() as stack:
         try:
-            target = stack.enter_context(reached(office, target_name, day))
-            judged, note = _judged(office, target, part)
+            target = stack.enter_context(reached(context, target_name, day))
+            judged, note = _judged(context, target, source_name)
         except TargetError:
-            if not office.entry(target_name).keep.forever:
+            if not context.entry(target_name).keep.forever:
                 raise
             # Nothing ever goes from here, and keys that can only write may not read the shelf.
             return Pruned(target=target_name, removed=(), kept=0)
-        if proven and (trouble := _trouble_with(office, target_name, proven, judged)):
-            note = f"pruning suspended: {proven} is not on the shelf as a verified backup{trouble}"
+        if proven and (defect := _defect_of(context, target_name, proven, judged)):
+            note = f"pruning suspended: {proven} is not on the shelf as a verified backup{defect}"
             judged = ()
         removed = [v.backup for v in judged if not v.kept and _gone(target, v.backup)]
         kept = sum(verdict.backup.verified for verdict in judged) - len(removed)
-        if day is not None and not part:
-            note_use(office, target, day, sum(verdict.backup.good for verdict in judged) - len(removed))
+        if day is not None and not source_name:
+            note_use(context, target, day, sum(verdict.backup.good for verdict in judged) - len(removed))
     names = tuple(backup.name for backup in removed)
     return Pruned(target=target_name, removed=names, kept=kept, note=note)
 
 
-def _trouble_with(office: Office, target_name: str, proven: str, judged: Sequence[Verdict]) -> str:
+def _defect_of(context: PlanContext, target_name: str, proven: str, judged: Sequence[Verdict]) -> str:
     """Why the shelf does not show the backup that was just proven there, as it should; "" if it does."""
     found = next((verdict.backup for verdict in judged if verdict.backup.full_name == proven), None)
     if found is None:
         return ": there is none of that name"
     # With keys that only write, manifests can be listed and not read. Where nothing ever goes that is no
-    # trouble: the delivery was proven by what the service states.
+    # defect: the delivery was proven by what the service states.
     unreadable = found.manifest is None and bool(found.manifest_name)
-    if found.verified or (unreadable and office.entry(target_name).keep.forever):
+    if found.verified or (unreadable and context.entry(target_name).keep.forever):
         return ""
-    return f": {found.trouble}"
+    return f": {found.defect}"
 
 
-def _gone(target: Target, backup: Shelved) -> bool:
+def _gone(target: Target, backup: BackupEntry) -> bool:
     """Remove a backup; False where a lock keeps it, which is what locks are for."""
     try:
         remove_backup(target, backup)
@@ -117,18 +117,18 @@ def _gone(target: Target, backup: Shelved) -> bool:
     return True
 
 
-def make_room(office: Office, run: Run, target: Target, needed: int) -> bool:
+def make_room(context: PlanContext, run: Run, target: Target, needed: int) -> bool:
     """Remove the oldest backups of a full medium before it has the new one; whether there is room then.
 
     Only where the plan says so and the other media hold enough (media.may_replace_first), and never on a
     shelf that looks wrong.
     """
-    entry = office.entry(target.name)
-    label = label_due(entry, day_of(office, run.started))
-    doubt = suspicion(office, run.part)
-    if not label or doubt or not may_replace_first(office, entry, label):
+    entry = context.entry(target.name)
+    label = label_due(entry, day_of(context, run.started))
+    found = anomaly(context, run.source_name)
+    if not label or found or not may_replace_first(context, entry, label):
         return False
-    shelf = shelf_of(office, target, run.part)
+    shelf = shelf_of(context, target, run.source_name)
     if suspended(shelf, datetime.now(UTC)):
         return False
     for backup in [backup for backup in shelf if backup.good]:
@@ -140,52 +140,56 @@ def make_room(office: Office, run: Run, target: Target, needed: int) -> bool:
     return free is not None and free >= needed
 
 
-def evidence(office: Office, target_name: str, part: str, shelf: Sequence[Shelved]) -> tuple[Finding, ...]:
+def evidence(
+    context: PlanContext, target_name: str, source_name: str, shelf: Sequence[BackupEntry]
+) -> tuple[Finding, ...]:
     """What removal from a shelf rests on, one finding each: while one doesn't pass, nothing goes."""
-    entry = office.entry(target_name)
+    entry = context.entry(target_name)
     good = [backup for backup in shelf if backup.verified]
     aside = [backup for backup in shelf if not backup.verified]
     now = datetime.now(UTC)
-    doubt = suspicion(office, part) or newest_marked(shelf)
+    found = anomaly(context, source_name) or newest_marked(shelf)
     clock = suspended([backup for backup in shelf if not backup.marks], now)
     newest = f"{good[-1].full_name} was read back here" if good else "no verified backup here"
     enough = f"{len(good)} verified, at least {entry.floor} always stay"
     signed = (
-        f"{len(aside)} kept aside: {aside[-1].trouble or 'unfinished'}" if aside else "all by known machines"
+        f"{len(aside)} kept aside: {aside[-1].defect or 'unfinished'}" if aside else "all by known machines"
     )
     return (
         Finding(check="newest read back", passed=bool(good), detail=newest),
         Finding(check="enough others", passed=len(good) >= entry.floor, detail=enough),
         Finding(check="clock", passed=not clock, detail=clock or "dates and numbers agree"),
-        Finding(check="row counts", passed=not doubt, detail=doubt or "like those of the runs before"),
+        Finding(check="row counts", passed=not found, detail=found or "like those of the runs before"),
         Finding(check="signed", passed=True, detail=signed),
     )
 
 
-def unfinished(office: Office, target_name: str) -> tuple[Shelved, ...]:
+def unfinished(context: PlanContext, target_name: str) -> tuple[BackupEntry, ...]:
     """What cut-off deliveries left on a target: archives without a manifest."""
-    with office.target(target_name) as target:
-        return _unfinished(office, target)
+    with context.target(target_name) as target:
+        return _unfinished(context, target)
 
 
-def _unfinished(office: Office, target: Target) -> tuple[Shelved, ...]:
-    found = [backup for part in office.parts for backup in shelf_of(office, target, part)]
+def _unfinished(context: PlanContext, target: Target) -> tuple[BackupEntry, ...]:
+    found = [
+        backup for source_name in context.source_names for backup in shelf_of(context, target, source_name)
+    ]
     return tuple(backup for backup in found if backup.unfinished)
 
 
-def clear_unfinished(office: Office, target_name: str) -> tuple[str, ...]:
+def clear_unfinished(context: PlanContext, target_name: str) -> tuple[str, ...]:
     """Remove what cut-off deliveries left; the names. Only on the user's word, never by a run.
 
     A delivery by another machine may be under way right now: only a person can know.
     """
-    with office.target(target_name) as target:
-        left = _unfinished(office, target)
+    with context.target(target_name) as target:
+        left = _unfinished(context, target)
         for backup in left:
             remove_backup(target, backup)
     return tuple(backup.full_name for backup in left)
 
 
-def remove_backup(target: Target, backup: Shelved) -> None:
+def remove_backup(target: Target, backup: BackupEntry) -> None:
     """Remove one backup: its manifest first, so that half a removal leaves no backup that seems whole."""
     names = (backup.manifest_name, *backup.certificates, backup.full_name)
     for name in filter(None, names):

@@ -16,7 +16,7 @@ from tasks.archive.writer import write_archive
 from tasks.backup.copy import same_digest
 from tasks.backup.listing import Copied, summed_up
 from tasks.backup.workspace import Workspace, remove_tree
-from tasks.context import Office, write_new_secret
+from tasks.context import PlanContext, write_new_secret
 from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
 from tasks.manifests.signing import sign_record
 from tasks.platform.files import HashingReader, HashingWriter, atomic_writer, private_folder, write_atomic
@@ -36,10 +36,10 @@ from tasks.records import (
 
 
 def archive_copy(
-    office: Office, workspace: Workspace, copy: Copied, progress: Progress = no_progress
+    context: PlanContext, workspace: Workspace, copy: Copied, progress: Progress = no_progress
 ) -> Archived:
     """Pack the copy as tar + zstandard."""
-    options = office.plan.archive
+    options = context.plan.archive
     with atomic_writer(workspace.archive) as stream:
         writer = HashingWriter(stream)
         write_archive(
@@ -53,7 +53,7 @@ def archive_copy(
 
 
 def encrypt_archive(
-    office: Office, workspace: Workspace, run: Run, archived: Archived, progress: Progress = no_progress
+    context: PlanContext, workspace: Workspace, run: Run, archived: Archived, progress: Progress = no_progress
 ) -> Sealed:
     """Encrypt the archive to every holder and to a key made for this run alone.
 
@@ -63,7 +63,7 @@ def encrypt_archive(
     """
     name = sealed_name(stem(run.source, run.started, run.sequence))
     path = private_folder(workspace.sealed) / name
-    recipients = [*office.recipients(), _make_run_key(office, workspace)]
+    recipients = [*context.recipients(), _make_run_key(context, workspace)]
     with archived.path.open("rb", buffering=0) as plain, atomic_writer(path) as stream:
         writer = HashingWriter(stream)
         reader = HashingReader(plain, progress, archived.bytes)
@@ -74,7 +74,7 @@ def encrypt_archive(
 
 
 def describe(  # noqa: PLR0913, PLR0917 - all that a manifest is made of
-    office: Office,
+    context: PlanContext,
     run: Run,
     copy: Copied,
     archived: Archived,
@@ -93,7 +93,7 @@ def describe(  # noqa: PLR0913, PLR0917 - all that a manifest is made of
         files=summed_up(copy.files),
         profile=validated.profile,
         findings=findings,
-        suspicions=seen.trouble if seen else (),
+        anomalies=seen.anomalies if seen else (),
     )
     manifest = Manifest(
         source=run.source,
@@ -109,13 +109,13 @@ def describe(  # noqa: PLR0913, PLR0917 - all that a manifest is made of
         archive_sha256=archived.sha256,
         sealed_bytes=sealed.bytes,
         sealed_sha256=sealed.sha256,
-        recipients=tuple(Holder(name=h.name, recipient=h.recipient) for h in office.plan.holders),
+        recipients=tuple(Holder(name=h.name, recipient=h.recipient) for h in context.plan.holders),
         checks=outline(findings),
         marks=seen.marks if seen else (),
-        contents=seal_text(contents.model_dump_json(), office.recipients()),
+        contents=seal_text(contents.model_dump_json(), context.recipients()),
         machine="",
     )
-    signed = sign_record(manifest, office.machine_key())
+    signed = sign_record(manifest, context.machine_key())
     path = sealed.path.with_name(manifest_name(stem(run.source, run.started, run.sequence)))
     write_atomic(path, to_json(signed))
     return path
@@ -140,10 +140,10 @@ def seal_text(text: str, recipients: list[Recipient]) -> str:
     return sealed.getvalue().decode("ascii")
 
 
-def _make_run_key(office: Office, workspace: Workspace) -> Recipient:
+def _make_run_key(context: PlanContext, workspace: Workspace) -> Recipient:
     # The run's key must be of the holders' class: one file never mixes hybrid and classic recipients,
     # or the weaker one would decide who can read it in the age of quantum computers.
-    hybrid = any(holder.recipient.startswith("age1pq1") for holder in office.plan.holders)
+    hybrid = any(holder.recipient.startswith("age1pq1") for holder in context.plan.holders)
     identity = HybridIdentity.generate() if hybrid else X25519Identity.generate()
     remove_tree(workspace.run_key)
     write_new_secret(workspace.run_key, identity.secret_text() + "\n")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tasks.backup.retain import shelf_of
 from tasks.backup.workspace import Workspace, spools
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import NoBackup, StateError, TargetError
 from tasks.platform.files import write_atomic
 from tasks.records import Record, Rehearsed, Run, Sealed
@@ -25,18 +25,18 @@ class Spooled(Record):
     rehearsed: Rehearsed
 
 
-def remember(office: Office, spooled: Spooled) -> None:
+def remember(context: PlanContext, spooled: Spooled) -> None:
     """Write down beside the sealed archive what delivering it later takes; no secret is in it."""
-    folder = Workspace(office.staging / spooled.run.id).sealed
+    folder = Workspace(context.staging / spooled.run.id).sealed
     write_atomic(folder / NAME, spooled.model_dump_json().encode("utf-8"))
 
 
-def waiting(office: Office, wanted: str = LATEST) -> list[Spooled]:
+def waiting(context: PlanContext, wanted: str = LATEST) -> list[Spooled]:
     """The waiting archive of each source that ``wanted`` names: the latest, or the one of that number.
 
     In the plan's order. Raises NoBackup where none waits.
     """
-    found = _all_waiting(office)
+    found = _all_waiting(context)
     if not found:
         raise NoBackup(
             "no sealed archive waits in staging",
@@ -51,24 +51,24 @@ def waiting(office: Office, wanted: str = LATEST) -> list[Spooled]:
         raise NoBackup(
             f"no sealed archive {wanted} waits in staging", hint=f"There waits: {told}. Or say `{LATEST}`."
         )
-    newest = {s.run.part: s for s in sorted(found, key=lambda spooled: spooled.run.sequence)}
-    return [newest[part] for part in office.parts if part in newest]
+    newest = {s.run.source_name: s for s in sorted(found, key=lambda spooled: spooled.run.sequence)}
+    return [newest[source_name] for source_name in context.source_names if source_name in newest]
 
 
-def lacking(office: Office, spooled: Spooled, names: list[str], *, exactly: bool = False) -> list[str]:
+def lacking(context: PlanContext, spooled: Spooled, names: list[str], *, exactly: bool = False) -> list[str]:
     """Those targets that hold neither this backup nor (unless ``exactly``) a newer one, or can't be asked."""
-    return [name for name in names if not _holds(office, name, spooled.run, exactly)]
+    return [name for name in names if not _holds(context, name, spooled.run, exactly)]
 
 
-def _all_waiting(office: Office) -> list[Spooled]:
-    found = (_read(Workspace(folder).sealed / NAME) for folder in spools(office.staging))
+def _all_waiting(context: PlanContext) -> list[Spooled]:
+    found = (_read(Workspace(folder).sealed / NAME) for folder in spools(context.staging))
     return [spooled for spooled in found if spooled is not None]
 
 
-def _holds(office: Office, name: str, run: Run, exactly: bool) -> bool:
+def _holds(context: PlanContext, name: str, run: Run, exactly: bool) -> bool:
     try:
-        with office.target(name) as target:
-            shelf = shelf_of(office, target, run.part)
+        with context.target(name) as target:
+            shelf = shelf_of(context, target, run.source_name)
     except TargetError:
         return False
     numbers = [b.manifest.sequence for b in shelf if b.verified and b.manifest]

@@ -44,9 +44,9 @@ DAY_SECONDS = 24 * 3600
 USUAL = Spool()
 
 
-def folder_of(run_id: str, part: str) -> str:
-    """The name in staging of a source's folder; ``part`` is "" for the main source."""
-    return f"{run_id}.{part}" if part else run_id
+def folder_of(run_id: str, source_name: str) -> str:
+    """The name in staging of a source's folder; ``source_name`` is "" for the main source."""
+    return f"{run_id}.{source_name}" if source_name else run_id
 
 
 def run_of(folder: str) -> str:
@@ -154,7 +154,7 @@ def is_busy(staging: Path) -> bool:
 
 @contextmanager
 def working(
-    staging: Path, run_id: str, parts: Sequence[str] = ("",), spool: Spool = USUAL
+    staging: Path, run_id: str, source_names: Sequence[str] = ("",), spool: Spool = USUAL
 ) -> Iterator[list[Workspace]]:
     """The workspaces of run ``run_id``, one a source, locked; plaintext is gone when the block ends.
 
@@ -162,7 +162,10 @@ def working(
     """
     with exclusively(staging), ExitStack() as stack:
         sweep(staging, spool, spare=run_id)
-        yield [stack.enter_context(locked(staging / folder_of(run_id, part))) for part in parts]
+        yield [
+            stack.enter_context(locked(staging / folder_of(run_id, source_name)))
+            for source_name in source_names
+        ]
 
 
 @contextmanager

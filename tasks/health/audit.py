@@ -8,12 +8,12 @@ from datetime import UTC, date, datetime
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import is_removable
 from tasks.backup.retain import shelf_of
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError, TargetError, TargetMissing
 from tasks.health.freshness import expected_since, freshness
 from tasks.keys.proofs import learn
 from tasks.notices.wording import place_text, size_text
-from tasks.records import Finding, Progress, Shelved, no_progress
+from tasks.records import BackupEntry, Finding, Progress, no_progress
 from tasks.targets.base import Target
 
 # So many days the reading of all older backups takes, a few each day.
@@ -21,7 +21,7 @@ _DAYS_FOR_ALL = 30
 
 
 def audit_target(
-    office: Office,
+    context: PlanContext,
     name: str,
     *,
     read_all: bool = False,
@@ -35,45 +35,45 @@ def audit_target(
     """
     now = now or datetime.now(UTC)
     try:
-        with office.target(name) as target:
+        with context.target(name) as target:
             findings = [Finding(check="target present", passed=True, detail=f"{name} answers")]
-            learn(office, target)
-            for part in office.parts:
-                shelf = shelf_of(office, target, part)
-                place = place_text(name, part)
-                expected = expected_since(office, target, now) is not None
+            learn(context, target)
+            for source_name in context.source_names:
+                shelf = shelf_of(context, target, source_name)
+                place = place_text(name, source_name)
+                expected = expected_since(context, target, now) is not None
                 findings += _shelf_findings(place, shelf, expected=expected)
                 findings += [
-                    *freshness(office, target, part, shelf, now),
+                    *freshness(context, target, source_name, shelf, now),
                     *_locks(target, place, shelf, now),
                 ]
                 findings += [
                     _whole(target, backup, progress, read_all=read_all)
-                    for backup in _to_read(shelf, day_of(office, now), read_all)
+                    for backup in _to_read(shelf, day_of(context, now), read_all)
                 ]
             return tuple(findings)
     except TargetMissing as error:
-        away = is_removable(office.entry(name))
+        away = is_removable(context.entry(name))
         detail = f"{name}: no medium plugged in, nothing to look at" if away else str(error)
         return (Finding(check="target present", passed=away, detail=detail),)
     except DatasaveError as error:
         return (Finding(check="target present", passed=False, detail=str(error)),)
 
 
-def _shelf_findings(name: str, shelf: Sequence[Shelved], *, expected: bool) -> list[Finding]:
+def _shelf_findings(name: str, shelf: Sequence[BackupEntry], *, expected: bool) -> list[Finding]:
     good = [backup for backup in shelf if backup.verified]
     total = sum(backup.bytes for backup in good)
     summary = f"{len(good)} verified on {name}, {size_text(total)}"
     findings = [Finding(check="backups on the shelf", passed=bool(good) or not expected, detail=summary)]
     findings += [
-        Finding(check="backup counts", passed=False, detail=f"{backup.name} on {name}: {backup.trouble}")
+        Finding(check="backup counts", passed=False, detail=f"{backup.name} on {name}: {backup.defect}")
         for backup in shelf
         if not backup.verified
     ]
     return [*findings, *_marks(name, good)]
 
 
-def _marks(name: str, good: Sequence[Shelved]) -> list[Finding]:
+def _marks(name: str, good: Sequence[BackupEntry]) -> list[Finding]:
     """Marked backups are told as long as nobody accepted them; while the newest is one, that is an alarm."""
     marked = [backup for backup in good if backup.marks]
     if not marked:
@@ -83,7 +83,7 @@ def _marks(name: str, good: Sequence[Shelved]) -> list[Finding]:
     return [Finding(check="looks like those before", passed=good[-1] is not marked[-1], detail=detail)]
 
 
-def _to_read(shelf: Sequence[Shelved], day: date, read_all: bool) -> list[Shelved]:
+def _to_read(shelf: Sequence[BackupEntry], day: date, read_all: bool) -> list[BackupEntry]:
     """The newest, and of the older ones a few, others each day: in some weeks all have been read."""
     good = [backup for backup in shelf if backup.verified]
     older = good[:-1]
@@ -95,7 +95,7 @@ def _to_read(shelf: Sequence[Shelved], day: date, read_all: bool) -> list[Shelve
     return [*(older[number] for number in sorted(chosen)), good[-1]]
 
 
-def _locks(target: Target, place: str, shelf: Sequence[Shelved], now: datetime) -> list[Finding]:
+def _locks(target: Target, place: str, shelf: Sequence[BackupEntry], now: datetime) -> list[Finding]:
     """The locks of all archives and manifests, as the service states them; nothing where none is wanted.
 
     A lock that has run its course is said; that of the newest backup must hold.
@@ -127,7 +127,7 @@ def _locks(target: Target, place: str, shelf: Sequence[Shelved], now: datetime) 
     return [*findings, Finding(check="locks", passed=not findings, detail=detail)]
 
 
-def _whole(target: Target, backup: Shelved, progress: Progress, *, read_all: bool) -> Finding:
+def _whole(target: Target, backup: BackupEntry, progress: Progress, *, read_all: bool) -> Finding:
     name = backup.full_name
     if target.properties.thaw_seconds and not read_all:
         # Waking it would cost money each day; the shelf has compared its size with the manifest's.

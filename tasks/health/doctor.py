@@ -10,7 +10,7 @@ from functools import partial
 from tasks.backup.copy import room_needed
 from tasks.backup.workspace import scratch_room
 from tasks.checks.judge import verify_expectations
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.health.notify import switchboard
 from tasks.keys.identities import recipients_of
@@ -24,36 +24,39 @@ from tasks.records import Engine, Finding
 STOCK_TOOLS = ("age", "zstd", "tar")
 
 
-def checkup(office: Office) -> list[Finding]:
+def checkup(context: PlanContext) -> list[Finding]:
     """All findings about one plan. Writes nothing but a small probe object on each target."""
     engines: dict[str, Engine] = {}
     findings = [
-        *(_look(_of("source", part), partial(_source, office, part, engines)) for part in office.parts),
-        _look("staging", lambda: _staging(office, engines)),
-        _look("holders", lambda: _holders(office)),
-        _look("machine key", lambda: public_text(office.machine_key().public_key())),
-        _look("plan's checks", lambda: _expectations(office)),
+        *(
+            _look(_of("source", source_name), partial(_source, context, source_name, engines))
+            for source_name in context.source_names
+        ),
+        _look("staging", lambda: _staging(context, engines)),
+        _look("holders", lambda: _holders(context)),
+        _look("machine key", lambda: public_text(context.machine_key().public_key())),
+        _look("plan's checks", lambda: _expectations(context)),
     ]
-    drill = office.plan.drill
+    drill = context.plan.drill
     if drill.identity:
-        findings.append(_look("drill key", lambda: _drill_key(office)))
-    findings += [_look(f"drill key {name}", partial(_drill_key, office, name)) for name in drill.identities]
-    findings += key_findings(office)
-    vendors = [entry for entry in office.plan.targets if entry.with_vendor]
-    findings += [_look(f"BAA {entry.name}", partial(_agreement, office, entry)) for entry in vendors]
-    names = [entry.name for entry in office.plan.targets]
-    findings += [_look(f"target {name}", partial(_target, office, name, engines)) for name in names]
-    return [*findings, *_notices(office), _tools()]
+        findings.append(_look("drill key", lambda: _drill_key(context)))
+    findings += [_look(f"drill key {name}", partial(_drill_key, context, name)) for name in drill.identities]
+    findings += key_findings(context)
+    vendors = [entry for entry in context.plan.targets if entry.with_vendor]
+    findings += [_look(f"BAA {entry.name}", partial(_agreement, context, entry)) for entry in vendors]
+    names = [entry.name for entry in context.plan.targets]
+    findings += [_look(f"target {name}", partial(_target, context, name, engines)) for name in names]
+    return [*findings, *_notices(context), _tools()]
 
 
-def tried_out(office: Office, part: str) -> list[Finding]:
+def tried_out(context: PlanContext, source_name: str) -> list[Finding]:
     """What a source's conformance script finds. Raises SourceError where it has none, or cannot begin."""
-    with scratch_room(office.staging, "doctor") as room:
-        return office.source(part).conformance(room)
+    with scratch_room(context.staging, "doctor") as room:
+        return context.source(source_name).conformance(room)
 
 
-def _of(check: str, part: str) -> str:
-    return f"{check} {part}" if part else check
+def _of(check: str, source_name: str) -> str:
+    return f"{check} {source_name}" if source_name else check
 
 
 def _look(check: str, look: Callable[[], str]) -> Finding:
@@ -63,27 +66,27 @@ def _look(check: str, look: Callable[[], str]) -> Finding:
         return Finding(check=check, passed=False, detail=str(error))
 
 
-def _source(office: Office, part: str, engines: dict[str, Engine]) -> str:
-    engine = engines[part] = office.source(part).check()
+def _source(context: PlanContext, source_name: str, engines: dict[str, Engine]) -> str:
+    engine = engines[source_name] = context.source(source_name).check()
     return f"{engine.kind} {engine.version}, {size_text(engine.bytes)}"
 
 
-def _staging(office: Office, engines: dict[str, Engine]) -> str:
-    free = shutil.disk_usage(private_folder(office.staging)).free
-    if len(engines) < len(office.parts):  # a source that does not answer has a finding of its own
+def _staging(context: PlanContext, engines: dict[str, Engine]) -> str:
+    free = shutil.disk_usage(private_folder(context.staging)).free
+    if len(engines) < len(context.source_names):  # a source that does not answer has a finding of its own
         return f"{size_text(free)} free; what a run needs shows once the source answers"
-    needed = sum(room_needed(office, part, engine) for part, engine in engines.items())
+    needed = sum(room_needed(context, source_name, engine) for source_name, engine in engines.items())
     if free < needed:
         raise DatasaveError(
-            f"{office.staging} has {size_text(free)} free, a run needs about {size_text(needed)}",
+            f"{context.staging} has {size_text(free)} free, a run needs about {size_text(needed)}",
             hint=MORE_ROOM,
         )
     return f"{size_text(free)} free, a run needs about {size_text(needed)}"
 
 
-def _holders(office: Office) -> str:
-    office.recipients()
-    names = [holder.name for holder in office.plan.holders]
+def _holders(context: PlanContext) -> str:
+    context.recipients()
+    names = [holder.name for holder in context.plan.holders]
     if len(names) < 2:
         raise DatasaveError(
             f"only {names[0]} can open the backups",
@@ -92,19 +95,19 @@ def _holders(office: Office) -> str:
     return ", ".join(names)
 
 
-def _expectations(office: Office) -> str:
-    checks = [check for part in office.parts for check in office.checks(part)]
+def _expectations(context: PlanContext) -> str:
+    checks = [check for source_name in context.source_names for check in context.checks(source_name)]
     verify_expectations(checks)
     return f"{len(checks)} checks of your own"
 
 
-def _drill_key(office: Office, holder: str = "") -> str:
-    drill = office.plan.drill
+def _drill_key(context: PlanContext, holder: str = "") -> str:
+    drill = context.plan.drill
     reference = drill.identities.get(holder) or drill.identity or ""
     if reference.startswith("prefect:"):
         return f"{reference}: known to the Prefect server only, not looked at"
-    mine = recipients_of(office.drill_identities(holder))
-    holders = [one.name for one in office.plan.holders if one.recipient in mine]
+    mine = recipients_of(context.drill_identities(holder))
+    holders = [one.name for one in context.plan.holders if one.recipient in mine]
     if holder and holder not in holders:
         raise DatasaveError(
             f"the key that drills take for {holder}'s is not theirs",
@@ -118,8 +121,8 @@ def _drill_key(office: Office, holder: str = "") -> str:
     return f"scheduled drills use the key of {', '.join(holders)}"
 
 
-def _agreement(office: Office, entry: TargetEntry) -> str:
-    today = datetime.now(office.timezone).date()
+def _agreement(context: PlanContext, entry: TargetEntry) -> str:
+    today = datetime.now(context.timezone).date()
     if entry.baa is None:
         return "a vendor's, with no agreement noted; under HIPAA it needs one (`baa:`, and hipaa: true)"
     if not entry.baa.holds_on(today):
@@ -130,8 +133,8 @@ def _agreement(office: Office, entry: TargetEntry) -> str:
     return f"signed by {entry.baa.vendor} on {entry.baa.signed}"
 
 
-def _target(office: Office, name: str, engines: dict[str, Engine]) -> str:
-    with office.target(name) as target:
+def _target(context: PlanContext, name: str, engines: dict[str, Engine]) -> str:
+    with context.target(name) as target:
         free = target.free_space()
         told = target.probe()
         needed = sum(engine.bytes for engine in engines.values())
@@ -143,9 +146,9 @@ def _target(office: Office, name: str, engines: dict[str, Engine]) -> str:
         return f"{told}, " + (f"{size_text(free)} free" if free is not None else "room unknown")
 
 
-def _notices(office: Office) -> list[Finding]:
+def _notices(context: PlanContext) -> list[Finding]:
     """Whether people could be told; nobody is (`datasave notify --test` does that)."""
-    with switchboard(office.path) as board:
+    with switchboard(context.path) as board:
         return [_look(name, look) for name, look in board.looks]
 
 

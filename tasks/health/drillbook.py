@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.health.drills import kept, proofs_of
 from tasks.notices.drills_page import DrillBook, DrillLine, drills_html, outcome_of
 from tasks.notices.wording import duration_text, when_text
@@ -16,23 +16,23 @@ from tasks.policy.due_rules import day_text
 from tasks.records import Certificate
 
 
-def drillbook(office: Office, places: Sequence[Place] = (), now: datetime | None = None) -> DrillBook:
+def drillbook(context: PlanContext, places: Sequence[Place] = (), now: datetime | None = None) -> DrillBook:
     """The history as kept on this machine; ``places`` say which targets are cold."""
     at = (now or datetime.now(UTC)).replace(microsecond=0)
-    certificates = kept(office)
-    drill = office.plan.drill
+    certificates = kept(context)
+    drill = context.plan.drill
     cold = {place.target for place in places if place.cold}
-    days = {e.name: drill.cold_days if e.name in cold else drill.within_days for e in office.plan.targets}
-    holders = {holder.name: drill.within_days for holder in office.plan.holders}
+    days = {e.name: drill.cold_days if e.name in cold else drill.within_days for e in context.plan.targets}
+    holders = {holder.name: drill.within_days for holder in context.plan.holders}
 
     def line(target: str, holder: str, limit: int = 0) -> DrillLine:
         mine = [c for c in certificates if target in ("", c.target) and holder in ("", c.holder)]
-        return _line(office, (target, holder), mine, at, limit)
+        return _line(context, (target, holder), mine, at, limit)
 
     hours = drill.objective_hours
     return DrillBook(
-        office=office.plan.name,
-        at=when_text(at, office.timezone),
+        office=context.plan.name,
+        at=when_text(at, context.timezone),
         objective=duration_text(hours * 3600) if hours else "",
         pairs=tuple(line(target, holder) for target in days for holder in holders),
         covered=(
@@ -43,16 +43,16 @@ def drillbook(office: Office, places: Sequence[Place] = (), now: datetime | None
     )
 
 
-def write_drills(office: Office, places: Sequence[Place] = ()) -> Path:
+def write_drills(context: PlanContext, places: Sequence[Place] = ()) -> Path:
     """Write the page into the reports folder. Raises StateError."""
-    path = private_folder(office.reports) / f"{office.plan.name}-drills.html"
+    path = private_folder(context.reports) / f"{context.plan.name}-drills.html"
     with kept_in_state(f"write {path}"):
-        write_atomic(path, drills_html(drillbook(office, places), office.timezone).encode("utf-8"))
+        write_atomic(path, drills_html(drillbook(context, places), context.timezone).encode("utf-8"))
     return path
 
 
 def _line(
-    office: Office, what: tuple[str, str], mine: Sequence[Certificate], at: datetime, limit: int
+    context: PlanContext, what: tuple[str, str], mine: Sequence[Certificate], at: datetime, limit: int
 ) -> DrillLine:
     """One line; with a ``limit`` in days it is due by then, without one it is only told."""
     last = mine[-1] if mine else None
@@ -62,7 +62,7 @@ def _line(
         good = proved(proofs_of(mine))
         deadline = good + timedelta(days=limit) if good != NEVER else at
         late = deadline <= at
-        due = "now" if late else day_text(deadline.astimezone(office.timezone).date())
+        due = "now" if late else day_text(deadline.astimezone(context.timezone).date())
         if late:
             word, tone = ("Overdue" if last and last.passed else word), "bad"
         elif last and last.passed:
@@ -72,7 +72,7 @@ def _line(
         holder=what[1],
         word=word,
         tone=tone,
-        last=when_text(last.drilled, office.timezone) if last else "never",
+        last=when_text(last.drilled, context.timezone) if last else "never",
         took=duration_text(last.seconds) if last else "",
         due=due,
     )

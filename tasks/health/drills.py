@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from tasks.age.keys import Identity
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ManifestError, NoBackup, TargetError, TargetMissing
 from tasks.keys.identities import recipients_of
 from tasks.manifests.manifest import MAX_BYTES, certificate_name, parse_name, read_certificate, to_json
-from tasks.manifests.signing import signature_trouble
+from tasks.manifests.signing import signature_defect
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
 from tasks.policy.drill_turns import Pair, Place, Proof, next_pair
 from tasks.records import Certificate
@@ -39,38 +39,38 @@ class Drilled(NamedTuple):
     away: dict[str, str]
 
 
-def keep(office: Office, certificate: Certificate) -> None:
+def keep(context: PlanContext, certificate: Certificate) -> None:
     """Keep a certificate on this machine. Raises StateError."""
-    folder = private_folder(office.state / FOLDER / certificate.target)
+    folder = private_folder(context.state / FOLDER / certificate.target)
     path = folder / certificate_name(certificate.sealed_name, certificate.drilled)
     with kept_in_state(f"keep the certificate of a drill {path}"):
         write_atomic(path, to_json(certificate))
 
 
-def kept(office: Office) -> tuple[Certificate, ...]:
+def kept(context: PlanContext) -> tuple[Certificate, ...]:
     """The certificates kept here that are signed by a trusted machine, oldest first."""
-    found = [_read(path.read_bytes()) for path in sorted((office.state / FOLDER).glob("*/*.json"))]
-    return _counting(office, [certificate for certificate in found if certificate])
+    found = [_read(path.read_bytes()) for path in sorted((context.state / FOLDER).glob("*/*.json"))]
+    return _counting(context, [certificate for certificate in found if certificate])
 
 
-def gather(office: Office, names: Sequence[str] = ()) -> Drilled:
+def gather(context: PlanContext, names: Sequence[str] = ()) -> Drilled:
     """Look at the targets (all where none is named) and keep what certificates they show."""
     away: dict[str, str] = {}
     places = []
-    for entry in office.plan.targets:
+    for entry in context.plan.targets:
         if names and entry.name not in names:
             continue
         cold = False
         try:
-            with office.target(entry.name) as target:
+            with context.target(entry.name) as target:
                 cold = bool(target.properties.thaw_seconds)
-                holds = look(office, target).holds
+                holds = look(context, target).holds
             if not holds:
                 away[entry.name] = f"{entry.name} holds no backup yet"
         except DatasaveError as error:
             away[entry.name] = error.message
         places.append(Place(entry.name, cold, entry.name in away))
-    return Drilled(kept(office), tuple(places), away)
+    return Drilled(kept(context), tuple(places), away)
 
 
 def proofs_of(certificates: Sequence[Certificate]) -> tuple[Proof, ...]:
@@ -78,25 +78,25 @@ def proofs_of(certificates: Sequence[Certificate]) -> tuple[Proof, ...]:
     return tuple(Proof(c.target, c.holder, c.drilled, c.passed, c.seconds, c.in_time) for c in certificates)
 
 
-def holders_at_hand(office: Office, identities: Sequence[Identity] = ()) -> tuple[str, ...]:
+def holders_at_hand(context: PlanContext, identities: Sequence[Identity] = ()) -> tuple[str, ...]:
     """Whose keys drills have: those of ``identities``, else those that the plan names."""
-    drill = office.plan.drill
+    drill = context.plan.drill
     if drill.identities and not identities:
         return tuple(drill.identities)
-    mine = recipients_of(identities or office.drill_identities())
-    return tuple(holder.name for holder in office.plan.holders if holder.recipient in mine)
+    mine = recipients_of(identities or context.drill_identities())
+    return tuple(holder.name for holder in context.plan.holders if holder.recipient in mine)
 
 
-def next_drill(office: Office, target: str | None, identities: Sequence[Identity] = ()) -> Pair | None:
+def next_drill(context: PlanContext, target: str | None, identities: Sequence[Identity] = ()) -> Pair | None:
     """What to drill next, of one target where it or the plan names one; None where nothing is due.
 
     Raises NoBackup where no target can be drilled now.
     """
-    only = target or office.plan.drill.target
+    only = target or context.plan.drill.target
     if only and identities:
-        return Pair(office.entry(only).name, "")
-    holders = holders_at_hand(office, identities) or ("",)
-    drilled = gather(office, [office.entry(only).name] if only else ())
+        return Pair(context.entry(only).name, "")
+    holders = holders_at_hand(context, identities) or ("",)
+    drilled = gather(context, [context.entry(only).name] if only else ())
     if only:
         # On the user's word: what is wrong there is for the drill itself to tell, and cold is no reason.
         drilled = drilled._replace(places=(Place(only),))
@@ -106,29 +106,29 @@ def next_drill(office: Office, target: str | None, identities: Sequence[Identity
             hint="Make a backup first, or plug in a drive that holds one.",
         )
     proofs = proofs_of(drilled.certificates)
-    return next_pair(drilled.places, holders, proofs, datetime.now(UTC), office.plan.drill.cold_days)
+    return next_pair(drilled.places, holders, proofs, datetime.now(UTC), context.plan.drill.cold_days)
 
 
-def look(office: Office, target: Target) -> Seen:
+def look(context: PlanContext, target: Target) -> Seen:
     """Read the certificates on a target, and keep those that are new here. Raises TargetError, StateError."""
     found, holds = [], False
     for name in [stat.name for stat in target.list()]:
-        parts = parse_name(name.rpartition("/")[2])
-        if parts is None or parts.source not in office.source_names:
+        parsed = parse_name(name.rpartition("/")[2])
+        if parsed is None or parsed.source not in context.full_names:
             continue
-        holds = holds or parts.kind == "manifest"
-        if parts.kind == "certificate":
-            found.append(_known(office, target, name) or _fetched(office, target, name))
-    return Seen(_counting(office, [certificate for certificate in found if certificate]), holds)
+        holds = holds or parsed.kind == "manifest"
+        if parsed.kind == "certificate":
+            found.append(_known(context, target, name) or _fetched(context, target, name))
+    return Seen(_counting(context, [certificate for certificate in found if certificate]), holds)
 
 
-def _known(office: Office, target: Target, name: str) -> Certificate | None:
+def _known(context: PlanContext, target: Target, name: str) -> Certificate | None:
     """A certificate that is kept here already: each one is fetched once, for it never changes."""
-    path = office.state / FOLDER / target.name / name.rpartition("/")[2]
+    path = context.state / FOLDER / target.name / name.rpartition("/")[2]
     return _read(path.read_bytes()) if path.exists() else None
 
 
-def _fetched(office: Office, target: Target, name: str) -> Certificate | None:
+def _fetched(context: PlanContext, target: Target, name: str) -> Certificate | None:
     """A certificate off its target, kept where it counts. One that cannot be read is passed over.
 
     It may be frozen, and the audit says what is wrong with the backup itself.
@@ -143,9 +143,9 @@ def _fetched(office: Office, target: Target, name: str) -> Certificate | None:
     # One of another target was brought here with a copied folder: this target was not drilled.
     if certificate is None or certificate.target != target.name:
         return None
-    if signature_trouble(certificate, office.trusted()):
+    if signature_defect(certificate, context.trusted()):
         return None
-    keep(office, certificate)
+    keep(context, certificate)
     return certificate
 
 
@@ -156,7 +156,7 @@ def _read(data: bytes) -> Certificate | None:
         return None  # a stranger's, or damaged: it proves nothing
 
 
-def _counting(office: Office, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
-    trusted = office.trusted()
-    mine = (c for c in certificates if c.source in office.source_names and not signature_trouble(c, trusted))
+def _counting(context: PlanContext, certificates: Sequence[Certificate]) -> tuple[Certificate, ...]:
+    trusted = context.trusted()
+    mine = (c for c in certificates if c.source in context.full_names and not signature_defect(c, trusted))
     return tuple(sorted(mine, key=lambda certificate: certificate.drilled))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from tasks.calendars import WEEKDAYS
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.notices.wording import duration_text, place_text
 from tasks.plan.cron import previous_time
 from tasks.plan.model import TargetEntry
@@ -23,7 +23,7 @@ from tasks.policy.fresh_rules import (
     last_turn,
     midnight,
 )
-from tasks.records import Finding, Shelved
+from tasks.records import BackupEntry, Finding
 from tasks.targets.base import Target
 from tasks.targets.drive.target import DriveOptions, DriveTarget
 
@@ -31,51 +31,51 @@ _GRACE = timedelta(hours=HOURS_OF_GRACE)
 _WEEKS = timedelta(weeks=2)
 
 
-def last_run(office: Office, now: datetime) -> datetime | None:
+def last_run(context: PlanContext, now: datetime) -> datetime | None:
     """When the last run began that should have ended by now; None in a plan without a schedule of backups."""
-    cron = office.plan.schedule.backup
+    cron = context.plan.schedule.backup
     # A run that is under way is not late yet.
-    return previous_time(cron, now.astimezone(office.timezone) - _GRACE) if cron else None
+    return previous_time(cron, now.astimezone(context.timezone) - _GRACE) if cron else None
 
 
-def due_since(office: Office, entry: TargetEntry, now: datetime) -> datetime | None:
+def due_since(context: PlanContext, entry: TargetEntry, now: datetime) -> datetime | None:
     """The newest backup of a target must not be older than this; None where none is expected yet.
 
     By the plan alone, no target is reached: of removable media it is the one that had its turn last, wherever
     it is now.
     """
-    now = now.astimezone(office.timezone)
+    now = now.astimezone(context.timezone)
     if entry.fresh_hours is not None:
         return now - timedelta(hours=entry.fresh_hours)
-    run = last_run(office, now)
+    run = last_run(context, now)
     if not isinstance(entry, DriveOptions):
         return fresh_since(entry.when, run) if run else fresh_without_schedule(entry.when, now)
     day = last_day_with_medium(entry.calendar, _day_of(run, now))
-    return midnight(last_due(entry.when, day), office.timezone) if day else None
+    return midnight(last_due(entry.when, day), context.timezone) if day else None
 
 
-def expected_since(office: Office, target: Target, now: datetime) -> datetime | None:
+def expected_since(context: PlanContext, target: Target, now: datetime) -> datetime | None:
     """The same of a target that is at hand: of removable media the one that is plugged in.
 
     Its last turn may be a week ago.
     """
-    entry = office.entry(target.name)
-    now = now.astimezone(office.timezone)
+    entry = context.entry(target.name)
+    now = now.astimezone(context.timezone)
     if entry.fresh_hours is not None or not isinstance(entry, DriveOptions):
-        return due_since(office, entry, now)
+        return due_since(context, entry, now)
     assert isinstance(target, DriveTarget)  # noqa: S101 - by its entry's kind
     marker = target.medium(f"cannot look at {target.name}")
-    made = marker.made.astimezone(office.timezone).date()
-    turn = last_turn(entry.calendar, marker.label, _day_of(last_run(office, now), now), made)
-    return midnight(turn, office.timezone) if turn else None
+    made = marker.made.astimezone(context.timezone).date()
+    turn = last_turn(entry.calendar, marker.label, _day_of(last_run(context, now), now), made)
+    return midnight(turn, context.timezone) if turn else None
 
 
 def freshness(
-    office: Office, target: Target, part: str, shelf: Sequence[Shelved], now: datetime
+    context: PlanContext, target: Target, source_name: str, shelf: Sequence[BackupEntry], now: datetime
 ) -> tuple[Finding, ...]:
     """What an audit says of the age of a source's backups on one target."""
-    since = expected_since(office, target, now)
-    place = place_text(target.name, part)
+    since = expected_since(context, target, now)
+    place = place_text(target.name, source_name)
     newest = max((b.manifest.taken for b in shelf if b.verified and b.manifest), default=None)
     if newest is None:
         detail = f"{place} holds no verified backup"
@@ -86,20 +86,24 @@ def freshness(
     detail = f"newest on {place} is {age} old"
     if not passed and since is not None:
         detail += f"; by the plan there should be one since {day_text(since.date())} {since:%H:%M}"
-    return Finding(check="newest is fresh", passed=passed, detail=detail), *_slots(office, target, shelf, now)
+    return Finding(check="newest is fresh", passed=passed, detail=detail), *_slots(
+        context, target, shelf, now
+    )
 
 
-def _slots(office: Office, target: Target, shelf: Sequence[Shelved], now: datetime) -> tuple[Finding, ...]:
+def _slots(
+    context: PlanContext, target: Target, shelf: Sequence[BackupEntry], now: datetime
+) -> tuple[Finding, ...]:
     """The weekdays' folders whose backups are not replaced any more."""
-    entry, cron = office.entry(target.name), office.plan.schedule.backup
+    entry, cron = context.entry(target.name), context.plan.schedule.backup
     rhythm = entry.when.weekly or entry.when.monthly
     if entry.slots is None or cron is None or rhythm or entry.fresh_hours is not None:
         return ()
-    local = now.astimezone(office.timezone)
+    local = now.astimezone(context.timezone)
     newest: dict[str, date] = {}
     for backup in shelf:
         if backup.verified and backup.manifest and backup.slot.lower() in WEEKDAYS:
-            taken = backup.manifest.taken.astimezone(office.timezone).date()
+            taken = backup.manifest.taken.astimezone(context.timezone).date()
             newest[backup.slot] = max(taken, newest.get(backup.slot, taken))
     forgotten = forgotten_slots(newest, _run_days(cron, local), local.date())
     return tuple(

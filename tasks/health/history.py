@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import StateError
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
 from tasks.records import Record
@@ -27,7 +27,7 @@ class PastSource(Record):
     """What a run saw of one source: sizes in bytes, rows of all tables together (None: not counted)."""
 
     source: str
-    part: str
+    source_name: str = Field(alias="part")
     sequence: int
     copy_bytes: int
     sealed_bytes: int
@@ -54,14 +54,14 @@ class PastRun(Record):
 _RUNS = TypeAdapter(tuple[PastRun, ...])
 
 
-def past_runs(office: Office, flow: str = "") -> tuple[PastRun, ...]:
+def past_runs(context: PlanContext, flow: str = "") -> tuple[PastRun, ...]:
     """The runs on record, oldest first, of one flow or of all. Raises StateError for a damaged file."""
-    return tuple(run for run in _read(_path(office)) if not flow or run.flow == flow)
+    return tuple(run for run in _read(_path(context)) if not flow or run.flow == flow)
 
 
-def remember(office: Office, facts: RunReport) -> None:
+def remember(context: PlanContext, facts: RunReport) -> None:
     """Add a run that came to its end. Raises StateError."""
-    path = _path(office)
+    path = _path(context)
     run = PastRun(
         flow=facts.flow,
         started=facts.started,
@@ -83,7 +83,7 @@ def remember(office: Office, facts: RunReport) -> None:
 def _past_source(report: SourceReport) -> PastSource:
     return PastSource(
         source=report.source,
-        part=report.part,
+        source_name=report.source_name,
         sequence=report.sequence,
         copy_bytes=report.copy_bytes,
         sealed_bytes=report.sealed_bytes,
@@ -91,8 +91,8 @@ def _past_source(report: SourceReport) -> PastSource:
     )
 
 
-def _path(office: Office) -> Path:
-    return private_folder(office.state) / NAME
+def _path(context: PlanContext) -> Path:
+    return private_folder(context.state) / NAME
 
 
 def _read(path: Path) -> tuple[PastRun, ...]:

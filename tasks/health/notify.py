@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from tasks.context import KINDS, Office
+from tasks.context import KINDS, PlanContext
 from tasks.errors import DatasaveError, NoticeError, PlanError
 from tasks.notices import channels
 from tasks.notices.heartbeat import beat_of, host_of, ping
@@ -43,13 +43,13 @@ Teller = Callable[[Sequence[Way], Notice], list[Notified]]
 """Tells a notice by some ways, all of them whatever happens at one; returns how each went."""
 
 
-class Switchboard:
+class Notifier:
     """The ways of one plan. ``name`` is the plan's; ``timezone`` None where the plan can't be used."""
 
-    def __init__(self, name: str, notices: Notices, office: Office | None = None) -> None:
+    def __init__(self, name: str, notices: Notices, context: PlanContext | None = None) -> None:
         self.name = name
         self.notices = notices
-        self._timezone = office.timezone if office else None
+        self._timezone = context.timezone if context else None
         self._mailer: Mailer | None = None
 
     @property
@@ -144,31 +144,31 @@ class Switchboard:
 
 
 @contextmanager
-def switchboard(plan: Path) -> Iterator[Switchboard]:
+def switchboard(plan: Path) -> Iterator[Notifier]:
     """The ways of a plan; those of its ``notices`` alone where the rest of it is wrong. Raises PlanError."""
     try:
         loaded = load_plan(plan, KINDS)
-        board = Switchboard(loaded.name, loaded.notices, Office(plan))
+        board = Notifier(loaded.name, loaded.notices, PlanContext(plan))
     except PlanError:
-        board = Switchboard(*notices_alone(plan))
+        board = Notifier(*notices_alone(plan))
     except DatasaveError:  # the state folder's: the plan itself is good
-        board = Switchboard(loaded.name, loaded.notices)
+        board = Notifier(loaded.name, loaded.notices)
     try:
         yield board
     finally:
         board.close()
 
 
-def tell_everyone(board: Switchboard, facts: RunReport, teller: Teller) -> RunReport:
+def tell_everyone(board: Notifier, facts: RunReport, teller: Teller) -> RunReport:
     """Tell all who are to be told; the facts with how that went, FAILED where someone could not be."""
     notice = board.notice(facts)
     bad = notice.word != "OK"
     people = [way for way in board.people if bad or (facts.flow in FLOWS and way.when == "always")]
     done = teller(people, notice)
     done += teller(board.heartbeat(facts.flow), board.notice(amended(facts, done)))
-    deaf = {notified.way for notified in done if not notified.told}
-    if deaf:
-        reached = [way for way in board.people if way.name not in deaf]
+    unreachable = {notified.way for notified in done if not notified.told}
+    if unreachable:
+        reached = [way for way in board.people if way.name not in unreachable]
         done += teller(reached, board.notice(amended(facts, done)))
     return amended(facts, done)
 
@@ -190,11 +190,11 @@ def outcome_of(way: Way, tell: Callable[[], str]) -> Notified:
 
 def amended(facts: RunReport, done: Sequence[Notified]) -> RunReport:
     """The facts of a run with how telling it went. Someone who could not be told makes the run fail."""
-    deaf = {notified.way: notified.detail for notified in done if not notified.told}
-    heard = dict.fromkeys(notified.way for notified in done if notified.way not in deaf)
-    if not deaf:
+    unreachable = {notified.way: notified.detail for notified in done if not notified.told}
+    heard = dict.fromkeys(notified.way for notified in done if notified.way not in unreachable)
+    if not unreachable:
         return facts.model_copy(update={"notices": (*facts.notices, *done)})
-    causes = "; ".join(f"{_who(way)} could not be told: {detail}" for way, detail in deaf.items())
+    causes = "; ".join(f"{_who(way)} could not be told: {detail}" for way, detail in unreachable.items())
     told = f" (told: {', '.join(map(_who, heard))})" if heard else ""
     joint = ", but " if facts.succeeded else ". Besides, "
     again = (
@@ -204,7 +204,7 @@ def amended(facts: RunReport, done: Sequence[Notified]) -> RunReport:
         update={
             "succeeded": False,
             "headline": f"{facts.headline.rstrip('.')}{joint}{causes.rstrip('.')}{told}",
-            "advice": (*facts.advice, f"Mend what kept {_names(deaf)} from being told; {again}."),
+            "advice": (*facts.advice, f"Mend what kept {_names(unreachable)} from being told; {again}."),
             "notices": (*facts.notices, *done),
         }
     )

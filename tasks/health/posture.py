@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.health.drills import kept, proofs_of
 from tasks.health.freshness import due_since
 from tasks.health.history import past_runs
 from tasks.health.locations import is_off_premises, media_of
 from tasks.health.runbook import is_current
-from tasks.health.trend import suspicion
+from tasks.health.trend import anomaly
 from tasks.keys.proofs import note
 from tasks.plan.model import TargetEntry
 from tasks.policy.drill_turns import NEVER, newest, proved
@@ -29,42 +29,46 @@ FOREVER = 1200
 RESTART_HOURS = 48
 
 
-def posture_of(office: Office, now: datetime | None = None) -> Posture:
+def posture_of(context: PlanContext, now: datetime | None = None) -> Posture:
     """How far the office does as it is told."""
-    return judge_posture(facts_of(office, now or datetime.now(UTC)))
+    return judge_posture(facts_of(context, now or datetime.now(UTC)))
 
 
-def facts_of(office: Office, now: datetime) -> Facts:
+def facts_of(context: PlanContext, now: datetime) -> Facts:
     """What the rules look at, as of ``now``."""
-    plan = office.plan
-    certificates = kept(office)
+    plan = context.plan
+    certificates = kept(context)
     return Facts(
-        places=tuple(_place(office, entry, certificates, now) for entry in plan.targets),
-        holders=_keys(office, certificates, now),
+        places=tuple(_place(context, entry, certificates, now) for entry in plan.targets),
+        holders=_keys(context, certificates, now),
         key_days=plan.drill.within_days,
-        told=_told(office),
+        told=_told(context),
         backup_scheduled=plan.schedule.backup is not None,
         drill_scheduled=plan.schedule.drill is not None,
         audit_scheduled=plan.schedule.audit is not None,
         backup_hours=_hours(
-            (run.started for run in past_runs(office, "backup") if _arrived(run.deliveries)), now
+            (run.started for run in past_runs(context, "backup") if _arrived(run.deliveries)), now
         ),
-        fresh_hours=_allowed_hours(office, now),
+        fresh_hours=_allowed_hours(context, now),
         drill_days=_days(certificates, now),
         objective=plan.drill.objective_hours is not None,
         timezone=plan.schedule.timezone,
-        own_checks=sum(len(office.checks(part)) for part in office.parts),
-        marked="; ".join(filter(None, (suspicion(office, part) for part in office.parts))),
-        restart=_restarted(office, now),
-        runbook=is_current(office),
+        own_checks=sum(len(context.checks(source_name)) for source_name in context.source_names),
+        marked="; ".join(
+            filter(None, (anomaly(context, source_name) for source_name in context.source_names))
+        ),
+        restart=_restarted(context, now),
+        runbook=is_current(context),
     )
 
 
-def _keys(office: Office, certificates: Sequence[Certificate], now: datetime) -> dict[str, float | None]:
+def _keys(
+    context: PlanContext, certificates: Sequence[Certificate], now: datetime
+) -> dict[str, float | None]:
     """Days since each holder's key last opened a backup, in a drill or by `datasave keys prove`."""
-    proofs = note(office, ()).proofs
+    proofs = note(context, ()).proofs
     found = {}
-    for holder in office.plan.holders:
+    for holder in context.plan.holders:
         drills = [c.drilled for c in certificates if c.passed and c.holder == holder.name]
         opened = [proof.at for proof in proofs if proof.recipient == holder.recipient]
         hours = _hours([*drills, *opened], now)
@@ -72,13 +76,15 @@ def _keys(office: Office, certificates: Sequence[Certificate], now: datetime) ->
     return found
 
 
-def _place(office: Office, entry: TargetEntry, certificates: Iterable[Certificate], now: datetime) -> Place:
+def _place(
+    context: PlanContext, entry: TargetEntry, certificates: Iterable[Certificate], now: datetime
+) -> Place:
     mine = [certificate for certificate in certificates if certificate.target == entry.name]
     last = newest(proofs_of(mine))
     media = media_of(entry)
-    drill = office.plan.drill
+    drill = context.plan.drill
     cold = isinstance(entry, S3Options) and entry.storage_class in ("GLACIER", "DEEP_ARCHIVE")
-    today = now.astimezone(office.timezone).date()
+    today = now.astimezone(context.timezone).date()
     return Place(
         name=entry.name,
         media=media,
@@ -104,16 +110,16 @@ def _months(entry: TargetEntry) -> int:
     return max(*counted, keep.monthly, keep.yearly * 12)
 
 
-def _told(office: Office) -> int:
+def _told(context: PlanContext) -> int:
     """People and channels that hear of how runs went."""
-    notices = office.plan.notices
+    notices = context.plan.notices
     addresses = {box.address.casefold() for box in notices.mail.to} if notices.mail else set()
     return len(addresses) + len(notices.channels)
 
 
-def _allowed_hours(office: Office, now: datetime) -> float:
+def _allowed_hours(context: PlanContext, now: datetime) -> float:
     """How old the last good backup may be: one target at least should have a newer one."""
-    wanted = [since for entry in office.plan.targets if (since := due_since(office, entry, now))]
+    wanted = [since for entry in context.plan.targets if (since := due_since(context, entry, now))]
     return (now - max(wanted, default=now - USUAL)).total_seconds() / 3600
 
 
@@ -132,9 +138,9 @@ def _hours(times: Iterable[datetime], now: datetime) -> float | None:
     return None if last is None else (now - last).total_seconds() / 3600
 
 
-def _restarted(office: Office, now: datetime) -> bool | None:
+def _restarted(context: PlanContext, now: datetime) -> bool | None:
     """Whether the engine was restarted within two days; None where its maker advises none."""
-    if office.source().kind != "sqlanywhere" and office.plan.schedule.restart is None:
+    if context.source().kind != "sqlanywhere" and context.plan.schedule.restart is None:
         return None
-    hours = _hours((run.started for run in past_runs(office, "restart") if run.succeeded), now)
+    hours = _hours((run.started for run in past_runs(context, "restart") if run.succeeded), now)
     return hours is not None and hours <= RESTART_HOURS

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.backup.media import drives_of, is_removable
 from tasks.calendars import WEEKDAYS, Calendar
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import ObjectMissing, SourceError, StateError, TargetError
 from tasks.health.drills import kept
 from tasks.health.history import PastRun, past_runs
@@ -34,31 +34,31 @@ EDITIONS = "runbooks.json"
 _EDITIONS = TypeAdapter(dict[str, str])
 
 
-def runbook_of(office: Office, now: datetime | None = None) -> Runbook:
+def runbook_of(context: PlanContext, now: datetime | None = None) -> Runbook:
     """The plan as of ``now``. Reaches no target: what lies there is what was proven there last."""
-    entries = office.plan.targets
-    runs, drills = past_runs(office, "backup"), kept(office)
+    entries = context.plan.targets
+    runs, drills = past_runs(context, "backup"), kept(context)
     return Runbook(
-        office=office.plan.name,
-        plan=office.path.name,
-        contacts=office.plan.keys.contacts,
-        holders=tuple(holder.name for holder in office.plan.holders),
-        places=tuple(_place(office, entry, runs, drills) for entry in entries),
+        office=context.plan.name,
+        plan=context.path.name,
+        contacts=context.plan.keys.contacts,
+        holders=tuple(holder.name for holder in context.plan.holders),
+        places=tuple(_place(context, entry, runs, drills) for entry in entries),
         reaches=tuple(_reach(entry) for entry in entries),
-        sources=tuple(_restorable(office, part) for part in office.parts),
-        media=tuple(f"{name}: {_turns(drive.calendar)}" for name, drive in drives_of(office)),
-        recovery=_recovery(office, drills),
+        sources=tuple(_restorable(context, source_name) for source_name in context.source_names),
+        media=tuple(f"{name}: {_turns(drive.calendar)}" for name, drive in drives_of(context)),
+        recovery=_recovery(context, drills),
         at=(now or datetime.now(UTC)).replace(microsecond=0),
     )
 
 
-def write_runbook(office: Office, folder: Path | None = None) -> Path:
+def write_runbook(context: PlanContext, folder: Path | None = None) -> Path:
     """Write the plan into ``folder``, else the state folder; the path of its page. Raises StateError."""
-    book = runbook_of(office)
-    place = folder or private_folder(office.state)
+    book = runbook_of(context)
+    place = folder or private_folder(context.state)
     try:
-        write_atomic(place / MARKDOWN, runbook_markdown(book, office.timezone).encode("utf-8"))
-        write_atomic(place / PAGE, runbook_html(book, office.timezone).encode("utf-8"))
+        write_atomic(place / MARKDOWN, runbook_markdown(book, context.timezone).encode("utf-8"))
+        write_atomic(place / PAGE, runbook_html(book, context.timezone).encode("utf-8"))
     except OSError as error:
         raise StateError(
             f"cannot write the disaster plan into {place}: {error.strerror}",
@@ -67,24 +67,24 @@ def write_runbook(office: Office, folder: Path | None = None) -> Path:
     return place / PAGE
 
 
-def put_runbook(office: Office, target: Target) -> None:
+def put_runbook(context: PlanContext, target: Target) -> None:
     """Put the plan on a target where another edition lies there. Raises TargetError.
 
     Only when what to do has changed, and not with every backup: on a locked target each stays for years.
     """
-    book = runbook_of(office).model_copy(update={"dated": False})
-    if _edition_on(office, target) != book.edition:
+    book = runbook_of(context).model_copy(update={"dated": False})
+    if _edition_on(context, target) != book.edition:
         # The Markdown last: while it tells of the old edition, both are written again.
         for name, text in (
-            (PAGE, runbook_html(book, office.timezone)),
-            (MARKDOWN, runbook_markdown(book, office.timezone)),
+            (PAGE, runbook_html(book, context.timezone)),
+            (MARKDOWN, runbook_markdown(book, context.timezone)),
         ):
             data = text.encode("utf-8")
             target.put(name, BytesIO(data), len(data))
-    _note(office, target.name, book.edition)
+    _note(context, target.name, book.edition)
 
 
-def _edition_on(office: Office, target: Target) -> str:
+def _edition_on(context: PlanContext, target: Target) -> str:
     """The edition that lies on a target, "" where none does."""
     try:
         with target.open(MARKDOWN) as stream:
@@ -93,32 +93,32 @@ def _edition_on(office: Office, target: Target) -> str:
         return ""
     except TargetError:
         # Keys that can only write may not look: then what was put there last counts.
-        return _editions(office).get(target.name, "")
+        return _editions(context).get(target.name, "")
 
 
-def is_current(office: Office) -> bool | None:
+def is_current(context: PlanContext) -> bool | None:
     """Whether every target that got an edition has the newest; None where none has got any."""
-    editions = _editions(office)
-    newest = runbook_of(office).edition
-    known = [editions[entry.name] for entry in office.plan.targets if entry.name in editions]
+    editions = _editions(context)
+    newest = runbook_of(context).edition
+    known = [editions[entry.name] for entry in context.plan.targets if entry.name in editions]
     return all(edition == newest for edition in known) if known else None
 
 
 def _place(
-    office: Office, entry: TargetEntry, runs: Sequence[PastRun], drills: Sequence[Certificate]
+    context: PlanContext, entry: TargetEntry, runs: Sequence[PastRun], drills: Sequence[Certificate]
 ) -> Place:
     found = newest_delivery(runs, entry.name, "")
     newest = "none yet"
     if found:
         run, _ = found
-        number = next((past.sequence for past in run.sources if not past.part), 0)
-        newest = f"#{number} of {when_text(run.started, office.timezone)}"
+        number = next((past.sequence for past in run.sources if not past.source_name), 0)
+        newest = f"#{number} of {when_text(run.started, context.timezone)}"
     mine = [certificate for certificate in drills if certificate.target == entry.name]
     drilled = "never"
     if mine:
         last = mine[-1]
         outcome = f"in {duration_text(last.seconds)}" if last.passed else "FAILED"
-        drilled = f"{when_text(last.drilled, office.timezone)}, with the key of {last.holder}, {outcome}"
+        drilled = f"{when_text(last.drilled, context.timezone)}, with the key of {last.holder}, {outcome}"
     return Place(
         name=entry.name,
         what=" ".join(rescue_words(entry)) or f"{count_text(media_of(entry), 'drive')} that take turns",
@@ -148,17 +148,17 @@ def _reach(entry: TargetEntry) -> Reach:
     )
 
 
-def _restorable(office: Office, part: str) -> Restorable:
+def _restorable(context: PlanContext, source_name: str) -> Restorable:
     try:
-        office.source(part).live_place()
+        context.source(source_name).live_place()
     except SourceError:
-        return Restorable(name=office.full_name(part), in_place=False)
-    return Restorable(name=office.full_name(part), in_place=True)
+        return Restorable(name=context.full_name(source_name), in_place=False)
+    return Restorable(name=context.full_name(source_name), in_place=True)
 
 
-def _recovery(office: Office, drills: Sequence[Certificate]) -> str:
+def _recovery(context: PlanContext, drills: Sequence[Certificate]) -> str:
     passed = [certificate for certificate in drills if certificate.passed]
-    hours = office.plan.drill.objective_hours
+    hours = context.plan.drill.objective_hours
     aim = f" The aim is {duration_text(hours * 3600)}." if hours else ""
     if not passed:
         return f"Not known yet: no drill has been done. Each drill (datasave drill) measures it.{aim}"
@@ -168,18 +168,18 @@ def _recovery(office: Office, drills: Sequence[Certificate]) -> str:
     return f"{count} of late: a backup came back in {took}, from the first byte to the last check.{aim}"
 
 
-def _note(office: Office, target: str, edition: str) -> None:
+def _note(context: PlanContext, target: str, edition: str) -> None:
     """Remember what a target has got, so that it can be told without reaching for it."""
-    editions = _editions(office)
+    editions = _editions(context)
     if editions.get(target) == edition:
         return
-    path = private_folder(office.state) / EDITIONS
+    path = private_folder(context.state) / EDITIONS
     with FileLock(f"{path}.lock", mode=0o600):
-        write_atomic(path, _EDITIONS.dump_json({**_editions(office), target: edition}))
+        write_atomic(path, _EDITIONS.dump_json({**_editions(context), target: edition}))
 
 
-def _editions(office: Office) -> dict[str, str]:
+def _editions(context: PlanContext) -> dict[str, str]:
     try:
-        return _EDITIONS.validate_json((office.state / EDITIONS).read_bytes())
+        return _EDITIONS.validate_json((context.state / EDITIONS).read_bytes())
     except (FileNotFoundError, ValidationError):
         return {}  # then it is found out again with the next backup

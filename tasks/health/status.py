@@ -12,11 +12,11 @@ from typing import Any
 
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import which
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.health.drillbook import drillbook
 from tasks.health.freshness import due_since
 from tasks.health.history import PastRun, past_runs
-from tasks.health.trend import suspicion
+from tasks.health.trend import anomaly
 from tasks.notices.status_page import Line, Status, Tone, Trend, status_html
 from tasks.notices.wording import count_text, duration_text, place_text, size_text, when_text
 from tasks.plan.cron import next_time
@@ -39,63 +39,67 @@ FLOWS = {
 UNSCHEDULED_IS_ODD = ("backup", "drill", "audit")
 
 
-def status_of(office: Office, now: datetime | None = None) -> Status:
+def status_of(context: PlanContext, now: datetime | None = None) -> Status:
     """The status as of ``now``. Raises StateError where what is remembered cannot be read."""
     at = (now or datetime.now(UTC)).replace(microsecond=0)
-    runs = past_runs(office)
+    runs = past_runs(context)
     targets = [
-        _target(office, entry, part, runs, at) for entry in office.plan.targets for part in office.parts
+        _target(context, entry, source_name, runs, at)
+        for entry in context.plan.targets
+        for source_name in context.source_names
     ]
     alarms = [
         *(f"{line.name} is {line.word}: {line.detail}" for line in targets if line.tone == "bad"),
-        *filter(None, (suspicion(office, part) for part in office.parts)),
+        *filter(None, (anomaly(context, source_name) for source_name in context.source_names)),
         *_failed(runs),
     ]
     return Status(
-        office=office.plan.name,
+        office=context.plan.name,
         at=at,
-        headline=_headline(office, runs, alarms),
+        headline=_headline(context, runs, alarms),
         alarms=tuple(dict.fromkeys(alarms)),
         targets=tuple(targets),
-        media=tuple(f"{name}: {advice.text}" for name, advice in which(office, _next_run_day(office, at))),
-        proofs=tuple(_proofs(office, at)),
-        coming=tuple(_coming(office, at)),
-        trends=tuple(_trends(office, runs)),
-        runs=tuple(_run(office, run) for run in reversed(runs[-LISTED:])),
+        media=tuple(f"{name}: {advice.text}" for name, advice in which(context, _next_run_day(context, at))),
+        proofs=tuple(_proofs(context, at)),
+        coming=tuple(_coming(context, at)),
+        trends=tuple(_trends(context, runs)),
+        runs=tuple(_run(context, run) for run in reversed(runs[-LISTED:])),
     )
 
 
-def write_status(office: Office) -> Path:
+def write_status(context: PlanContext) -> Path:
     """Write the status page into the state folder. Raises StateError."""
-    path = private_folder(office.state) / NAME
+    path = private_folder(context.state) / NAME
     with kept_in_state(f"write the status page {path}"):
-        write_atomic(path, status_html(status_of(office), office.timezone).encode("utf-8"))
+        write_atomic(path, status_html(status_of(context), context.timezone).encode("utf-8"))
     return path
 
 
-def _headline(office: Office, runs: Sequence[PastRun], alarms: Sequence[str]) -> str:
+def _headline(context: PlanContext, runs: Sequence[PastRun], alarms: Sequence[str]) -> str:
     if alarms:
         return f"{count_text(len(alarms), 'thing needs', 'things need')} somebody"
     newest = next((run for run in reversed(runs) if run.flow == "backup" and run.succeeded), None)
     if newest is None:
         return "No backup has been made yet"
-    return f"All is well: the newest proven backup is of {when_text(newest.started, office.timezone)}"
+    return f"All is well: the newest proven backup is of {when_text(newest.started, context.timezone)}"
 
 
-def _target(office: Office, entry: TargetEntry, part: str, runs: Sequence[PastRun], at: datetime) -> Line:
-    found = newest_delivery(runs, entry.name, part)
-    today = day_of(office, at)
-    last = day_of(office, found[0].started) if found else None
-    tone, word = _freshness(office, entry, found[0].started if found else None, at)
+def _target(
+    context: PlanContext, entry: TargetEntry, source_name: str, runs: Sequence[PastRun], at: datetime
+) -> Line:
+    found = newest_delivery(runs, entry.name, source_name)
+    today = day_of(context, at)
+    last = day_of(context, found[0].started) if found else None
+    tone, word = _freshness(context, entry, found[0].started if found else None, at)
     if found is None:
         detail = "no proven backup yet"
     else:
         run, delivery = found
-        number = next((past.sequence for past in run.sources if past.part == part), 0)
-        when = when_text(run.started, office.timezone)
+        number = next((past.sequence for past in run.sources if past.source_name == source_name), 0)
+        when = when_text(run.started, context.timezone)
         detail = f"newest proven backup: #{number} of {when}, {size_text(delivery.bytes)}"
     return Line(
-        name=place_text(entry.name, part),
+        name=place_text(entry.name, source_name),
         tone=tone,
         word=word,
         detail=detail,
@@ -103,17 +107,25 @@ def _target(office: Office, entry: TargetEntry, part: str, runs: Sequence[PastRu
     )
 
 
-def newest_delivery(runs: Sequence[PastRun], target: str, part: str) -> tuple[PastRun, Delivery] | None:
+def newest_delivery(
+    runs: Sequence[PastRun], target: str, source_name: str
+) -> tuple[PastRun, Delivery] | None:
     """The newest run that put a proven backup of a source on a target, and what it put there."""
     for run in reversed(runs):
         for delivery in run.deliveries:
-            if (delivery.target, delivery.part, delivery.outcome) == (target, part, "delivered"):
+            if (delivery.target, delivery.source_name, delivery.outcome) == (
+                target,
+                source_name,
+                "delivered",
+            ):
                 return run, delivery
     return None
 
 
-def _freshness(office: Office, entry: TargetEntry, last: datetime | None, at: datetime) -> tuple[Tone, str]:
-    since = due_since(office, entry, at)
+def _freshness(
+    context: PlanContext, entry: TargetEntry, last: datetime | None, at: datetime
+) -> tuple[Tone, str]:
+    since = due_since(context, entry, at)
     if last is None:
         return ("none", "empty") if since is None else ("bad", "empty")
     return ("bad", "late") if since is not None and last < since else ("good", "fresh")
@@ -127,15 +139,15 @@ def _failed(runs: Sequence[PastRun]) -> Iterator[str]:
             yield f"The last {FLOWS.get(flow, flow)} failed: {run.headline}"
 
 
-def _next_run_day(office: Office, at: datetime) -> date:
-    local = at.astimezone(office.timezone)
-    cron = office.plan.schedule.backup
+def _next_run_day(context: PlanContext, at: datetime) -> date:
+    local = at.astimezone(context.timezone)
+    cron = context.plan.schedule.backup
     return (next_time(cron, local) if cron else local).date()
 
 
-def _proofs(office: Office, at: datetime) -> Iterator[Line]:
+def _proofs(context: PlanContext, at: datetime) -> Iterator[Line]:
     """Each target and each key: whether a drill brought a backup back from it, or with it, in time."""
-    for line in drillbook(office, now=at).covered:
+    for line in drillbook(context, now=at).covered:
         tone: Tone = {"good": "good", "bad": "bad"}.get(line.tone, "none")  # type: ignore[assignment]
         # What was never tried, or not lately, is no fault yet.
         tone = "warn" if line.word in ("Never", "Overdue") else tone
@@ -144,27 +156,32 @@ def _proofs(office: Office, at: datetime) -> Iterator[Line]:
         yield Line(name=name, tone=tone, word=line.word.lower(), detail=detail, next=line.due)
 
 
-def _coming(office: Office, at: datetime) -> Iterator[Line]:
-    local = at.astimezone(office.timezone)
+def _coming(context: PlanContext, at: datetime) -> Iterator[Line]:
+    local = at.astimezone(context.timezone)
     for flow, told in FLOWS.items():
-        cron = getattr(office.plan.schedule, flow, None)
+        cron = getattr(context.plan.schedule, flow, None)
         if cron:
             coming = next_time(cron, local)
             wait = duration_text((coming - at).total_seconds())
-            when = f"{when_text(coming, office.timezone)}, in {wait}"
+            when = f"{when_text(coming, context.timezone)}, in {wait}"
             yield Line(name=told, tone="none", word="scheduled", detail=when)
         elif flow in UNSCHEDULED_IS_ODD:
             how = f"only when started by hand: set `schedule.{flow}` in the plan"
             yield Line(name=told, tone="warn", word="not scheduled", detail=how)
 
 
-def _trends(office: Office, runs: Sequence[PastRun]) -> Iterator[Trend]:
+def _trends(context: PlanContext, runs: Sequence[PastRun]) -> Iterator[Trend]:
     taken = [run for run in runs if run.flow == "backup" and any(past.copy_bytes for past in run.sources)]
     taken = taken[-PLOTTED:]
     yield from _trend("Duration", [run.seconds for run in taken], duration_text)
-    for part in office.parts:
-        name = office.full_name(part)
-        seen = [past for run in taken for past in run.sources if past.part == part and past.copy_bytes]
+    for source_name in context.source_names:
+        name = context.full_name(source_name)
+        seen = [
+            past
+            for run in taken
+            for past in run.sources
+            if past.source_name == source_name and past.copy_bytes
+        ]
         yield from _trend(f"Size of {name}", [past.copy_bytes for past in seen], size_text)
         yield from _trend(f"Its backup ({name})", [past.sealed_bytes for past in seen], size_text)
         yield from _trend(f"Rows of {name}", [past.rows for past in seen if past.rows], count_text)
@@ -175,10 +192,10 @@ def _trend(title: str, values: Sequence[float], told: Callable[[Any], str]) -> I
         yield Trend(title=title, newest=told(values[-1]), values=tuple(map(float, values)))
 
 
-def _run(office: Office, run: PastRun) -> Line:
+def _run(context: PlanContext, run: PastRun) -> Line:
     return Line(
         name=FLOWS.get(run.flow, run.flow),
         tone="good" if run.succeeded else "bad",
         word="OK" if run.succeeded else "failed",
-        detail=f"{when_text(run.started, office.timezone)}, {duration_text(run.seconds)}. {run.headline}",
+        detail=f"{when_text(run.started, context.timezone)}, {duration_text(run.seconds)}. {run.headline}",
     )

@@ -12,20 +12,20 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.backup.listing import Copied
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import StateError
 from tasks.health.signs import signs_of
 from tasks.platform.files import private_folder, write_atomic
-from tasks.policy.trend_rules import Snapshot, pause, suspicions
+from tasks.policy.trend_rules import Snapshot, anomalies, pause
 from tasks.records import Archived, Run, Validated
 
 KEPT = 400
 _SNAPSHOTS = TypeAdapter(tuple[Snapshot, ...])
 
 
-def history(office: Office, part: str) -> tuple[Snapshot, ...]:
+def history(context: PlanContext, source_name: str) -> tuple[Snapshot, ...]:
     """The source's snapshots, oldest first. Raises StateError where the file is damaged."""
-    path = _path(office, part)
+    path = _path(context, source_name)
     try:
         return _SNAPSHOTS.validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -37,14 +37,14 @@ def history(office: Office, part: str) -> tuple[Snapshot, ...]:
         ) from error
 
 
-def note(office: Office, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
+def note(context: PlanContext, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
     """Add what a run saw, judged by the runs before it that were trusted."""
-    snapshot = look(office, run, copy, archived, validated)
-    remember(office, run.part, snapshot)
+    snapshot = look(context, run, copy, archived, validated)
+    remember(context, run.source_name, snapshot)
     return snapshot
 
 
-def look(office: Office, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
+def look(context: PlanContext, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
     """What a run saw, judged by the runs before it that were trusted. Nothing is remembered yet."""
     snapshot = Snapshot(
         sequence=run.sequence,
@@ -54,29 +54,29 @@ def look(office: Office, run: Run, copy: Copied, archived: Archived, validated: 
         tables=validated.profile.tables,
         files=signs_of(copy.folder, copy.files),
     )
-    seen = history(office, run.part)
-    trusted = [old for old in seen if not old.trouble and old.sequence != run.sequence]
-    found = suspicions(trusted, snapshot, office.plan.alarm, accepted_through(office, run.part))
+    seen = history(context, run.source_name)
+    trusted = [old for old in seen if not old.anomalies and old.sequence != run.sequence]
+    found = anomalies(trusted, snapshot, context.plan.alarm, accepted_through(context, run.source_name))
     marks = tuple(dict.fromkeys(one.sign for one in found))
-    return snapshot.model_copy(update={"trouble": tuple(one.detail for one in found), "marks": marks})
+    return snapshot.model_copy(update={"anomalies": tuple(one.detail for one in found), "marks": marks})
 
 
-def remember(office: Office, part: str, snapshot: Snapshot) -> None:
+def remember(context: PlanContext, source_name: str, snapshot: Snapshot) -> None:
     """Keep what a run saw: from now on it is the newest."""
-    seen = history(office, part)
-    _write(office, part, [*(old for old in seen if old.sequence != snapshot.sequence), snapshot])
+    seen = history(context, source_name)
+    _write(context, source_name, [*(old for old in seen if old.sequence != snapshot.sequence), snapshot])
 
 
-def suspicion(office: Office, part: str) -> str:
+def anomaly(context: PlanContext, source_name: str) -> str:
     """Why nothing may be removed at present, "" where the newest run looks like those before it."""
-    seen = history(office, part)
-    doubt = "; ".join(seen[-1].trouble if seen else ()) or pause(seen)
-    return f"pruning suspended: {doubt}" if doubt else ""
+    seen = history(context, source_name)
+    anomaly = "; ".join(seen[-1].anomalies if seen else ()) or pause(seen)
+    return f"pruning suspended: {anomaly}" if anomaly else ""
 
 
-def accepted_through(office: Office, part: str) -> int:
+def accepted_through(context: PlanContext, source_name: str) -> int:
     """Number of the newest backup whose marks someone on this machine accepted, 0 where none is."""
-    path = _path(office, part).with_suffix(".accepted")
+    path = _path(context, source_name).with_suffix(".accepted")
     try:
         return int(path.read_text("ascii"))
     except FileNotFoundError:
@@ -88,30 +88,32 @@ def accepted_through(office: Office, part: str) -> int:
         ) from error
 
 
-def accept(office: Office, part: str, through: int = 0) -> tuple[str, ...]:
+def accept(context: PlanContext, source_name: str, through: int = 0) -> tuple[str, ...]:
     """Trust the runs that looked wrong on the user's word; returns what had spoken against the newest.
 
     ``through`` is the highest number that is marked on a target: this machine may not have taken it.
     """
-    seen = history(office, part)
-    troubled = [old for old in seen if old.trouble]
-    number = max([through, *(old.sequence for old in troubled)])
-    if number > accepted_through(office, part):
-        write_atomic(_path(office, part).with_suffix(".accepted"), f"{number}\n".encode())
-    if not troubled:
+    seen = history(context, source_name)
+    anomalous = [old for old in seen if old.anomalies]
+    number = max([through, *(old.sequence for old in anomalous)])
+    if number > accepted_through(context, source_name):
+        write_atomic(_path(context, source_name).with_suffix(".accepted"), f"{number}\n".encode())
+    if not anomalous:
         return ()
-    trusted = [old.model_copy(update={"trouble": (), "marks": ()}) if old.trouble else old for old in seen]
-    _write(office, part, trusted)
-    return troubled[-1].trouble
+    trusted = [
+        old.model_copy(update={"anomalies": (), "marks": ()}) if old.anomalies else old for old in seen
+    ]
+    _write(context, source_name, trusted)
+    return anomalous[-1].anomalies
 
 
-def _path(office: Office, part: str) -> Path:
-    return private_folder(office.state / "trend") / f"{office.full_name(part)}.json"
+def _path(context: PlanContext, source_name: str) -> Path:
+    return private_folder(context.state / "trend") / f"{context.full_name(source_name)}.json"
 
 
-def _write(office: Office, part: str, snapshots: Sequence[Snapshot]) -> None:
+def _write(context: PlanContext, source_name: str, snapshots: Sequence[Snapshot]) -> None:
     # The last trusted one stays however many follow: it is what they are judged by.
-    trusted = [old for old in snapshots if not old.trouble][-1:]
+    trusted = [old for old in snapshots if not old.anomalies][-1:]
     kept = list(snapshots[-KEPT:])
     kept = [*(old for old in trusted if old not in kept), *kept]
-    write_atomic(_path(office, part), _SNAPSHOTS.dump_json(tuple(kept)))
+    write_atomic(_path(context, source_name), _SNAPSHOTS.dump_json(tuple(kept)))

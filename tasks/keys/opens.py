@@ -7,31 +7,31 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from tasks.backup.workspace import Workspace, spools
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.keys.sheet import Opens
 from tasks.manifests.manifest import MANIFEST_SUFFIX, read_manifest
 from tasks.manifests.shelf import read_shelf
 from tasks.notices.wording import count_text
-from tasks.records import Holder, Manifest, Shelved
+from tasks.records import BackupEntry, Holder, Manifest
 from tasks.targets.base import Target
 
 
 class Openable(NamedTuple):
     """One backup that a key opens, under which name the manifest knows the key, and what holds it there."""
 
-    backup: Shelved
+    backup: BackupEntry
     manifest: Manifest
     holder: Holder
     bound: str
 
 
-def openable(office: Office, target: Target, who: str) -> list[Openable]:
+def openable(context: PlanContext, target: Target, who: str) -> list[Openable]:
     """The backups on a target, of any source, that were sealed for ``who``: a recipient or a holder's name.
 
     Also those that do not count as verified: their key opens them all the same.
     """
-    shelf = read_shelf(target, trusted=office.trusted(), now=datetime.now(UTC))
+    shelf = read_shelf(target, trusted=context.trusted(), now=datetime.now(UTC))
     bound = bound_by(target)
     return [
         Openable(backup, backup.manifest, holder, bound)
@@ -42,18 +42,18 @@ def openable(office: Office, target: Target, who: str) -> list[Openable]:
     ]
 
 
-def waiting(office: Office, who: str) -> list[Openable]:
+def waiting(context: PlanContext, who: str) -> list[Openable]:
     """The same of the sealed archives in staging, which a later delivery will send as they are."""
     found = []
-    for folder in spools(office.staging):
+    for folder in spools(context.staging):
         for path in sorted(Workspace(folder).sealed.glob(f"*{MANIFEST_SUFFIX}")):
             manifest = read_manifest(path.read_bytes())
-            backup = Shelved(
+            backup = BackupEntry(
                 name=manifest.sealed_name,
                 slot="",
                 manifest_name=path.name,
                 manifest=manifest,
-                trouble="",
+                defect="",
                 bytes=manifest.sealed_bytes,
             )
             found += [
@@ -76,18 +76,18 @@ def bound_by(target: Target) -> str:
     return "in cold storage" if properties.thaw_seconds else ""
 
 
-def opens_where(office: Office, recipient: str) -> Sequence[Opens]:
+def opens_where(context: PlanContext, recipient: str) -> Sequence[Opens]:
     """What a key opens on each target of the plan, for its recovery sheet."""
     rows: list[Opens] = []
-    for entry in office.plan.targets:
+    for entry in context.plan.targets:
         try:
-            with office.target(entry.name) as target:
-                found = openable(office, target, recipient)
+            with context.target(entry.name) as target:
+                found = openable(context, target, recipient)
         except DatasaveError:
-            names = ", ".join(office.source_names)
+            names = ", ".join(context.full_names)
             rows.append(Opens(names, entry.name, "could not be reached when this was printed"))
             continue
-        for source in dict.fromkeys(one.manifest.source for one in found) or [office.plan.name]:
+        for source in dict.fromkeys(one.manifest.source for one in found) or [context.plan.name]:
             taken = [one.manifest.taken for one in found if one.manifest.source == source]
             since = f"{min(taken):%d %b %Y}, {count_text(len(taken), 'backup')}" if taken else "none so far"
             rows.append(Opens(source, entry.name, since))

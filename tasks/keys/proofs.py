@@ -18,14 +18,14 @@ from tasks.age.file import decrypting_reader
 from tasks.age.keys import Identity
 from tasks.backup.copy import same_digest
 from tasks.backup.retain import shelf_of
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import MismatchError, NoBackup, StateError
 from tasks.health.drills import look
 from tasks.keys.identities import recipients_of
 from tasks.manifests.shelf import newest_verified, read_shelf
 from tasks.notices.wording import count_text, when_text
 from tasks.platform.files import HashingReader, kept_in_state, private_folder, write_atomic
-from tasks.records import Certificate, Finding, Holder, Manifest, Progress, Record, Shelved, no_progress
+from tasks.records import BackupEntry, Certificate, Finding, Holder, Manifest, Progress, Record, no_progress
 from tasks.recovery.recover import open_contents
 from tasks.targets.base import Target
 
@@ -53,9 +53,9 @@ class Proofs(Record):
 
 
 def prove(
-    office: Office,
+    context: PlanContext,
     target: Target,
-    part: str,
+    source_name: str,
     identity: Identity,
     *,
     whole: bool = False,
@@ -66,9 +66,9 @@ def prove(
     Its header, its manifest's contents and the first 64 KiB of the archive; all of it with ``whole``. Raises
     NoBackup, NoMatchingIdentity, another AgeError, ManifestError, MismatchError or TargetError.
     """
-    backup = newest_verified(shelf_of(office, target, part))
+    backup = newest_verified(shelf_of(context, target, source_name))
     if backup is None or backup.manifest is None:
-        raise NoBackup(f"{target.name} holds no verified backup of {office.full_name(part)}")
+        raise NoBackup(f"{target.name} holds no verified backup of {context.full_name(source_name)}")
     open_contents(backup.manifest, [identity])
     with target.open(backup.full_name) as stream:
         if whole:
@@ -78,31 +78,31 @@ def prove(
     (recipient,) = recipients_of([identity])
     how: How = "the whole archive" if whole else "its beginning"
     proof = KeyProof(recipient=recipient, target=target.name, sealed_name=backup.name, at=_now(), how=how)
-    note(office, [proof])
+    note(context, [proof])
     return proof
 
 
-def note_drill(office: Office, certificate: Certificate, identities: Sequence[Identity]) -> None:
+def note_drill(context: PlanContext, certificate: Certificate, identities: Sequence[Identity]) -> None:
     """Note that a drill which passed was done with a holder's key."""
     mine = recipients_of(identities)
     note(
-        office,
+        context,
         [
             _of_drill(certificate, holder, certificate.target)
-            for holder in office.plan.holders
+            for holder in context.plan.holders
             if holder.recipient in mine and holder.name == certificate.holder
         ],
     )
 
 
-def learn(office: Office, target: Target) -> None:
+def learn(context: PlanContext, target: Target) -> None:
     """Note the drills that certificates on a target tell of. Raises TargetError, StateError."""
-    shelf = read_shelf(target, trusted=office.trusted(), now=_now())
+    shelf = read_shelf(target, trusted=context.trusted(), now=_now())
     manifests = {backup.name: backup.manifest for backup in shelf if backup.verified and backup.manifest}
-    passed = [drill for drill in look(office, target).certificates if drill.passed]
+    passed = [drill for drill in look(context, target).certificates if drill.passed]
     # By the manifest's own recipients: a name may have had another key before.
     note(
-        office,
+        context,
         [
             _of_drill(drill, holder, target.name)
             for drill in passed
@@ -113,34 +113,34 @@ def learn(office: Office, target: Target) -> None:
     )
 
 
-def note(office: Office, new: Sequence[KeyProof]) -> Proofs:
+def note(context: PlanContext, new: Sequence[KeyProof]) -> Proofs:
     """Add proofs, and the plan's holders to those known; what is known then. Raises StateError."""
-    path = private_folder(office.state) / NAME
+    path = private_folder(context.state) / NAME
     with kept_in_state(f"note which keys were proven in {path}"), FileLock(f"{path}.lock", mode=0o600):
         before = _read(path)
-        after = _joined(office, before, new)
+        after = _joined(context, before, new)
         if after != before:
             write_atomic(path, after.model_dump_json().encode())
         return after
 
 
-def findings(office: Office, now: datetime | None = None) -> list[Finding]:
+def findings(context: PlanContext, now: datetime | None = None) -> list[Finding]:
     """For each holder when their key last opened a backup; not passed where that is too long ago."""
-    proofs, at = note(office, ()), now or _now()
-    return [_finding(office, holder, proofs, at) for holder in office.plan.holders]
+    proofs, at = note(context, ()), now or _now()
+    return [_finding(context, holder, proofs, at) for holder in context.plan.holders]
 
 
-def _finding(office: Office, holder: Holder, proofs: Proofs, at: datetime) -> Finding:
+def _finding(context: PlanContext, holder: Holder, proofs: Proofs, at: datetime) -> Finding:
     mine = [proof for proof in proofs.proofs if proof.recipient == holder.recipient]
     last = max(mine, key=lambda proof: proof.at, default=None)
-    days = office.plan.keys.prove_days
+    days = context.plan.keys.prove_days
     passed = (last.at if last else proofs.known[holder.recipient]) + timedelta(days=days) >= at
     if last:
-        when = when_text(last.at, office.timezone)
+        when = when_text(last.at, context.timezone)
         done = "was used in a drill" if last.how == "a drill" else f"opened {last.sealed_name}"
         detail = f"{done} on {last.target}, {when}"
     else:
-        since = when_text(proofs.known[holder.recipient], office.timezone)
+        since = when_text(proofs.known[holder.recipient], context.timezone)
         detail = f"not seen to open a backup yet, a holder since {since}"
     if not passed:
         detail += (
@@ -150,13 +150,13 @@ def _finding(office: Office, holder: Holder, proofs: Proofs, at: datetime) -> Fi
     return Finding(check=f"key of {holder.name}", passed=passed, detail=detail)
 
 
-def _joined(office: Office, before: Proofs, new: Sequence[KeyProof]) -> Proofs:
+def _joined(context: PlanContext, before: Proofs, new: Sequence[KeyProof]) -> Proofs:
     newest = {(proof.recipient, proof.target): proof for proof in before.proofs}
     for proof in new:
         old = newest.get((proof.recipient, proof.target))
         if old is None or old.at < proof.at:
             newest[proof.recipient, proof.target] = proof
-    fresh = {holder.recipient: _now() for holder in office.plan.holders}
+    fresh = {holder.recipient: _now() for holder in context.plan.holders}
     return Proofs(known={**fresh, **before.known}, proofs=tuple(newest.values()))
 
 
@@ -172,7 +172,7 @@ def _read(path: Path) -> Proofs:
         ) from error
 
 
-def _read_whole(reader: HashingReader, identity: Identity, backup: Shelved, manifest: Manifest) -> None:
+def _read_whole(reader: HashingReader, identity: Identity, backup: BackupEntry, manifest: Manifest) -> None:
     plain = HashingReader(decrypting_reader(reader.stream, [identity]))
     same_digest(plain.drain(), manifest.archive_sha256, f"archive inside {backup.name}")
     reader.drain()

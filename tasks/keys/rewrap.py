@@ -19,7 +19,7 @@ from tasks.age.rewrap import rewrapped
 from tasks.backup.deliver import check_room, discard, publish, refresh_recover
 from tasks.backup.retain import remove_backup
 from tasks.backup.seal import seal_text
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetLocked
 from tasks.keys.identities import recipients_of
 from tasks.keys.opens import bound_by
@@ -27,7 +27,7 @@ from tasks.manifests.manifest import SEALED_SUFFIX, anew_name, to_json
 from tasks.manifests.shelf import SEALED_ANEW, read_shelf
 from tasks.manifests.signing import sign_record
 from tasks.platform.files import HashingReader
-from tasks.records import Holder, Manifest, Progress, Shelved, no_progress
+from tasks.records import BackupEntry, Holder, Manifest, Progress, no_progress
 from tasks.recovery.recover import open_contents
 from tasks.targets.base import Target
 
@@ -38,7 +38,7 @@ class Intent(NamedTuple):
     ``leftover``: it was sealed anew already, and only the old file is still there.
     """
 
-    backup: Shelved
+    backup: BackupEntry
     manifest: Manifest
     gained: tuple[str, ...]
     lost: tuple[str, ...]
@@ -46,27 +46,27 @@ class Intent(NamedTuple):
     leftover: bool = False
 
 
-def intents(office: Office, target: Target, identities: Sequence[Identity]) -> list[Intent]:
+def intents(context: PlanContext, target: Target, identities: Sequence[Identity]) -> list[Intent]:
     """Every backup on a target whose recipients are not the plan's holders, oldest first."""
-    shelf = read_shelf(target, trusted=office.trusted(), now=datetime.now(UTC))
+    shelf = read_shelf(target, trusted=context.trusted(), now=datetime.now(UTC))
     mine, bound = recipients_of(identities), bound_by(target)
     found = []
     for backup in shelf:
         manifest = backup.manifest
-        if manifest is None or manifest.source not in office.source_names:
+        if manifest is None or manifest.source not in context.full_names:
             continue
-        gained, lost = _difference(office, manifest)
-        leftover = backup.trouble == SEALED_ANEW
+        gained, lost = _difference(context, manifest)
+        leftover = backup.defect == SEALED_ANEW
         if gained or lost or leftover:
             known = any(holder.recipient in mine for holder in manifest.recipients)
-            trouble = "" if leftover else backup.trouble
-            skipped = trouble or bound or ("" if known or leftover else "none of the given keys opens it")
+            defect = "" if leftover else backup.defect
+            skipped = defect or bound or ("" if known or leftover else "none of the given keys opens it")
             found.append(Intent(backup, manifest, gained, lost, skipped, leftover))
     return found
 
 
 def rewrap(
-    office: Office,
+    context: PlanContext,
     target: Target,
     intent: Intent,
     identities: Sequence[Identity],
@@ -79,11 +79,11 @@ def rewrap(
     """
     backup, manifest = intent.backup, intent.manifest
     if intent.leftover:
-        _prove_newer(office, target, manifest)
+        _prove_newer(context, target, manifest)
         _remove_old(target, backup)
         return backup.full_name
     name = f"{backup.slot}/" * bool(backup.slot) + anew_name(backup.name)
-    size, digest = _copy(office, target, intent, identities, name, progress)
+    size, digest = _copy(context, target, intent, identities, name, progress)
     _read_back(target, name, size, digest)
     anew = manifest.model_copy(
         update={
@@ -91,27 +91,29 @@ def rewrap(
             "sealed_at": datetime.now(UTC).replace(microsecond=0),
             "sealed_bytes": size,
             "sealed_sha256": digest,
-            "recipients": tuple(Holder(name=h.name, recipient=h.recipient) for h in office.plan.holders),
-            "contents": seal_text(open_contents(manifest, identities).model_dump_json(), office.recipients()),
+            "recipients": tuple(Holder(name=h.name, recipient=h.recipient) for h in context.plan.holders),
+            "contents": seal_text(
+                open_contents(manifest, identities).model_dump_json(), context.recipients()
+            ),
         }
     )
-    publish(target, to_json(sign_record(anew, office.machine_key())), name)
+    publish(target, to_json(sign_record(anew, context.machine_key())), name)
     _carry_certificates(target, backup, name)
-    refresh_recover(office, target)
+    refresh_recover(context, target)
     _remove_old(target, backup)
     return name
 
 
-def _difference(office: Office, manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _difference(context: PlanContext, manifest: Manifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the holders that a backup would gain and lose."""
     sealed_for = {holder.recipient for holder in manifest.recipients}
-    present = {holder.recipient for holder in office.plan.holders}
-    gained = tuple(holder.name for holder in office.plan.holders if holder.recipient not in sealed_for)
+    present = {holder.recipient for holder in context.plan.holders}
+    gained = tuple(holder.name for holder in context.plan.holders if holder.recipient not in sealed_for)
     return gained, tuple(holder.name for holder in manifest.recipients if holder.recipient not in present)
 
 
 def _copy(
-    office: Office,
+    context: PlanContext,
     target: Target,
     intent: Intent,
     identities: Sequence[Identity],
@@ -122,7 +124,7 @@ def _copy(
     manifest = intent.manifest
     with target.open(intent.backup.full_name) as stream:
         old = HashingReader(stream, progress, manifest.sealed_bytes)
-        anew = rewrapped(old.stream, identities, office.recipients())
+        anew = rewrapped(old.stream, identities, context.recipients())
         size = manifest.sealed_bytes + anew.grown
         check_room(target, size)
         new = HashingReader(anew.stream)
@@ -152,9 +154,9 @@ def _read_back(target: Target, name: str, size: int, digest: str) -> None:
         )
 
 
-def _prove_newer(office: Office, target: Target, old: Manifest) -> None:
+def _prove_newer(context: PlanContext, target: Target, old: Manifest) -> None:
     """Read the file that takes the place of ``old`` whole, before that one goes."""
-    shelf = read_shelf(target, trusted=office.trusted(), now=datetime.now(UTC), source=old.source)
+    shelf = read_shelf(target, trusted=context.trusted(), now=datetime.now(UTC), source=old.source)
     for backup in shelf:
         new = backup.manifest
         if (
@@ -172,7 +174,7 @@ def _prove_newer(office: Office, target: Target, old: Manifest) -> None:
     )
 
 
-def _carry_certificates(target: Target, backup: Shelved, name: str) -> None:
+def _carry_certificates(target: Target, backup: BackupEntry, name: str) -> None:
     """Keep the evidence of drills: they restored the very payload that the new file holds."""
     old, new = backup.full_name.removesuffix(SEALED_SUFFIX), name.removesuffix(SEALED_SUFFIX)
     for certificate in backup.certificates:
@@ -181,7 +183,7 @@ def _carry_certificates(target: Target, backup: Shelved, name: str) -> None:
             target.put(new + certificate.removeprefix(old), BytesIO(data), len(data))
 
 
-def _remove_old(target: Target, backup: Shelved) -> None:
+def _remove_old(target: Target, backup: BackupEntry) -> None:
     try:
         remove_backup(target, backup)
     except TargetLocked as error:

@@ -1,4 +1,4 @@
-"""What a target holds: every backup, each either verified or with the trouble that keeps it from counting.
+"""What a target holds: every backup, each either verified or with the defect that keeps it from counting.
 
 There is no catalogue: the listing and the manifests are all there is. Nothing on a target is believed
 that a trusted machine did not sign, because whoever can write there could otherwise put a forged
@@ -24,8 +24,8 @@ from tasks.manifests.manifest import (
     read_manifest,
     sealed_name,
 )
-from tasks.manifests.signing import ANOTHER_MACHINE, signature_trouble
-from tasks.records import Manifest, Shelved, Stat
+from tasks.manifests.signing import ANOTHER_MACHINE, signature_defect
+from tasks.records import BackupEntry, Manifest, Stat
 
 CLOCK_TOLERANCE = timedelta(hours=1)
 NO_MANIFEST = "no manifest (unfinished delivery)"
@@ -56,43 +56,43 @@ class _Shelf:
     latest: datetime
     accepted: int
 
-    def backup(self, slot: str, stem: str) -> Shelved | None:
+    def backup(self, slot: str, stem: str) -> BackupEntry | None:
         """One backup, None if it vanished since the listing was made."""
         path = f"{slot}/{stem}" if slot else stem
         listed = path + MANIFEST_SUFFIX in self.sizes
         manifest: Manifest | None = None
-        trouble = "" if listed else NO_MANIFEST
+        defect = "" if listed else NO_MANIFEST
         if listed:
             try:
                 manifest = read_manifest(_content(self.place, path + MANIFEST_SUFFIX))
             except ObjectMissing:
                 return None
             except TargetMissing:
-                raise  # the medium itself is gone: that is no trouble of a single manifest
+                raise  # the medium itself is gone: that is no defect of a single manifest
             except (ManifestError, TargetError) as error:
                 cause = error.message.removeprefix("cannot read the manifest: ")
-                trouble = f"manifest unreadable: {cause}"
+                defect = f"manifest unreadable: {cause}"
             except OSError as error:
-                trouble = f"manifest unreadable: {error.strerror or 'the medium failed'}"
+                defect = f"manifest unreadable: {error.strerror or 'the medium failed'}"
         size = self.sizes.get(path + SEALED_SUFFIX)
-        return Shelved(
+        return BackupEntry(
             name=sealed_name(stem),
             slot=slot,
             manifest_name=path + MANIFEST_SUFFIX if listed else "",
             manifest=manifest,
-            trouble=self._trouble(manifest, stem, size) if manifest else trouble,
+            defect=self._defect(manifest, stem, size) if manifest else defect,
             bytes=size or 0,
             certificates=self.certificates.get(path, ()),
             marks=manifest.marks if manifest and manifest.sequence > self.accepted else (),
         )
 
-    def _trouble(self, manifest: Manifest, stem: str, size: int | None) -> str:
+    def _defect(self, manifest: Manifest, stem: str, size: int | None) -> str:
         """The first thing wrong with a manifest; the signature is judged before any fact it states."""
-        if trouble := signature_trouble(manifest, self.trusted):
-            return trouble
+        if defect := signature_defect(manifest, self.trusted):
+            return defect
         if manifest.sealed_name != sealed_name(stem):
             return f"the manifest belongs to {manifest.sealed_name}"
-        return FUTURE if manifest.taken > self.latest else _archive_trouble(manifest, size)
+        return FUTURE if manifest.taken > self.latest else _archive_defect(manifest, size)
 
 
 def read_shelf(
@@ -103,14 +103,14 @@ def read_shelf(
     source: str | None = None,
     tolerance: timedelta = CLOCK_TOLERANCE,
     accepted: int = 0,
-) -> list[Shelved]:
+) -> list[BackupEntry]:
     """Every backup on ``place``, oldest first by sequence number, those without a readable manifest first.
 
-    ``trusted`` as in signing.signature_trouble; ``now`` with a zone; ``source`` leaves out other
+    ``trusted`` as in signing.signature_defect; ``now`` with a zone; ``source`` leaves out other
     sources' backups; marks up to number ``accepted`` are not shown. ``manifest_name`` is empty where
     there is no manifest. Files of other kinds are ignored, manifests that vanish meanwhile are left out.
     Raises TargetError where the listing fails or the medium is gone; a single manifest that cannot be
-    read is a trouble, not an error.
+    read is a defect, not an error.
     """
     sizes = {stat.name: stat.bytes for stat in place.list("")}
     shelf = _Shelf(place, sizes, _certificates(sizes), trusted, now + tolerance, accepted)
@@ -118,7 +118,7 @@ def read_shelf(
     return sorted(_without_copies(backup for backup in found if backup), key=_order)
 
 
-def newest_verified(shelf: Sequence[Shelved]) -> Shelved | None:
+def newest_verified(shelf: Sequence[BackupEntry]) -> BackupEntry | None:
     """The verified backup with the highest sequence number, None where nothing is verified.
 
     Numbers of different sources say nothing about each other: hand it one source's shelf.
@@ -126,7 +126,7 @@ def newest_verified(shelf: Sequence[Shelved]) -> Shelved | None:
     return max((backup for backup in shelf if backup.verified), key=_order, default=None)
 
 
-def find(shelf: Sequence[Shelved], text: str, *, timezone: tzinfo = UTC) -> Shelved:
+def find(shelf: Sequence[BackupEntry], text: str, *, timezone: tzinfo = UTC) -> BackupEntry:
     """The verified backup that ``text`` asks for.
 
     ``text`` is "latest" (the newest that is not marked, if there is one), a sequence number ("417"), the
@@ -139,7 +139,7 @@ def find(shelf: Sequence[Shelved], text: str, *, timezone: tzinfo = UTC) -> Shel
     unmarked = [backup for backup in verified if backup.good]
     newest = newest_verified(unmarked if unmarked and text.strip() == "latest" else verified)
     if newest is None:
-        cause = f": {matches[-1].trouble}" if matches else ""
+        cause = f": {matches[-1].defect}" if matches else ""
         raise NoBackup(f"no verified backup fits {text!r}{cause}", hint=_offer(shelf))
     rivals = [b for b in verified if _source(b) != _source(newest) or _sequence(b) == _sequence(newest)]
     if len(rivals) > 1:
@@ -147,7 +147,7 @@ def find(shelf: Sequence[Shelved], text: str, *, timezone: tzinfo = UTC) -> Shel
     return newest
 
 
-def _archive_trouble(manifest: Manifest, size: int | None) -> str:
+def _archive_defect(manifest: Manifest, size: int | None) -> str:
     """What a trusted manifest and the listing say of the archive; ``size`` is None where it is not there."""
     if size is None:
         return "archive missing"
@@ -202,7 +202,7 @@ def _certificates(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _without_copies(backups: Iterable[Shelved]) -> list[Shelved]:
+def _without_copies(backups: Iterable[BackupEntry]) -> list[BackupEntry]:
     """Of one backup lying in several slots, let one count: copies must not add up to the floor.
 
     The one with the shortest slot name counts: slots are short, folders that people make are not.
@@ -216,15 +216,15 @@ def _without_copies(backups: Iterable[Shelved]) -> list[Shelved]:
             judged.append(backup)
             continue
         if _anew(backup) < latest[_copied_by(manifest)]:
-            judged.append(backup.model_copy(update={"trouble": SEALED_ANEW}))
+            judged.append(backup.model_copy(update={"defect": SEALED_ANEW}))
             continue
         slot = first.setdefault((manifest.source, manifest.sequence, manifest.sealed_sha256), backup.slot)
-        trouble = "" if slot == backup.slot else f"another copy of the backup in {slot or 'the root'}"
-        judged.append(backup.model_copy(update={"trouble": trouble}))
+        defect = "" if slot == backup.slot else f"another copy of the backup in {slot or 'the root'}"
+        judged.append(backup.model_copy(update={"defect": defect}))
     return judged
 
 
-def _latest_seals(backups: Iterable[Shelved]) -> dict[tuple[str, int, str], int]:
+def _latest_seals(backups: Iterable[BackupEntry]) -> dict[tuple[str, int, str], int]:
     """How often each verified backup was sealed anew at the most."""
     latest: dict[tuple[str, int, str], int] = {}
     for backup in backups:
@@ -239,27 +239,27 @@ def _copied_by(manifest: Manifest) -> tuple[str, int, str]:
     return manifest.source, manifest.sequence, manifest.archive_sha256
 
 
-def _anew(backup: Shelved) -> int:
+def _anew(backup: BackupEntry) -> int:
     parts = parse_name(backup.name)
     return parts.anew if parts else 0
 
 
-def _order(backup: Shelved) -> tuple[bool, int, str, str]:
+def _order(backup: BackupEntry) -> tuple[bool, int, str, str]:
     return backup.manifest is not None, _sequence(backup), backup.name, backup.slot
 
 
-def _sequence(backup: Shelved) -> int:
+def _sequence(backup: BackupEntry) -> int:
     if backup.manifest:
         return backup.manifest.sequence
     parts = parse_name(backup.name)
     return parts.sequence if parts else -1
 
 
-def _source(backup: Shelved) -> str:
+def _source(backup: BackupEntry) -> str:
     return backup.manifest.source if backup.manifest else ""
 
 
-def _fits(backup: Shelved, text: str, timezone: tzinfo) -> bool:
+def _fits(backup: BackupEntry, text: str, timezone: tzinfo) -> bool:
     if text == "latest":
         return True
     if re.fullmatch("[0-9]{1,18}", text):
@@ -272,14 +272,14 @@ def _fits(backup: Shelved, text: str, timezone: tzinfo) -> bool:
     return bool(text) and text in {*names, taken}
 
 
-def _offer(shelf: Sequence[Shelved]) -> str:
+def _offer(shelf: Sequence[BackupEntry]) -> str:
     verified = [backup for backup in shelf if backup.verified]
     if not shelf:
         return "There are no backups here at all. Is it the right place?"
     if not verified:
         text = f"There is no verified backup here, and {len(shelf)} that cannot be trusted."
         # On a new machine with the old plan: the one case where what looks like a forgery is the owner's own.
-        strange = any(backup.trouble.startswith(ANOTHER_MACHINE) for backup in shelf)
+        strange = any(backup.defect.startswith(ANOTHER_MACHINE) for backup in shelf)
         return text + (f" {ON_A_NEW_MACHINE}" if strange else "")
     newest = [f"{b.slot}/{b.name}".lstrip("/") for b in verified[: -LISTED - 1 : -1]]
     older = len(verified) - len(newest)

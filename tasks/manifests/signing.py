@@ -118,7 +118,7 @@ def sign_record(record: Signed, key: Ed25519PrivateKey) -> Signed:
     return named.model_copy(update={"signature": signature})
 
 
-def signature_trouble(record: Manifest | Certificate, trusted: Collection[str] | None) -> str:
+def signature_defect(record: Manifest | Certificate, trusted: Collection[str] | None) -> str:
     """Why a record's signature cannot be trusted, in plain words; empty if it can.
 
     ``trusted`` holds public keys as `public_text` writes them. None asks only whether the record is
@@ -142,16 +142,16 @@ def signature_trouble(record: Manifest | Certificate, trusted: Collection[str] |
 def verify_record(record: Manifest | Certificate, trusted: Collection[str] | None) -> None:
     """Raise SignatureError unless the record is signed, whole, and signed by a trusted machine.
 
-    ``trusted`` as in `signature_trouble`.
+    ``trusted`` as in `signature_defect`.
     """
-    trouble = signature_trouble(record, trusted)
-    if not trouble:
+    defect = signature_defect(record, trusted)
+    if not defect:
         return
     kind = "manifest" if isinstance(record, Manifest) else "drill certificate"
     hint = "Do not rely on it: use another backup or another target, and find out who changed it."
-    if trouble.startswith("signed by another"):
+    if defect.startswith("signed by another"):
         hint = "If that machine is yours, add its full public key to the plan's signers."
-    raise SignatureError(f"cannot trust the {kind} of {record.sealed_name}: {trouble}", hint=hint)
+    raise SignatureError(f"cannot trust the {kind} of {record.sealed_name}: {defect}", hint=hint)
 
 
 def _create_key(path: Path) -> None:

@@ -9,7 +9,7 @@ from tasks.reports import RunReport, SourceReport
 def proof_sentences(report: RunReport, source: SourceReport) -> tuple[str, ...]:
     """How far the run's proof of one source goes, in order; what was not reached is not claimed."""
     about = {name: getattr(source, name) for name in SourceReport.model_fields}
-    mine = tuple(delivery for delivery in report.deliveries if delivery.part == source.part)
+    mine = tuple(delivery for delivery in report.deliveries if delivery.source_name == source.source_name)
     of_source = report.model_copy(update={**about, "deliveries": mine})
     parts = _PARTS.get(report.flow, (_restored,))
     return tuple(sentence for part in parts if (sentence := part(of_source)))

@@ -65,7 +65,7 @@ def _steps(report: RunReport, facts: Facts) -> Rows:
 def _sizes(report: RunReport) -> dict[str, int]:
     """Bytes by the name of the step that made or sent them."""
     made = {name: size for source in report.sources for name, size in _made(source).items()}
-    sent = {step_text(f"deliver {d.target}", d.part): d.bytes for d in report.deliveries}
+    sent = {step_text(f"deliver {d.target}", d.source_name): d.bytes for d in report.deliveries}
     return {**made, **sent}
 
 
@@ -75,4 +75,4 @@ def _made(source: SourceReport) -> dict[str, int]:
         "archive": source.archive_bytes,
         "encrypt": source.sealed_bytes,
     }
-    return {step_text(name, source.part): size for name, size in sizes.items()}
+    return {step_text(name, source.source_name): size for name, size in sizes.items()}

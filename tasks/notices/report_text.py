@@ -147,11 +147,11 @@ def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | No
     group, item = nouns_of(source)
     failed = tuple(line for line in tables if line.tone == "bad")
     title = "What was copied" if source.copy_bytes or source.profile else "The run"
-    if source.part:
-        title = f"Besides: {plain_text(source.part)}"
+    if source.source_name:
+        title = f"Besides: {plain_text(source.source_name)}"
     return SourceFacts(
         source=plain_text(source.source),
-        further=bool(source.part),
+        further=bool(source.source_name),
         group=group,
         item=item,
         copied_title=title,
@@ -160,7 +160,7 @@ def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | No
         failed_tables=failed,
         other_tables=tuple(line for line in tables if line.tone != "bad"),
         checks=(
-            *_suspicions(source.suspicions),
+            *_anomalies(source.anomalies),
             *_checks([finding for finding in source.findings if finding.table is None]),
         ),
         proof=proof_sentences(report, source),
@@ -232,9 +232,9 @@ def _tables_summary(tables: list[TableLine], failed: int, noun: str) -> str:
     return ", ".join(parts)
 
 
-def _suspicions(suspicions: tuple[str, ...]) -> list[Line]:
+def _anomalies(anomalies: tuple[str, ...]) -> list[Line]:
     name = "looks like the backups before"
-    return [Line(name, "ALARM", "bad", plain_text(detail, MESSAGE_LIMIT)) for detail in suspicions]
+    return [Line(name, "ALARM", "bad", plain_text(detail, MESSAGE_LIMIT)) for detail in anomalies]
 
 
 def _checks(findings: list[Finding]) -> tuple[Line, ...]:
@@ -284,7 +284,7 @@ def _notified(notified: Notified) -> Line:
 
 
 def _place(delivery: Delivery) -> str:
-    return place_text(plain_text(delivery.target), plain_text(delivery.part))
+    return place_text(plain_text(delivery.target), plain_text(delivery.source_name))
 
 
 def _sentence(text: str) -> str:
@@ -312,7 +312,7 @@ def _step(step: Step, longest: float) -> StepLine:
 
 def _technical(report: RunReport) -> tuple[tuple[str, str], ...]:
     sizes = [
-        (f"{what} of {source.part}" if source.part else what, size)
+        (f"{what} of {source.source_name}" if source.source_name else what, size)
         for source in report.sources
         for what, size in (
             ("Copy", source.copy_bytes),

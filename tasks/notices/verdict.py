@@ -45,7 +45,7 @@ def is_good(report: RunReport) -> bool:
 
 def _checks_hold(report: RunReport) -> bool:
     return all(
-        not source.suspicions and all(finding.passed for finding in source.findings)
+        not source.anomalies and all(finding.passed for finding in source.findings)
         for source in report.sources
     )
 

@@ -18,14 +18,14 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
 
 
-def step_text(step: str, part: str) -> str:
+def step_text(step: str, source_name: str) -> str:
     """A step's name; of one of the plan's further sources it says which: ``live copy, programs``."""
-    return f"{step}, {part}" if part else step
+    return f"{step}, {source_name}" if source_name else step
 
 
-def place_text(target: str, part: str) -> str:
+def place_text(target: str, source_name: str) -> str:
     """A target's name; for one of the plan's further sources it says which: ``nas (programs)``."""
-    return f"{target} ({part})" if part else target
+    return f"{target} ({source_name})" if source_name else target
 
 
 def size_text(size: int) -> str:

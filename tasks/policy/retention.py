@@ -15,14 +15,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 
 from tasks.options import Keep
-from tasks.records import Manifest, Shelved, Verdict
+from tasks.records import BackupEntry, Manifest, Verdict
 
 TOLERANCE = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(days=400)
 CLOCK_JUMP = "clock jump"
 """What a reason to remove nothing begins with where dates contradict the numbers."""
 
-# The one trouble that is evidence: shelves give it only to backups whose signature is trusted.
+# The one defect that is evidence: shelves give it only to backups whose signature is trusted.
 AHEAD = "dated in the future"
 
 PERIODS: dict[str, Callable[[datetime], str]] = {
@@ -34,24 +34,24 @@ PERIODS: dict[str, Callable[[datetime], str]] = {
 
 
 def judge_retention(
-    shelf: Sequence[Shelved],
+    shelf: Sequence[BackupEntry],
     keep: Keep,
     floor: int,
     timezone: tzinfo,
     now: datetime | None = None,
-    suspicion: str = "",
+    anomaly: str = "",
 ) -> tuple[Verdict, ...]:
     """A verdict on each backup of one source on one target, in the order of ``shelf``.
 
     The rules of ``keep`` apply within each slot; days begin at midnight in ``timezone``. Over all slots
     at least ``floor`` verified backups stay, if there are as many. Marked backups stay and take no other's
     place: what may be damage must not push out what was there before it. ``now`` lets a newest backup dated
-    after it suspend removal (see `suspended`), as does a ``suspicion`` of the caller's. Raises ValueError:
+    after it suspend removal (see `suspended`), as does a ``anomaly`` of the caller's. Raises ValueError:
     floor below 1, or several sources.
     """
     if floor < 1:
         raise ValueError(f"a floor of {floor} would let the last backup go")
-    contradiction = suspended(shelf, now, suspicion)
+    contradiction = suspended(shelf, now, anomaly)
     counting = [(place, made) for place, made in _newest_first(shelf) if shelf[place].good]
     reasons: dict[int, list[str]] = {}
     if contradiction:
@@ -66,12 +66,12 @@ def judge_retention(
     return tuple(_verdict(backup, reasons.get(place, []), keep) for place, backup in enumerate(shelf))
 
 
-def suspended(shelf: Sequence[Shelved], now: datetime | None = None, suspicion: str = "") -> str:
+def suspended(shelf: Sequence[BackupEntry], now: datetime | None = None, anomaly: str = "") -> str:
     """Why nothing may be removed from this shelf at present; empty when all is well.
 
     Evidence of a clock that jumped, from signed backups only: one is dated in the future, or earlier
     than one with a lower number, or the newest more than 400 days after the one before (which a long
-    pause explains as well: the next backup lifts it). Also a ``suspicion`` of the caller's, a newest
+    pause explains as well: the next backup lifts it). Also a ``anomaly`` of the caller's, a newest
     backup that is marked, and two different backups under one number.
     """
     verified = [made for _, made in _newest_first(shelf)]
@@ -81,10 +81,10 @@ def suspended(shelf: Sequence[Shelved], now: datetime | None = None, suspicion: 
     cause = _ahead(shelf, now) or _disorder(verified) or _leap(verified)
     if cause:
         return f"{CLOCK_JUMP}: pruning suspended ({cause})"
-    return suspicion or newest_marked(shelf) or _twins(verified)
+    return anomaly or newest_marked(shelf) or _twins(verified)
 
 
-def _newest_first(shelf: Sequence[Shelved]) -> list[tuple[int, Manifest]]:
+def _newest_first(shelf: Sequence[BackupEntry]) -> list[tuple[int, Manifest]]:
     """(place in the shelf, manifest) of all verified backups, highest sequence number first."""
     verified = [(place, b.manifest) for place, b in enumerate(shelf) if b.manifest and b.verified]
     return sorted(verified, key=lambda entry: entry[1].sequence, reverse=True)
@@ -117,9 +117,9 @@ def _raise_to_floor(
         reasons.setdefault(place, [f"floor of {floor} verified backups"])
 
 
-def _verdict(backup: Shelved, reasons: list[str], keep: Keep) -> Verdict:
+def _verdict(backup: BackupEntry, reasons: list[str], keep: Keep) -> Verdict:
     if not backup.verified:
-        return Verdict(backup=backup, kept=True, reasons=(f"kept aside: {backup.trouble or 'no manifest'}",))
+        return Verdict(backup=backup, kept=True, reasons=(f"kept aside: {backup.defect or 'no manifest'}",))
     if backup.marks:
         marks = ", ".join(backup.marks)
         return Verdict(backup=backup, kept=True, reasons=(f"kept aside: marked ({marks})",))
@@ -129,8 +129,8 @@ def _verdict(backup: Shelved, reasons: list[str], keep: Keep) -> Verdict:
     return Verdict(backup=backup, kept=False, reasons=(f"no rule keeps it ({rules})",))
 
 
-def _ahead(shelf: Sequence[Shelved], now: datetime | None) -> str:
-    ahead = [b.manifest for b in shelf if b.manifest and b.trouble == AHEAD]
+def _ahead(shelf: Sequence[BackupEntry], now: datetime | None) -> str:
+    ahead = [b.manifest for b in shelf if b.manifest and b.defect == AHEAD]
     if now is not None:
         ahead += [made for _, made in _newest_first(shelf) if made.taken > now + TOLERANCE]
     if not ahead:
@@ -153,7 +153,7 @@ def _leap(by_sequence: list[Manifest]) -> str:
     return ""
 
 
-def newest_marked(shelf: Sequence[Shelved]) -> str:
+def newest_marked(shelf: Sequence[BackupEntry]) -> str:
     """Why the newest backup of a shelf lets nothing go: it is marked; empty where it is not."""
     newest = next((place for place, _ in _newest_first(shelf)), None)
     if newest is None or not shelf[newest].marks:

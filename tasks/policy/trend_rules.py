@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
+from pydantic import Field
+
 from tasks.options import Alarm
 from tasks.policy.file_signs import FileSigns, compare_files
 from tasks.records import Record, TableProfile
@@ -33,7 +35,7 @@ SAME_COUNTS = 0.9
 class Snapshot(Record):
     """What one run saw of a source: sizes in bytes, rows by table, signs of its files.
 
-    ``trouble`` says why it isn't trusted, ``marks`` the same in the words that a manifest may show.
+    ``anomalies`` says why it isn't trusted, ``marks`` the same in the words that a manifest may show.
     """
 
     sequence: int
@@ -42,20 +44,20 @@ class Snapshot(Record):
     archive_bytes: int
     tables: tuple[TableProfile, ...]
     files: FileSigns | None = None
-    trouble: tuple[str, ...] = ()
+    anomalies: tuple[str, ...] = Field(default=(), alias="trouble")
     marks: tuple[str, ...] = ()
 
 
-class Suspicion(NamedTuple):
+class Anomaly(NamedTuple):
     """What speaks against a backup. ``sign`` names no table and no count: it may be read off premises."""
 
     sign: str
     detail: str
 
 
-def suspicions(
+def anomalies(
     trusted: Sequence[Snapshot], now: Snapshot, alarm: Alarm, accepted: int = 0
-) -> tuple[Suspicion, ...]:
+) -> tuple[Anomaly, ...]:
     """What speaks against trusting ``now``, compared with the ``trusted`` runs before it, oldest first.
 
     Runs before number ``accepted`` are no yardstick any more: someone said that the change was meant.
@@ -74,10 +76,10 @@ def suspicions(
     ]
     if now.files:
         signs = compare_files([old.files for old in yardsticks if old.files], now.files)
-        found += [Suspicion(sign, detail) for sign, detail in signs]
+        found += [Anomaly(sign, detail) for sign, detail in signs]
     if now.taken < last.taken - TOLERANCE:
         found.append(
-            Suspicion(
+            Anomaly(
                 "clock",
                 f"the clock went back: this backup is dated {now.taken:%Y-%m-%d %H:%M}, "
                 f"number {last.sequence} {last.taken:%Y-%m-%d %H:%M}",
@@ -101,7 +103,7 @@ def pause(seen: Sequence[Snapshot]) -> str:
     )
 
 
-def _tables(last: Snapshot, now: Snapshot) -> list[Suspicion]:
+def _tables(last: Snapshot, now: Snapshot) -> list[Anomaly]:
     held = {table.name for table in now.tables}
     gone = [table for table in last.tables if table.name not in held]
     return _named(
@@ -110,7 +112,7 @@ def _tables(last: Snapshot, now: Snapshot) -> list[Suspicion]:
     )
 
 
-def _rows(yardsticks: Sequence[Snapshot], now: Snapshot, most_lost: int) -> list[Suspicion]:
+def _rows(yardsticks: Sequence[Snapshot], now: Snapshot, most_lost: int) -> list[Anomaly]:
     most: dict[str, tuple[int, int]] = {}
     for old in yardsticks:
         for table in old.tables:
@@ -127,7 +129,7 @@ def _rows(yardsticks: Sequence[Snapshot], now: Snapshot, most_lost: int) -> list
     return _named("row counts", found)
 
 
-def _columns(last: Snapshot, now: Snapshot) -> list[Suspicion]:
+def _columns(last: Snapshot, now: Snapshot) -> list[Anomaly]:
     held = {table.name: set(table.columns) for table in now.tables if table.columns}
     found = []
     for table in last.tables:
@@ -136,7 +138,7 @@ def _columns(last: Snapshot, now: Snapshot) -> list[Suspicion]:
     return _named("columns", found)
 
 
-def _contents(trusted: Sequence[Snapshot], now: Snapshot) -> list[Suspicion]:
+def _contents(trusted: Sequence[Snapshot], now: Snapshot) -> list[Anomaly]:
     """Every table holds other rows than before, and as many: unless that was usual here before."""
     number = _replaced(trusted[-1], now)
     usual = any(_replaced(older, newer) for older, newer in pairwise(trusted))
@@ -146,7 +148,7 @@ def _contents(trusted: Sequence[Snapshot], now: Snapshot) -> list[Suspicion]:
         f"the contents of all {number} tables changed since number {trusted[-1].sequence} "
         "while their row counts did not"
     )
-    return [Suspicion("contents", detail)]
+    return [Anomaly("contents", detail)]
 
 
 def _replaced(before: Snapshot, now: Snapshot) -> int:
@@ -159,7 +161,7 @@ def _replaced(before: Snapshot, now: Snapshot) -> int:
     return len(pairs) if same >= SAME_COUNTS * len(pairs) else 0
 
 
-def _packing(yardsticks: Sequence[Snapshot], now: Snapshot, most_worse: int) -> list[Suspicion]:
+def _packing(yardsticks: Sequence[Snapshot], now: Snapshot, most_worse: int) -> list[Anomaly]:
     """Encrypted or random data does not shrink: an archive that suddenly packs badly is a sign of it."""
     telling = [old for old in yardsticks if old.archive_bytes >= SMALL_BYTES and old.copy_bytes]
     if now.archive_bytes < SMALL_BYTES or not telling:
@@ -173,10 +175,10 @@ def _packing(yardsticks: Sequence[Snapshot], now: Snapshot, most_worse: int) -> 
         f"the data packs much worse than in number {best.sequence} "
         f"({then:.0%} of its size then, {packed:.0%} now), as encrypted data does"
     )
-    return [Suspicion("packing", detail)]
+    return [Anomaly("packing", detail)]
 
 
-def _named(sign: str, details: list[str]) -> list[Suspicion]:
+def _named(sign: str, details: list[str]) -> list[Anomaly]:
     left = len(details) - NAMED
     more = [f"and {left} more of the kind"] if left > 0 else []
-    return [Suspicion(sign, detail) for detail in [*details[:NAMED], *more]]
+    return [Anomaly(sign, detail) for detail in [*details[:NAMED], *more]]

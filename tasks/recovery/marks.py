@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.records import Manifest, Shelved
+from tasks.records import BackupEntry, Manifest
 
 
 def no_warning(_text: str) -> None:
     """For callers that look at marks themselves."""
 
 
-def warnings_about(shelf: Sequence[Shelved], backup: Shelved, manifest: Manifest) -> list[str]:
+def warnings_about(shelf: Sequence[BackupEntry], backup: BackupEntry, manifest: Manifest) -> list[str]:
     """What to know before ``backup`` is brought back: it is marked, or newer ones are."""
     source = manifest.source
     mine = [b for b in shelf if b.verified and b.manifest and b.manifest.source == source]

@@ -14,7 +14,7 @@ from tasks.backup.workspace import remove_tree
 from tasks.errors import DatasaveError, MismatchError, NoBackup, SourceError, ValidationError
 from tasks.manifests.shelf import Place
 from tasks.platform.files import HashingReader, create_private, private_folder, sha256_of
-from tasks.records import Contents, CopiedFile, Manifest, Progress, Shelved, Table, no_progress
+from tasks.records import BackupEntry, Contents, CopiedFile, Manifest, Progress, Table, no_progress
 from tasks.recovery.recover import Recovered, open_contents
 from tasks.sources.base import Source
 from tasks.sources.files.selection import Patterns
@@ -26,7 +26,7 @@ _ROWS = 1000
 
 def pick_files(
     place: Place,
-    backup: Shelved,
+    backup: BackupEntry,
     manifest: Manifest,
     identities: Sequence[Identity],
     wanted: str,
@@ -95,7 +95,7 @@ def _require_rows(contents: Contents, table: Table, rows: int) -> None:
         )
 
 
-def _fitting(contents: Contents, wanted: str, backup: Shelved) -> list[CopiedFile]:
+def _fitting(contents: Contents, wanted: str, backup: BackupEntry) -> list[CopiedFile]:
     try:
         pattern = Patterns((wanted,))
     except ValueError as error:

@@ -17,7 +17,7 @@ from tasks.backup.copy import require, same_digest
 from tasks.backup.rehearse import Proof, unpack
 from tasks.backup.seal import outline, seal_text
 from tasks.backup.workspace import scratch_room
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import (
     AgeError,
     ArchiveError,
@@ -36,7 +36,7 @@ from tasks.manifests.shelf import Place, find, read_shelf
 from tasks.manifests.signing import sign_record
 from tasks.options import UserCheck
 from tasks.platform.files import HashingReader, private_folder
-from tasks.records import Certificate, Contents, Finding, Manifest, Progress, Shelved, no_progress
+from tasks.records import BackupEntry, Certificate, Contents, Finding, Manifest, Progress, no_progress
 from tasks.recovery.marks import no_warning, warnings_about
 from tasks.recovery.thaw import Patience, awake, thaw_finding
 from tasks.sources.base import Source
@@ -79,7 +79,7 @@ def choose(
     timezone: tzinfo = UTC,
     accepted: int = 0,
     warn: Callable[[str], object] = no_warning,
-) -> tuple[Shelved, Manifest]:
+) -> tuple[BackupEntry, Manifest]:
     """The verified backup that ``wanted`` names (a number, a date, a name, ``latest``), its manifest.
 
     A date is a day in ``timezone``. ``warn`` is told where the backup is marked, or where the newest ones
@@ -97,7 +97,7 @@ def choose(
 
 def recover(  # noqa: PLR0913, PLR0917 - what to bring back, with what, how to judge it
     place: Place,
-    backup: Shelved,
+    backup: BackupEntry,
     manifest: Manifest,
     identities: Sequence[Identity],
     room: Path,
@@ -164,12 +164,12 @@ def holder_of(manifest: Manifest, identities: Sequence[Identity]) -> str:
 
 
 def drill(
-    office: Office,
+    context: PlanContext,
     target_name: str,
     wanted: str,
     identities: Sequence[Identity],
     progress: Progress = no_progress,
-    part: str = "",
+    source_name: str = "",
     patience: Patience = IMPATIENT,
 ) -> Certificate:
     """Restore a source's backup from a target in scratch, judge it, and leave a signed certificate there.
@@ -177,10 +177,10 @@ def drill(
     A failed drill leaves a certificate that says so. Raises MismatchError, AgeError or ArchiveError
     after it was written, ObjectFrozen where cold storage takes longer than the patience.
     """
-    with office.target(target_name) as target, scratch_room(office.staging, "drill") as room:
-        accepted = accepted_through(office, part)
+    with context.target(target_name) as target, scratch_room(context.staging, "drill") as room:
+        accepted = accepted_through(context, source_name)
         backup, manifest = choose(
-            target, wanted, office.trusted(), office.full_name(part), office.timezone, accepted
+            target, wanted, context.trusted(), context.full_name(source_name), context.timezone, accepted
         )
         # The wrong key is found out before hours are spent on having the archive woken.
         open_contents(manifest, identities)
@@ -188,15 +188,22 @@ def drill(
         began = time.monotonic()
         try:
             recovered = recover(
-                target, backup, manifest, identities, room, office.checks(part), progress, office.source(part)
+                target,
+                backup,
+                manifest,
+                identities,
+                room,
+                context.checks(source_name),
+                progress,
+                context.source(source_name),
             )
         except (AgeError, ArchiveError, MismatchError) as error:
             if not isinstance(error, NoMatchingIdentity):  # a wrong key says nothing of the backup
                 seconds = time.monotonic() - began
                 unopened = _unopened(manifest, identities, room, error, seconds)
-                _certify(office, target, backup, unopened.after_thaw(thawed))
+                _certify(context, target, backup, unopened.after_thaw(thawed))
             raise
-        certificate = _certify(office, target, backup, recovered.after_thaw(thawed))
+        certificate = _certify(context, target, backup, recovered.after_thaw(thawed))
     require(
         recovered.findings,
         f"the drill of {backup.name} from {target_name} failed",
@@ -262,10 +269,10 @@ def _unopened(
     return Recovered(manifest, contents, holder_of(manifest, identities), room, (finding,), seconds)
 
 
-def _certify(office: Office, target: Target, backup: Shelved, recovered: Recovered) -> Certificate:
+def _certify(context: PlanContext, target: Target, backup: BackupEntry, recovered: Recovered) -> Certificate:
     now = datetime.now(UTC).replace(microsecond=0)
     manifest = recovered.manifest
-    hours = office.plan.drill.objective_hours
+    hours = context.plan.drill.objective_hours
     certificate = Certificate(
         source=manifest.source,
         sequence=manifest.sequence,
@@ -284,13 +291,13 @@ def _certify(office: Office, target: Target, backup: Shelved, recovered: Recover
                 profile=recovered.contents.profile,
                 findings=recovered.findings,
             ).model_dump_json(),
-            office.recipients(),
+            context.recipients(),
         ),
         machine="",
     )
-    signed = sign_record(certificate, office.machine_key())
+    signed = sign_record(certificate, context.machine_key())
     data = to_json(signed)
     name = certificate_name(manifest.sealed_name, now)
     target.put(f"{backup.slot}/{name}" if backup.slot else name, BytesIO(data), len(data))
-    keep(office, signed)
+    keep(context, signed)
     return signed

@@ -10,7 +10,7 @@ from tasks.age.keys import Identity
 from tasks.errors import NoBackup, NoMatchingIdentity, TargetMissing
 from tasks.keys.identities import recipients_of
 from tasks.manifests.shelf import find, newest_verified, read_shelf
-from tasks.records import Manifest, Shelved
+from tasks.records import BackupEntry, Manifest
 from tasks.recovery.marks import warnings_about
 from tasks.targets.base import Target
 
@@ -21,7 +21,7 @@ class FoundShelf:
 
     place: Target
     source: str
-    backups: tuple[Shelved, ...]
+    backups: tuple[BackupEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Choice:
     """What to bring back of one source, and from where; ``warnings`` tell what one should know about it."""
 
     place: Target
-    backup: Shelved
+    backup: BackupEntry
     manifest: Manifest
     warnings: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ def _best(
     timezone: tzinfo,
 ) -> Iterator[Choice]:
     """The fitting backup of a source with the highest number, of all places; nothing where none fits."""
-    fitting: list[tuple[Target, Shelved, Manifest]] = []
+    fitting: list[tuple[Target, BackupEntry, Manifest]] = []
     for shelf in (one for one in found if one.source == source):
         openable = [one for one in shelf.backups if opens(one.manifest, identities)]
         try:
@@ -111,7 +111,7 @@ def _best(
         yield Choice(place, backup, manifest, (*passed_over, *warnings_about(everything, backup, manifest)))
 
 
-def _passed_over(everything: Sequence[Shelved], taken: Manifest) -> list[str]:
+def _passed_over(everything: Sequence[BackupEntry], taken: Manifest) -> list[str]:
     """That there is a newer one, which these keys do not open: not to be passed over in silence."""
     newest = newest_verified(everything)
     if newest is None or newest.manifest is None or newest.manifest.sequence <= taken.sequence:

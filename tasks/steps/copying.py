@@ -10,30 +10,30 @@ from prefect.cache_policies import NO_CACHE
 from tasks.backup import plain_copy as copying
 from tasks.backup.listing import Copied
 from tasks.backup.workspace import Workspace
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.records import Run
 from tasks.steps.running import room_of
 
 
 @task(name="look", task_run_name="look", cache_policy=NO_CACHE)
-def look(plan: Path, folder: str, part: str = "") -> Run:
+def look(plan: Path, folder: str, source_name: str = "") -> Run:
     """See whether the database answers and a copy has room."""
-    office = Office(plan)
-    with Workspace(office.staging / folder).timed("look"):
-        return copying.look(office, folder, part)
+    context = PlanContext(plan)
+    with Workspace(context.staging / folder).timed("look"):
+        return copying.look(context, folder, source_name)
 
 
 @task(name="own checks", task_run_name="own checks", cache_policy=NO_CACHE)
 def own_checks(run: Run, copy: Copied) -> copying.Answered:
     """Ask the plan's own questions of a copy that passed its engine's check."""
-    office, workspace = room_of(run)
+    context, workspace = room_of(run)
     with workspace.timed("own checks"):
-        return copying.own_checks(office, run, copy)
+        return copying.own_checks(context, run, copy)
 
 
 @task(name="put in place", task_run_name="put in place", cache_policy=NO_CACHE)
 def put_in_place(run: Run, copy: Copied, folder: Path) -> Path:
     """Put a checked copy into the folder that was asked for."""
-    office, workspace = room_of(run)
+    context, workspace = room_of(run)
     with workspace.timed("put in place"):
-        return copying.put_in_place(office, run, copy, folder)
+        return copying.put_in_place(context, run, copy, folder)

@@ -8,7 +8,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.backup.workspace import scratch_room, sweep
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.health.drills import next_drill
 from tasks.health.trend import accepted_through
 from tasks.keys import proofs as keyproofs
@@ -25,7 +25,7 @@ from tasks.steps.progress import progress_of
 @task(name="next drill", task_run_name="whose turn it is", cache_policy=NO_CACHE)
 def whose_turn(plan: Path, target: str | None, identity: Path | None) -> Pair | None:
     """The target and the holder whose proof is oldest, by the certificates of all drills before."""
-    return next_drill(Office(plan), target, read_identities([identity]) if identity else ())
+    return next_drill(PlanContext(plan), target, read_identities([identity]) if identity else ())
 
 
 @task(name="drill", task_run_name="drill from {target}", cache_policy=NO_CACHE)
@@ -34,7 +34,7 @@ def drill(
     target: str,
     backup: str,
     identity: Path | None,
-    part: str = "",
+    source_name: str = "",
     holder: str = "",
     wait: float = 0.0,
 ) -> Certificate:
@@ -42,21 +42,21 @@ def drill(
 
     ``wait`` is how many hours it waits for an archive out of cold storage.
     """
-    office = Office(plan)
-    sweep(office.staging, office.plan.spool)
-    identities = read_identities([identity]) if identity else office.drill_identities(holder)
+    context = PlanContext(plan)
+    sweep(context.staging, context.plan.spool)
+    identities = read_identities([identity]) if identity else context.drill_identities(holder)
     with (
-        progress_of(step_text(f"drill from {target}", part)) as progress,
-        progress_of(step_text(f"out of cold storage at {target}", part)) as thawing,
+        progress_of(step_text(f"drill from {target}", source_name)) as progress,
+        progress_of(step_text(f"out of cold storage at {target}", source_name)) as thawing,
     ):
-        patience = _patience(office, thawing, wait)
-        certificate = recovering.drill(office, target, backup, identities, progress, part, patience)
-    keyproofs.note_drill(office, certificate, identities)
+        patience = _patience(context, thawing, wait)
+        certificate = recovering.drill(context, target, backup, identities, progress, source_name, patience)
+    keyproofs.note_drill(context, certificate, identities)
     return certificate
 
 
-def _patience(office: Office, progress: Progress, hours: float) -> Patience:
-    notes = private_folder(office.state) / "thaws.json"
+def _patience(context: PlanContext, progress: Progress, hours: float) -> Patience:
+    notes = private_folder(context.state) / "thaws.json"
     return Patience(seconds=hours * 3600, progress=progress, notes=notes)
 
 
@@ -67,29 +67,33 @@ def restore(
     backup: str,
     identity: Path,
     destination: Path,
-    part: str = "",
+    source_name: str = "",
     wait: float = 0.0,
 ) -> Path:
     """Bring a source's backup from a target to a new, empty place."""
-    office = Office(plan)
-    sweep(office.staging, office.plan.spool)
+    context = PlanContext(plan)
+    sweep(context.staging, context.plan.spool)
     recovering.refuse_occupied(destination)
     with (
-        office.target(target) as place,
-        scratch_room(office.staging, "restore") as room,
+        context.target(target) as place,
+        scratch_room(context.staging, "restore") as room,
         progress_of(f"restore from {target}") as progress,
     ):
         shelved, manifest = recovering.choose(
             place,
             backup,
-            office.trusted(),
-            office.full_name(part),
-            office.timezone,
-            accepted_through(office, part),
+            context.trusted(),
+            context.full_name(source_name),
+            context.timezone,
+            accepted_through(context, source_name),
             get_run_logger().warning,
         )
         with progress_of(f"out of cold storage at {target}") as thawing:
-            awake(place, shelved.full_name, _patience(office, thawing, wait))
-        keys, checks, source = read_identities([identity]), office.checks(part), office.source(part)
+            awake(place, shelved.full_name, _patience(context, thawing, wait))
+        keys, checks, source = (
+            read_identities([identity]),
+            context.checks(source_name),
+            context.source(source_name),
+        )
         recovered = recovering.recover(place, shelved, manifest, keys, room, checks, progress, source)
         return recovering.restore(recovered, destination, source=source)

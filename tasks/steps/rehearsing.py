@@ -15,11 +15,11 @@ from tasks.steps.running import KEPT, room_of, step_of
 @task(name="rehearse", task_run_name="rehearse", **KEPT)
 def rehearse(run: Run, copy: Copied, archived: Archived, sealed: Sealed, validated: Validated) -> Rehearsed:
     """Restore the sealed archive in scratch, compare it with the copy, sign the manifest."""
-    office, workspace = room_of(run)
+    context, workspace = room_of(run)
     # Without its result a finished rehearsal counts for nothing: should this try fail, all is taken afresh.
     workspace.unmark("sealed")
     with workspace.timed("rehearse"), progress_of(step_of(run, "rehearse")) as progress:
-        rehearsed = proving.prove(office, run, copy, archived, sealed, validated, progress)
-    spooling.remember(office, spooling.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
+        rehearsed = proving.prove(context, run, copy, archived, sealed, validated, progress)
+    spooling.remember(context, spooling.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
     workspace.mark("sealed")
     return rehearsed

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError, StateError
 from tasks.health import audit as auditing
 from tasks.health.drillbook import write_drills
@@ -31,15 +31,15 @@ from tasks.steps.progress import progress_of
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report(plan: Path, facts: RunReport) -> Path:
     """Write the run's page into the plan's reports folder and put the same facts into the UI."""
-    office = Office(plan)
+    context = PlanContext(plan)
     stamp = facts.started.strftime("%Y%m%dT%H%M%SZ")
     number = f"-{facts.sequence:06d}" if facts.sequence else ""
-    path = private_folder(office.reports) / f"{facts.source}-{stamp}{number}-{facts.flow}.html"
+    path = private_folder(context.reports) / f"{facts.source}-{stamp}{number}-{facts.flow}.html"
     with kept_in_state(f"write the report {path}"):
-        write_atomic(path, report_html(facts, office.timezone).encode("utf-8"))
-    page = f"{report_markdown(facts, office.timezone)}\n\nFull report: `{path}`\n"
+        write_atomic(path, report_html(facts, context.timezone).encode("utf-8"))
+    page = f"{report_markdown(facts, context.timezone)}\n\nFull report: `{path}`\n"
     # Of our own words alone: the UI takes a description for markdown, and on a card for plain text.
-    about = verdict(facts, when_text(facts.started, office.timezone))
+    about = verdict(facts, when_text(facts.started, context.timezone))
     create_markdown_artifact(markdown=page, key=f"report-{facts.source}", description=about)
     for kind, description, rows in report_grids(facts):
         create_table_artifact(table=rows, key=f"{kind}-{facts.source}", description=description)
@@ -50,19 +50,19 @@ def report(plan: Path, facts: RunReport) -> Path:
 def audit(plan: Path, target: str, read_all: bool = False) -> tuple[Finding, ...]:
     """Look at one target: present, whole, fresh."""
     with progress_of(f"audit {target}") as progress:
-        return auditing.audit_target(Office(plan), target, read_all=read_all, progress=progress)
+        return auditing.audit_target(PlanContext(plan), target, read_all=read_all, progress=progress)
 
 
 def reported(plan: Path, facts: RunReport) -> RunReport:
     """Write the report. A run without its report has failed, but its own outcome is told first."""
     try:
         try:
-            remember(Office(plan), facts)
+            remember(PlanContext(plan), facts)
             if facts.flow == "drill":
-                write_drills(Office(plan))
+                write_drills(PlanContext(plan))
         finally:
             report(plan, _judged(plan, facts))
-        write_status(Office(plan))
+        write_status(PlanContext(plan))
     except StateError as error:
         if error.message in facts.headline:  # written twice, to say who was told: it is said already
             return facts
@@ -85,7 +85,7 @@ def _judged(plan: Path, facts: RunReport) -> RunReport:
     That is told by the step that wrote it; the report of this run must not be lost over it.
     """
     with suppress(StateError):
-        return facts.model_copy(update={"posture": posture_of(Office(plan))})
+        return facts.model_copy(update={"posture": posture_of(PlanContext(plan))})
     return facts
 
 

@@ -15,7 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
 
 from tasks.backup.workspace import Workspace
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError, SecretError
 from tasks.notices.wording import step_text
 from tasks.records import Run
@@ -75,15 +75,15 @@ RETRIED: Retried = {
 }
 
 
-def room_of(run: Run) -> tuple[Office, Workspace]:
+def room_of(run: Run) -> tuple[PlanContext, Workspace]:
     """The plan of a run, and its folder in staging."""
-    office = Office(run.plan)
-    return office, Workspace(office.staging / run.id)
+    context = PlanContext(run.plan)
+    return context, Workspace(context.staging / run.id)
 
 
 def step_of(run: Run, step: str) -> str:
     """A step's name for people: that of a further source says which."""
-    return step_text(step, run.part)
+    return step_text(step, run.source_name)
 
 
 def prefect_secret(name: str) -> str:
@@ -111,10 +111,10 @@ def ended_by_itself(run_id: str) -> bool:
     return state is not None and state.is_final() and not silent
 
 
-def name_run(flow: str, office: Office, about: str = "") -> None:
+def name_run(flow: str, context: PlanContext, about: str = "") -> None:
     """Name the current flow run after what it does and when, in the office's time."""
-    now = datetime.now(office.timezone)
-    rename_run(f"{flow} {office.plan.name}{about} {now:%Y-%m-%d %H:%M}")
+    now = datetime.now(context.timezone)
+    rename_run(f"{flow} {context.plan.name}{about} {now:%Y-%m-%d %H:%M}")
 
 
 def rename_run(name: str) -> None:

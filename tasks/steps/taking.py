@@ -10,21 +10,21 @@ from tasks.backup import copy as taking
 from tasks.backup.due_targets import day_of
 from tasks.backup.listing import Copied
 from tasks.backup.workspace import Workspace
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.records import Run, Validated
 from tasks.steps.progress import progress_of
 from tasks.steps.running import KEPT, rename_run, room_of, step_of, worth_another_try
 
 
 @task(name="preflight", task_run_name="preflight", **KEPT)
-def preflight(plan: Path, folder: str, part: str = "") -> Run:
+def preflight(plan: Path, folder: str, source_name: str = "") -> Run:
     """Check source, keys and room; number the run."""
-    office = Office(plan)
+    context = PlanContext(plan)
     attempt = int(runtime.flow_run.run_count or 1)
-    with Workspace(office.staging / folder).timed("preflight"):
-        run = taking.preflight(office, folder, part, attempt)
-    day = day_of(office, run.started)
-    rename_run(f"backup {office.plan.name} {day} #{run.sequence}")
+    with Workspace(context.staging / folder).timed("preflight"):
+        run = taking.preflight(context, folder, source_name, attempt)
+    day = day_of(context, run.started)
+    rename_run(f"backup {context.plan.name} {day} #{run.sequence}")
     return run
 
 
@@ -38,14 +38,14 @@ def preflight(plan: Path, folder: str, part: str = "") -> Run:
 )
 def live_copy(run: Run) -> Copied:
     """Copy the running database with its engine's own means."""
-    office, workspace = room_of(run)
+    context, workspace = room_of(run)
     with workspace.timed("live copy"), progress_of(step_of(run, "live copy")) as progress:
-        return taking.live_copy(office, run, progress)
+        return taking.live_copy(context, run, progress)
 
 
 @task(name="validate copy", task_run_name="validate copy", **KEPT)
 def validate_copy(run: Run, copy: Copied) -> Validated:
     """Run the engine's check on the copy and take its profile."""
-    office, workspace = room_of(run)
+    context, workspace = room_of(run)
     with workspace.timed("validate copy"), progress_of(step_of(run, "validate copy")) as progress:
-        return taking.validate_copy(office, run, copy, progress)
+        return taking.validate_copy(context, run, copy, progress)

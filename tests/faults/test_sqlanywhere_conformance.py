@@ -79,7 +79,7 @@ os.execv("{engine}", ["{engine}", *words])
 
 
 @pytest.fixture
-def deaf(standin: StandIn) -> Iterator[Callable[[str, int], None]]:
+def unreachable(standin: StandIn) -> Iterator[Callable[[str, int], None]]:
     """Exchanges the engine for one that does not hear an option: deaf(option, words it takes)."""
     engine = standin.program("dbeng")
     hearing = engine.rename(engine.with_name("hearing"))
@@ -93,7 +93,9 @@ def deaf(standin: StandIn) -> Iterator[Callable[[str, int], None]]:
     hearing.rename(engine)
 
 
-def test_an_engine_that_ignores_ds(deaf: Callable[[str, int], None], site: Site, standin: StandIn) -> None:
+def test_an_engine_that_ignores_ds(
+    unreachable: Callable[[str, int], None], site: Site, standin: StandIn
+) -> None:
     """The clone is made to remember a log in scratch, so that nothing of the practice is at stake."""
     trial = SCRATCH_TRIALS["-ds keeps from the log that the database remembers"]
     assert holds(site, trial)
@@ -102,12 +104,12 @@ def test_an_engine_that_ignores_ds(deaf: Callable[[str, int], None], site: Site,
     again.__dict__["copied"] = site.copied
     (elsewhere / "settled").mkdir(mode=0o700)
     (site.scratch / "settled" / "database").rename(elsewhere / "settled" / "database")
-    deaf("-ds", 2)
+    unreachable("-ds", 2)
     assert not holds(again, trial)
 
 
-def test_an_engine_that_opens_a_port(deaf: Callable[[str, int], None], site: Site) -> None:
-    deaf("-x", 2)
+def test_an_engine_that_opens_a_port(unreachable: Callable[[str, int], None], site: Site) -> None:
+    unreachable("-x", 2)
     for name, trial in beside_one_engine(site):
         if name == "-x none opens no port":
             outcome = trial(site)

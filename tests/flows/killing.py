@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deployments.cli import app as cli
 from tasks.checks.judge import judge_tables
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.records import Profile, TableProfile
 
 CHANGES = {"os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "open"}
@@ -105,7 +105,7 @@ def _warm_up(plan: Path) -> None:
     """What every child would import and build for itself otherwise, for seconds."""
     profile = Profile(tables=(TableProfile(name="t", rows=1, fingerprint="1:1"),))
     assert all(finding.passed for finding in judge_tables(profile, profile))
-    Office(plan)
+    PlanContext(plan)
 
 
 def main() -> None:

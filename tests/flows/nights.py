@@ -14,7 +14,7 @@ from tasks.backup import retain as retaining
 from tasks.backup import seal as sealing
 from tasks.backup.due_targets import day_of
 from tasks.backup.workspace import Workspace, working
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.records import Pruned, Rehearsed, Run, Sealed
 from tests.flows.site import Site
 
@@ -30,15 +30,15 @@ class Night(NamedTuple):
 def night(site: Site, moment: datetime) -> Night:
     """One whole backup to every target of the plan, begun at ``moment``."""
     with time_machine.travel(moment, tick=True):
-        return _night(Office(site.plan), f"run-{moment:%Y%m%d%H%M}")
+        return _night(PlanContext(site.plan), f"run-{moment:%Y%m%d%H%M}")
 
 
 def nights(site: Site, first: datetime, count: int) -> list[Night]:
     return [night(site, first + timedelta(days=number)) for number in range(count)]
 
 
-def _night(office: Office, run_id: str) -> Night:
-    with working(office.staging, run_id, office.parts, office.plan.spool) as (workspace, *_):
+def _night(office: PlanContext, run_id: str) -> Night:
+    with working(office.staging, run_id, office.source_names, office.plan.spool) as (workspace, *_):
         run, sealed, rehearsed = proven(office, workspace)
         pruned = []
         for entry in office.plan.targets:
@@ -48,7 +48,7 @@ def _night(office: Office, run_id: str) -> Night:
     return Night(run.sequence, rehearsed, tuple(pruned))
 
 
-def proven(office: Office, workspace: Workspace) -> tuple[Run, Sealed, Rehearsed]:
+def proven(office: PlanContext, workspace: Workspace) -> tuple[Run, Sealed, Rehearsed]:
     """Everything of a run until its first delivery."""
     run = taking.preflight(office, workspace.folder.name)
     copy = taking.live_copy(office, run)

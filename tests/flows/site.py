@@ -14,7 +14,7 @@ import yaml
 
 from deployments.cli import app as cli
 from tasks.age.x25519 import X25519Identity
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.platform.files import create_private
 
 NO_BACKUPS = (".datasave-target.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
@@ -56,8 +56,8 @@ class Site:
         return site
 
     @property
-    def office(self) -> Office:
-        return Office(self.plan)
+    def office(self) -> PlanContext:
+        return PlanContext(self.plan)
 
     @property
     def database(self) -> Path:

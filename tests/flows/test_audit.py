@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.calendars import WEEKDAYS
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.health.audit import audit_target
 from tasks.records import Finding
 from tests.flows.site import Site
@@ -23,7 +23,7 @@ def failed(findings: tuple[Finding, ...]) -> dict[str, str]:
     return {finding.check: finding.detail for finding in findings if not finding.passed}
 
 
-def later(office: Office, target: str, **after: float) -> dict[str, str]:
+def later(office: PlanContext, target: str, **after: float) -> dict[str, str]:
     """What an audit finds some time after now."""
     return failed(audit_target(office, target, now=datetime.now(UTC) + timedelta(**after)))
 
@@ -97,7 +97,9 @@ def test_on_another_machine_with_the_plan_alone(
     assert "signed by another machine" in later(elsewhere.office, "nas")["backup counts"]
     machine = backed_up.manifests("nas")[0]["machine"]
     elsewhere.change_plan(signers=[machine])
-    assert Office(elsewhere.plan).machine_key().public_key() != backed_up.office.machine_key().public_key()
+    assert (
+        PlanContext(elsewhere.plan).machine_key().public_key() != backed_up.office.machine_key().public_key()
+    )
     assert later(elsewhere.office, "nas") == {}
     assert elsewhere.run("audit", "--target", "nas") == 0, "the whole flow needs no database"
     (forged,) = (away / "nas").glob("*.manifest.json")

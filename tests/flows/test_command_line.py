@@ -20,7 +20,7 @@ import yaml
 
 from deployments.cli import app as cli
 from deployments.cli import screen
-from tasks.context import KINDS, Office
+from tasks.context import KINDS, PlanContext
 from tasks.plan.load import load_plan
 from tasks.steps import progress
 from tasks.targets.shared.marker import MARKER
@@ -687,7 +687,7 @@ def test_the_same_plan_on_a_new_machine(stocked: Site, tmp_path: Path, capsys: C
     shutil.copy(stocked.plan, tmp_path / "clinic.yaml")
     shutil.copytree(stocked.root / "nas", tmp_path / "nas")
     elsewhere = Site(tmp_path, tmp_path / "clinic.yaml", stocked.keys)
-    assert Office(elsewhere.plan).trusted().isdisjoint(stocked.office.trusted())
+    assert PlanContext(elsewhere.plan).trusted().isdisjoint(stocked.office.trusted())
     assert elsewhere.run("list") == 0
     assert "verified" not in capsys.readouterr().out
     assert elsewhere.run("restore", "-i", str(stocked.keys[0]), "--to", str(tmp_path / "new")) == 1

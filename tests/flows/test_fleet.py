@@ -18,7 +18,7 @@ from prefect.states import Completed, Failed
 from deployments.cli import app as cli
 from deployments.serving.fleet_status import Site, sites_of
 from deployments.serving.naming import deployment_name
-from tests.flows.site import Site as Office
+from tests.flows.site import Site as PlanContext
 
 POOL = "offices-under-test"
 
@@ -32,7 +32,7 @@ def plans(tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch) 
     for name in ("north", "south"):
         root = tmp_path / name
         root.mkdir()
-        office = Office.make(root, ["nas"], schedule={"backup": "0 2 * * *"})
+        office = PlanContext.make(root, ["nas"], schedule={"backup": "0 2 * * *"})
         office.change_plan(name=name)
         shutil.copy(office.plan, folder / f"{name}.yaml")
     yield folder

@@ -60,7 +60,7 @@ def test_damage_is_noticed_at_once_and_costs_no_older_backup(
     office: Site, damage: Callable[[Site], None], marks: set[str], every: int
 ) -> None:
     before = nights(office, FIRST, GOOD_NIGHTS)
-    assert not any(one.rehearsed.suspicions for one in before)
+    assert not any(one.rehearsed.anomalies for one in before)
     good = {name: office.objects(name) for name in ("nas", "disk")}
     assert [m["sequence"] for m in office.manifests("disk")] == [7, 8, 9]
 
@@ -68,7 +68,7 @@ def test_damage_is_noticed_at_once_and_costs_no_older_backup(
     after = [night(office, FIRST + timedelta(days=GOOD_NIGHTS + day)) for day in range(0, DAYS_AFTER, every)]
 
     for one in after:
-        assert one.rehearsed.suspicions
+        assert one.rehearsed.anomalies
         assert all(pruned.note.startswith("pruning suspended") for pruned in one.pruned)
         assert not any(pruned.removed for pruned in one.pruned)
     for name, held in good.items():
@@ -128,7 +128,7 @@ def test_marked_ones_never_push_out_good_ones_even_after_the_data_came_back(offi
     (office.root / "good.db").replace(office.database)
 
     back = night(office, FIRST + timedelta(days=7))
-    assert not back.rehearsed.suspicions
+    assert not back.rehearsed.anomalies
     held = [(m["sequence"], "marks" in m) for m in office.manifests("disk")]
     assert held == [(2, False), (3, False), *((n, True) for n in range(4, 8)), (8, False)]
 

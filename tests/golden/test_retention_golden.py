@@ -25,17 +25,17 @@ import pytest
 
 from tasks.options import Keep
 from tasks.policy.retention import judge_retention
-from tasks.records import Shelved
+from tasks.records import BackupEntry
 from tests.golden.goldens import FOLDER, same_as_golden
 from tests.unit.manifests.shelves import shelved
 
 SCENARIOS = sorted((FOLDER / "retention").glob("*.txt"))
 
 
-def _backup(line: str) -> Shelved:
-    sequence, taken, slot, *trouble = line.split()
+def _backup(line: str) -> BackupEntry:
+    sequence, taken, slot, *defect = line.split()
     return shelved(
-        int(sequence), datetime.fromisoformat(taken), "" if slot == "-" else slot, " ".join(trouble)
+        int(sequence), datetime.fromisoformat(taken), "" if slot == "-" else slot, " ".join(defect)
     )
 
 

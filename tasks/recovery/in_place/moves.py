@@ -136,7 +136,7 @@ def put_back(journal: Journal) -> None:
     sync_folder(journal.live.parent)
 
 
-def dress(fresh: Path, journal: Journal) -> None:
+def apply_owner(fresh: Path, journal: Journal) -> None:
     """Give the new data owners and permissions of the old; of the folder around it where the old is gone."""
     old = _old_of(journal)
     whose = (old or journal.live.parent).stat()
@@ -147,7 +147,7 @@ def dress(fresh: Path, journal: Journal) -> None:
     _dress_one(fresh, old, whose, journal.owner)
 
 
-def undress(live: Path) -> None:
+def revert_owner(live: Path) -> None:
     """Make it ours again, for a private engine that runs under our account."""
     if os.name == "posix" and os.geteuid() == 0:
         for path in (live, *_all_in(live)):

@@ -98,7 +98,7 @@ class Replacement:
             self.tell("opening it in its place, and comparing it with the manifest")
             findings = self._opened()
             if self.place.deep:
-                moving.dress(self.journal.live, self.journal)
+                moving.apply_owner(self.journal.live, self.journal)
             self.sign("opened")
         if not self.journal.has("started"):
             if self.journal.has("starting"):
@@ -165,7 +165,7 @@ class Replacement:
             self.sign("moving", linked=moving.duplicate_aside(self.journal, self.place))
         self.tell(f"{journal.live} becomes {journal.aside.name}")
         if not self.place.deep and self.journal.fresh:
-            moving.dress(self.journal.fresh, self.journal)
+            moving.apply_owner(self.journal.fresh, self.journal)
         moving.move_aside(self.journal)
         self.sign("moved")
 
@@ -175,7 +175,7 @@ class Replacement:
         recorded = Contents.model_validate_json((room / "recorded.json").read_bytes()).profile
         scratch = private_folder(room / "opened")
         if self.place.deep:
-            moving.undress(self.journal.live)  # a try before may have got as far as giving it away
+            moving.revert_owner(self.journal.live)  # a try before may have got as far as giving it away
         findings = self.source.compare_live(copy, self.place)
         with self.source.open_live(copy, self.place, scratch) as connection:
             if connection is not None:

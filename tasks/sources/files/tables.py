@@ -63,9 +63,9 @@ def measure(copy: Path, scratch: Path) -> Measured:
     for entry in index.entries:
         size, sha256 = 0, ""
         if entry.kind == "file":
-            trouble, size, sha256 = _look(copy, entry, there.pop(entry.stored, None))
-            if trouble:
-                wrong.append(f"{shown(entry.path)} {trouble}")
+            defect, size, sha256 = _look(copy, entry, there.pop(entry.stored, None))
+            if defect:
+                wrong.append(f"{shown(entry.path)} {defect}")
             if size < 0:
                 continue
         rows.append(_row(entry, size, sha256))

@@ -27,46 +27,46 @@ def ready_to_copy(login: Login, database: str, method: str, folder: Path | None)
 
     ``folder`` is where the plan says the programs are.
     """
-    doing = f"back up the database {database} at {login.place}"
+    operation = f"back up the database {database} at {login.place}"
     # A physical copy's account may use no database at all.
-    with connected(login, doing, database if method == "dump" else None) as connection:
+    with connected(login, operation, database if method == "dump" else None) as connection:
         server = describe(connection)
         if server.mariadb:
             # Questions of a moment: a server that cannot answer them by then is in trouble.
             fetch(connection, "SET SESSION max_statement_time = 60")
-        _require_release(server, method, doing)
-        _require_rights(connection, server, database, method, doing)
-        _require_programs(Programs(folder, server.name), server, method, doing)
+        _require_release(server, method, operation)
+        _require_rights(connection, server, database, method, operation)
+        _require_programs(Programs(folder, server.name), server, method, operation)
         if method == "dump":
-            return server, _ready_to_dump(connection, doing)
-        return server, _ready_for_files(connection, login, server, database, doing)
+            return server, _ready_to_dump(connection, operation)
+        return server, _ready_for_files(connection, login, server, database, operation)
 
 
-def _require_release(server: Server, method: str, doing: str) -> None:
+def _require_release(server: Server, method: str, operation: str) -> None:
     if not server.mariadb and method == "physical":
         raise SourceError(
-            f"cannot {doing}: this is a MySQL server, whose files mariadb-backup cannot copy",
+            f"cannot {operation}: this is a MySQL server, whose files mariadb-backup cannot copy",
             hint="Set `method: dump` in the plan.",
         )
     if server.mariadb and server.release < OLDEST:
         raise SourceError(
-            f"cannot {doing}: MariaDB {server.name} is older than 10.6",
+            f"cannot {operation}: MariaDB {server.name} is older than 10.6",
             hint="Have the server brought to a release that is still maintained.",
         )
 
 
-def _require_rights(connection: Any, server: Server, database: str, method: str, doing: str) -> None:
+def _require_rights(connection: Any, server: Server, database: str, method: str, operation: str) -> None:
     lines = [str(line) for (line,) in fetch(connection, "SHOW GRANTS")]
     lacking = mariadb_rights.missing(method, database, lines, mariadb=server.mariadb)
     if lacking:
         raise SourceError(
-            f"cannot {doing}: the account lacks {', '.join(lacking)}",
+            f"cannot {operation}: the account lacks {', '.join(lacking)}",
             hint="Give it the rights that `datasave doctor --grants` prints; a dump without them would be "
             "incomplete.",
         )
 
 
-def _require_programs(programs: Programs, server: Server, method: str, doing: str) -> None:
+def _require_programs(programs: Programs, server: Server, method: str, operation: str) -> None:
     """Those that copy, and those that will open the copy: better missed now than after the copy."""
     try:
         if method == "physical":
@@ -79,15 +79,16 @@ def _require_programs(programs: Programs, server: Server, method: str, doing: st
                 programs.find("mariadb-install-db", "mysql_install_db")
         programs.matching(*(("mariadbd", "mysqld") if server.mariadb else ("mysqld",)))
     except ProgramError as error:
-        raise SourceError(f"cannot {doing}: {error.message}", hint=error.hint) from error
+        raise SourceError(f"cannot {operation}: {error.message}", hint=error.hint) from error
 
 
-def _ready_to_dump(connection: Any, doing: str) -> int:
+def _ready_to_dump(connection: Any, operation: str) -> int:
     unfit = mariadb_dump.unfit(connection)
     if unfit:
         more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
         raise SourceError(
-            f"cannot {doing}: a dump beside running work would not hold {', '.join(unfit[:3])}{more} right",
+            f"cannot {operation}: a dump beside running work would not hold "
+            f"{', '.join(unfit[:3])}{more} right",
             hint="Make them InnoDB (ALTER TABLE … ENGINE=InnoDB), or set `method: physical` in the plan.",
         )
     size = fetch(
@@ -96,41 +97,41 @@ def _ready_to_dump(connection: Any, doing: str) -> int:
         "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE'",
     )[0]
     if not size[0]:
-        raise SourceError(f"cannot {doing}: it has no tables", hint="Check `database` in the plan.")
+        raise SourceError(f"cannot {operation}: it has no tables", hint="Check `database` in the plan.")
     return int(size[1] or 0)
 
 
-def _ready_for_files(connection: Any, login: Login, server: Server, database: str, doing: str) -> int:
+def _ready_for_files(connection: Any, login: Login, server: Server, database: str, operation: str) -> int:
     """The files must be here, and be this very server's: another's may lie under the same name."""
     here = login.host in (None, *LOOPBACK) and server.machine.lower() == platform.node().lower()
     if not here:
         raise SourceError(
-            f"cannot {doing}: the server runs on another machine ({server.machine})", hint=_ELSEWHERE
+            f"cannot {operation}: the server runs on another machine ({server.machine})", hint=_ELSEWHERE
         )
     if "/" in server.system_files or "\\" in server.system_files:
         raise SourceError(
-            f"cannot {doing}: its system files lie outside the data folder (innodb_data_file_path)",
+            f"cannot {operation}: its system files lie outside the data folder (innodb_data_file_path)",
             hint=mariadb_physical.OUTSIDE_HINT,
         )
     if _encrypted(connection):
         raise SourceError(
-            f"cannot {doing}: the server encrypts its files, and a copy of them opens only with its keys",
+            f"cannot {operation}: the server encrypts its files, and a copy of them opens only with its keys",
             hint="Set `method: dump` in the plan: backups are encrypted to your holders anyway.",
         )
     try:
         if not server.data.is_dir() or not os.access(server.data, os.R_OK | os.X_OK):
             raise PermissionError
-        _require_database(connection, server, database, doing)
+        _require_database(connection, server, database, operation)
         strangers = mariadb_physical.outside(server.data)
         if strangers:
             raise SourceError(
-                f"cannot {doing}: table {strangers[0]} lies outside the data folder",
+                f"cannot {operation}: table {strangers[0]} lies outside the data folder",
                 hint=mariadb_physical.OUTSIDE_HINT,
             )
         return mariadb_physical.live_bytes(server.data)
     except OSError as error:
         raise SourceError(
-            f"cannot {doing}: the data folder {server.data} cannot be read from here",
+            f"cannot {operation}: the data folder {server.data} cannot be read from here",
             hint=f"Run Datasave as the system's account of the server (mysql), or as root. {_ELSEWHERE}",
         ) from error
 
@@ -145,13 +146,13 @@ def _encrypted(connection: Any) -> bool:
     return bool(counts[0][0])
 
 
-def _require_database(connection: Any, server: Server, database: str, doing: str) -> None:
+def _require_database(connection: Any, server: Server, database: str, operation: str) -> None:
     name = database.lower() if server.names_folded == 1 else database
     sql = "SELECT HEX(CONVERT(CONVERT(? USING utf8mb4) USING filename))"
     folder = server.data / bytes.fromhex(str(fetch(connection, sql, name)[0][0])).decode("ascii")
     if not folder.is_dir():
         raise SourceMissing(
-            f"cannot {doing}: there is no such database", hint="Check `database` in the plan."
+            f"cannot {operation}: there is no such database", hint="Check `database` in the plan."
         )
     if not any(folder.glob("*.frm")):
-        raise SourceError(f"cannot {doing}: it has no tables", hint="Check `database` in the plan.")
+        raise SourceError(f"cannot {operation}: it has no tables", hint="Check `database` in the plan.")

@@ -69,10 +69,10 @@ class Server:
 
 
 @contextmanager
-def connected(login: Login, doing: str, database: str | None = None) -> Iterator[Any]:
+def connected(login: Login, operation: str, database: str | None = None) -> Iterator[Any]:
     """A pyodbc connection to a live server, for the block. Raises SourceMissing or SourceError.
 
-    ``doing`` begins the message of an error: "cannot <doing>: <cause>". Statements of the block that fail
+    ``operation`` begins the message of an error: "cannot <doing>: <cause>". Statements of the block that fail
     are reported in the same way.
     """
     odbc = driver()
@@ -83,14 +83,14 @@ def connected(login: Login, doing: str, database: str | None = None) -> Iterator
         finally:
             connection.close()
     except odbc.Error as error:
-        raise failure(error, doing) from None
+        raise failure(error, operation) from None
 
 
-def failure(error: Exception, doing: str) -> SourceError:
+def failure(error: Exception, operation: str) -> SourceError:
     """What an ODBC error means, without the driver's own text: that may quote rows."""
     cause = cause_of(odbc_code(error), sqlstate(error))
     kind = SourceMissing if cause.missing else SourceError
-    return kind(f"cannot {doing}: {cause.text}", hint=cause.hint, permanent=cause.permanent)
+    return kind(f"cannot {operation}: {cause.text}", hint=cause.hint, permanent=cause.permanent)
 
 
 def odbc_code(error: Exception) -> int:

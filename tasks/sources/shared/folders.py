@@ -74,14 +74,14 @@ def close_to_others(folder: Path) -> None:
 
 
 @contextmanager
-def all_or_nothing(folder: Path, doing: str) -> Iterator[None]:
+def all_or_nothing(folder: Path, operation: str) -> Iterator[None]:
     """Empty ``folder``, a copy's own, where the block fails; an OSError becomes a CopyError, ``doing: …``."""
     try:
         yield
     except OSError as error:
         emptied(folder)
         raise CopyError(
-            f"{doing}: {error.strerror}",
+            f"{operation}: {error.strerror}",
             hint="Check the free space and the rights of the staging folder.",
         ) from error
     except BaseException:

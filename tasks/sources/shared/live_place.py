@@ -82,26 +82,26 @@ def live_folder(path: Path, owner: str | None = None, *, deep: bool) -> LivePlac
 
 def require_renamable(path: Path) -> None:
     """Raise where ``path`` cannot be put aside by one rename; that it is gone is no hindrance."""
-    doing = f"cannot restore in place of {path}"
+    operation = f"cannot restore in place of {path}"
     parent = path.parent
     if not parent.is_dir():
         raise SourceMissing(
-            f"{doing}: the folder {parent} is not there",
+            f"{operation}: the folder {parent} is not there",
             hint="Connect its disk, or make the folder, so that the data lies on the right disk.",
         )
     if path.is_symlink():
         raise SourceError(
-            f"{doing}: it is a symbolic link to {path.resolve()}",
+            f"{operation}: it is a symbolic link to {path.resolve()}",
             hint=f"Name the real place in the plan. {TO_HINT}",
         )
     mounted = _mounts_at_or_below(path)
     if mounted or os.path.ismount(path):
         raise SourceError(
-            f"{doing}: another file system is mounted at {mounted or path}",
+            f"{operation}: another file system is mounted at {mounted or path}",
             hint=f"A mount point cannot be renamed. {TO_HINT}",
         )
     if path.exists() and path.stat().st_dev != parent.stat().st_dev:
-        raise SourceError(f"{doing}: it lies on another file system than {parent}", hint=TO_HINT)
+        raise SourceError(f"{operation}: it lies on another file system than {parent}", hint=TO_HINT)
 
 
 def open_files(paths: Sequence[Path]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.errors import SourceError, SourceMissing
 from tasks.sources.sqlserver.connection import Row, Server, bracketed, literal, query, unusable
 from tasks.sources.sqlserver.errors import SqlFault
-from tasks.sources.sqlserver.exchange import Passage
+from tasks.sources.sqlserver.exchange import ExchangeFolder
 
 OLDEST_MAJOR = 11
 _NO_BACKUP_TO_DISK = {
@@ -63,7 +63,7 @@ def examine_scratch(server: Server) -> None:
         )
 
 
-def examine_folder(passage: Passage, state: State) -> None:
+def examine_folder(passage: ExchangeFolder, state: State) -> None:
     """Look whether the folder has room for a backup and a restored database. Raises SourceError."""
     try:
         next(passage.here.iterdir(), None)

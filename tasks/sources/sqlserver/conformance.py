@@ -21,7 +21,7 @@ from tasks.sources.sqlserver.check import State
 from tasks.sources.sqlserver.connection import Row, Server, literal, query, run_to_end
 from tasks.sources.sqlserver.copy import back_up, backup_in, backup_statement, percent_of
 from tasks.sources.sqlserver.errors import SqlFault
-from tasks.sources.sqlserver.scratch import Bench
+from tasks.sources.sqlserver.scratch import ScratchServer
 
 Outcome = tuple[bool, str]
 _TOO_QUICK_SECONDS = 1.0
@@ -32,7 +32,7 @@ class Site:
     """The server under trial, the bench for restores, and a private folder with the backup made for this."""
 
     server: Server
-    bench: Bench
+    bench: ScratchServer
     database: str
     state: State
     folder: Path
@@ -44,7 +44,9 @@ class Site:
         return backup_in(self.folder / "copy")
 
 
-def try_everything(server: Server, bench: Bench, database: str, state: State, scratch: Path) -> list[Finding]:
+def try_everything(
+    server: Server, bench: ScratchServer, database: str, state: State, scratch: Path
+) -> list[Finding]:
     """One finding for each assumption, in an order in which later ones can build on earlier ones."""
     site = Site(server, bench, database, state, scratch)
     try:

@@ -16,7 +16,7 @@ from tasks.records import CopiedFile, Progress
 from tasks.sources.sqlserver.check import State
 from tasks.sources.sqlserver.connection import Server, bracketed, literal, query, run_to_end, unusable
 from tasks.sources.sqlserver.errors import SqlFault
-from tasks.sources.sqlserver.exchange import Passage
+from tasks.sources.sqlserver.exchange import ExchangeFolder
 
 BACKUP_NAME = "database.bak"
 ABOUT_NAME = "about.json"
@@ -42,7 +42,12 @@ class _Bar:
 
 
 def back_up(
-    server: Server, database: str, passage: Passage, state: State, destination: Path, progress: Progress
+    server: Server,
+    database: str,
+    passage: ExchangeFolder,
+    state: State,
+    destination: Path,
+    progress: Progress,
 ) -> tuple[CopiedFile, ...]:
     """Back the database up into ``destination``: the backup, and what is to be known about it.
 
@@ -84,7 +89,7 @@ def backup_statement(database: str, device: str) -> str:
     )
 
 
-def _run_backup(server: Server, database: str, passage: Passage, name: str, bar: _Bar) -> None:
+def _run_backup(server: Server, database: str, passage: ExchangeFolder, name: str, bar: _Bar) -> None:
     with ExitStack() as stack:
         working = stack.enter_context(server.connect())
         session = int(query(working, "SELECT @@SPID AS session")[0]["session"])

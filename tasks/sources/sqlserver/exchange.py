@@ -27,7 +27,7 @@ _SHARED_FILE = 0o640
 
 
 @dataclass(frozen=True)
-class Passage:
+class ExchangeFolder:
     """The folder as Datasave sees it (``here``) and as the server names it (``there``)."""
 
     here: Path

@@ -17,7 +17,7 @@ from tasks.errors import DatasaveError, SourceError
 from tasks.platform.files import write_atomic
 from tasks.sources.sqlserver.connection import Row, Server, bracketed, literal, query, run_to_end, unusable
 from tasks.sources.sqlserver.errors import SqlFault
-from tasks.sources.sqlserver.exchange import SCRATCH_NAME, Passage
+from tasks.sources.sqlserver.exchange import SCRATCH_NAME, ExchangeFolder
 
 _NOTE = "sqlserver-scratch.json"
 _STALE_HOURS = 24
@@ -29,11 +29,11 @@ _NO_ACCESS_HINT = (
 
 
 @dataclass(frozen=True)
-class Bench:
+class ScratchServer:
     """Where scratch databases are made: a server, and the folder it shares with Datasave."""
 
     server: Server
-    passage: Passage
+    passage: ExchangeFolder
 
     def restore(self, backup: Path) -> str:
         """Restore ``backup`` as a new scratch database, read-only; its name. Drops it if anything fails.

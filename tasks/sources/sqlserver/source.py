@@ -28,8 +28,8 @@ from tasks.sources.sqlserver.check import State, examine, examine_folder, examin
 from tasks.sources.sqlserver.connection import Server, unusable
 from tasks.sources.sqlserver.copy import ABOUT_NAME, back_up, backup_in
 from tasks.sources.sqlserver.errors import SqlFault
-from tasks.sources.sqlserver.exchange import Passage
-from tasks.sources.sqlserver.scratch import Bench, take_note
+from tasks.sources.sqlserver.exchange import ExchangeFolder
+from tasks.sources.sqlserver.scratch import ScratchServer, take_note
 from tasks.sources.sqlserver.texts import AFTER_RESTORE, grants_for
 from tasks.sources.sqlserver.validate import NO_SERVER, check_copy
 
@@ -105,16 +105,16 @@ class SqlserverSource(Source):
         return self._server_at(self._options.server)
 
     @property
-    def _passage(self) -> Passage:
+    def _passage(self) -> ExchangeFolder:
         here = self._options.backup_folder
-        return Passage(here, self._options.server_folder or str(here))
+        return ExchangeFolder(here, self._options.server_folder or str(here))
 
     @property
-    def _bench(self) -> Bench | None:
+    def _bench(self) -> ScratchServer | None:
         """Where to restore in scratch; None for an adapter made for copies alone, which knows no server."""
         if not hasattr(self._options, "server"):
             return None
-        return Bench(
+        return ScratchServer(
             self._server_at(self._options.scratch_server or self._options.server),
             self._passage,
         )
@@ -207,7 +207,7 @@ class SqlserverSource(Source):
 
 
 @contextmanager
-def _opened(bench: Bench | None, copy: Path, scratch: Path) -> Iterator[Any]:
+def _opened(bench: ScratchServer | None, copy: Path, scratch: Path) -> Iterator[Any]:
     if bench is None:
         raise ValidationError(f"cannot open the copy: it {NO_SERVER}")
     with ExitStack() as stack:
@@ -223,7 +223,7 @@ def _opened(bench: Bench | None, copy: Path, scratch: Path) -> Iterator[Any]:
         yield connection
 
 
-def _restored(bench: Bench, copy: Path, scratch: Path) -> str:
+def _restored(bench: ScratchServer, copy: Path, scratch: Path) -> str:
     """The scratch database that ``validate`` left, or a new one."""
     left = take_note(scratch)
     if left and bench.exists(left):

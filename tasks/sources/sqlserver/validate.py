@@ -11,13 +11,13 @@ from tasks.records import Finding
 from tasks.sources.sqlserver.connection import literal, query, run_to_end, unusable
 from tasks.sources.sqlserver.copy import BACKUP_NAME, recorded_database
 from tasks.sources.sqlserver.errors import SqlFault
-from tasks.sources.sqlserver.scratch import Bench, leave_note
+from tasks.sources.sqlserver.scratch import ScratchServer, leave_note
 
 NO_SERVER = "needs a SQL Server instance: use a plan that names one"
 _FULL_DATABASE = 1
 
 
-def check_copy(bench: Bench, copy: Path, scratch: Path) -> list[Finding]:
+def check_copy(bench: ScratchServer, copy: Path, scratch: Path) -> list[Finding]:
     """All findings about the copy, up to the first that did not pass.
 
     A scratch database is left for ``open`` where all passed, named by a note in ``scratch``; else there is
@@ -77,13 +77,13 @@ def _failed(check: str, fault: SqlFault) -> Finding:
     return Finding(check=check, passed=False, detail=f"{fault.meaning.cause} (SQL Server error {numbers})")
 
 
-def _verify(bench: Bench, backup: Path) -> str:
+def _verify(bench: ScratchServer, backup: Path) -> str:
     with bench.passage.placed(backup) as device, bench.server.connect() as connection:
         run_to_end(connection, f"RESTORE VERIFYONLY FROM DISK = {literal(device)} WITH CHECKSUM")
     return "every page has its checksum"
 
 
-def _header(bench: Bench, backup: Path, database: str) -> str:
+def _header(bench: ScratchServer, backup: Path, database: str) -> str:
     with bench.passage.placed(backup) as device, bench.server.connect() as connection:
         rows = query(connection, f"RESTORE HEADERONLY FROM DISK = {literal(device)}")
     if len(rows) != 1:
@@ -102,7 +102,7 @@ def _header(bench: Bench, backup: Path, database: str) -> str:
     return f"full, with checksums, copy only; {str(row['RecoveryModel']).lower()} recovery model"
 
 
-def _check_database(bench: Bench, name: str) -> str:
+def _check_database(bench: ScratchServer, name: str) -> str:
     """DBCC CHECKDB, whose every complaint comes as an error."""
     with bench.server.connect() as connection:
         run_to_end(connection, f"DBCC CHECKDB ({literal(name)}) WITH NO_INFOMSGS, ALL_ERRORMSGS")

@@ -38,12 +38,12 @@ class MediumMarker(Record):
     made: datetime
 
 
-def read_medium(root: Path, doing: str) -> MediumMarker | None:
+def read_medium(root: Path, operation: str) -> MediumMarker | None:
     """The marker of the medium at ``root``, None if there is none.
 
-    Raises TargetMissing, begun with ``doing``, if it cannot be read or understood.
+    Raises TargetMissing, begun with ``operation``, if it cannot be read or understood.
     """
-    return marker.read_marker_file(root / MARKER, MediumMarker, doing, _REPAIR)
+    return marker.read_marker_file(root / MARKER, MediumMarker, operation, _REPAIR)
 
 
 def init_medium(root: Path, label: str, target: str, plan: str, never: Iterable[Path] = ()) -> MediumMarker:
@@ -53,25 +53,25 @@ def init_medium(root: Path, label: str, target: str, plan: str, never: Iterable[
     or on that of one of the paths in ``never``, or is marked already, as a medium or as a folder target.
     There is no way to insist: a folder that is no drive of its own is what the kind ``folder`` is for.
     """
-    doing = f"cannot make {root} the medium {label} of {target}"
-    _refuse_fixed_disks(root, never, doing)
-    _refuse_marked(root, doing)
+    operation = f"cannot make {root} the medium {label} of {target}"
+    _refuse_fixed_disks(root, never, operation)
+    _refuse_marked(root, operation)
     made = MediumMarker(id=str(uuid4()), label=label, plan=plan, target=target, made=datetime.now(UTC))
     try:
         (root / FOLDER).mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         write_atomic(root / MARKER, made.model_dump_json().encode() + b"\n")
     except OSError as error:
-        raise translate(error, doing, writing=True) from error
+        raise translate(error, operation, writing=True) from error
     return made
 
 
-def _refuse_fixed_disks(root: Path, never: Iterable[Path], doing: str) -> None:
+def _refuse_fixed_disks(root: Path, never: Iterable[Path], operation: str) -> None:
     if not root.is_dir():
-        raise TargetMissing(f"{doing}: it is not there", hint="Plug the drive in and mount it first.")
+        raise TargetMissing(f"{operation}: it is not there", hint="Plug the drive in and mount it first.")
     # Not Path.is_mount, which Windows lacks before Python 3.12.
     if not os.path.ismount(root):
         raise TargetError(
-            f"{doing}: it is a folder and not the root of a drive",
+            f"{operation}: it is a folder and not the root of a drive",
             hint="Give the path where the drive is mounted, or its letter as in E:\\. For a folder on a disk "
             "that stays, use a target of kind `folder`.",
             permanent=True,
@@ -84,7 +84,7 @@ def _refuse_fixed_disks(root: Path, never: Iterable[Path], doing: str) -> None:
             continue
         if same:
             raise TargetError(
-                f"{doing}: {path} of this computer lies on the same disk",
+                f"{operation}: {path} of this computer lies on the same disk",
                 hint="A medium is a drive of its own that can be carried away.",
                 permanent=True,
             )
@@ -97,17 +97,18 @@ def _of_the_system() -> list[Path]:
     return [*map(Path, names), Path(sys.prefix), Path(tempfile.gettempdir())]
 
 
-def _refuse_marked(root: Path, doing: str) -> None:
-    known = read_medium(root, doing)
+def _refuse_marked(root: Path, operation: str) -> None:
+    known = read_medium(root, operation)
     if known is not None:
         raise TargetError(
-            f"{doing}: by its marker it is the medium {known.label} of {known.plan}, target {known.target}",
+            f"{operation}: by its marker it is the medium {known.label} of {known.plan}, "
+            f"target {known.target}",
             hint=f"If it is really to be used anew, look at what is on it, then remove its {MARKER}.",
             permanent=True,
         )
     if (root / marker.MARKER).exists():
         raise TargetError(
-            f"{doing}: it is marked as the place of a folder target",
+            f"{operation}: it is marked as the place of a folder target",
             hint=f"Use another drive. If that target is gone for good, first remove its {marker.MARKER}.",
             permanent=True,
         )

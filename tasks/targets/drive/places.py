@@ -23,12 +23,12 @@ _SEM_FAILCRITICALERRORS = 1
 @dataclass(frozen=True)
 class Seen:
     """A drive that is plugged in. ``marker`` is None where it has none, or one that cannot be read:
-    then ``trouble`` says why. ``device`` is the device number of its root."""
+    then ``defect`` says why. ``device`` is the device number of its root."""
 
     root: Path
     device: int
     marker: MediumMarker | None
-    trouble: str = ""
+    defect: str = ""
 
 
 def usual_places() -> tuple[str, ...]:
@@ -59,12 +59,12 @@ def _look(path: Path) -> Seen | None:
         if device is None:
             return None
         try:
-            marker, trouble = read_medium(path, "there is another drive"), ""
+            marker, defect = read_medium(path, "there is another drive"), ""
         except TargetMissing as error:
-            marker, trouble = None, error.message.partition(": ")[2]
+            marker, defect = None, error.message.partition(": ")[2]
         # Unmounted meanwhile, it was the marker of something else.
         same = _device_mounted(path) == device
-        return Seen(path, device, marker, trouble) if same else None
+        return Seen(path, device, marker, defect) if same else None
     except OSError as error:
         return Seen(path, 0, None, f"{path} cannot be read: {error.strerror}")
 

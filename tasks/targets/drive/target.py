@@ -80,9 +80,9 @@ class DriveTarget(Target):
         """Use the medium of that turn from now on; with None whichever is plugged in."""
         self._turn = turn
 
-    def medium(self, doing: str) -> MediumMarker:
-        """The marker of the medium that calls would use now. Raises TargetMissing, begun with ``doing``."""
-        return self._choose(doing)[1]
+    def medium(self, operation: str) -> MediumMarker:
+        """The marker of the medium that calls would use now. Raises TargetMissing."""
+        return self._choose(operation)[1]
 
     def prepare(self) -> str:
         """Nothing: a drive is made a medium of this target one by one, by init_medium."""
@@ -123,11 +123,11 @@ class DriveTarget(Target):
         """By the error's class, or by its errno (faults.py)."""
         return is_permanent(error)
 
-    def _choose(self, doing: str) -> tuple[Seen, MediumMarker]:
-        return choose(plugged_in(self._places), self.name, self._turn, doing)
+    def _choose(self, operation: str) -> tuple[Seen, MediumMarker]:
+        return choose(plugged_in(self._places), self.name, self._turn, operation)
 
-    def _folder(self, doing: str) -> FolderTarget:
-        drive, marker = self._choose(doing)
+    def _folder(self, operation: str) -> FolderTarget:
+        drive, marker = self._choose(operation)
         return _OnMedium(self.name, drive, marker, self._options.bandwidth)
 
 
@@ -140,26 +140,26 @@ class _OnMedium(FolderTarget):
         self._drive = drive
         self._marker = marker
 
-    def find(self, doing: str) -> Medium:
+    def find(self, operation: str) -> Medium:
         """Raises TargetMissing unless the same medium is still mounted there, whole."""
         root, label = self._drive.root, self._marker.label
-        marker = read_medium(root, doing)
+        marker = read_medium(root, operation)
         if marker is None:
             raise TargetMissing(
-                f"{doing}: {label} is no longer at {root}, or lost its {MARKER}", hint=_LEAVE_IN
+                f"{operation}: {label} is no longer at {root}, or lost its {MARKER}", hint=_LEAVE_IN
             )
         if marker != self._marker:
-            raise TargetMissing(f"{doing}: another medium than {label} is now at {root}", hint=_LEAVE_IN)
+            raise TargetMissing(f"{operation}: another medium than {label} is now at {root}", hint=_LEAVE_IN)
         try:
             found = (root / FOLDER).lstat()
         except FileNotFoundError as error:
             raise TargetMissing(
-                f"{doing}: {label} at {root} has no folder {FOLDER}",
+                f"{operation}: {label} at {root} has no folder {FOLDER}",
                 hint="Somebody removed it, and the backups with it. Make it again to go on using the medium.",
             ) from error
         except OSError as error:
-            raise translate(error, doing, writing=True) from error
+            raise translate(error, operation, writing=True) from error
         # A link, or a folder that something is mounted on, would lead off the medium.
         if not stat.S_ISDIR(found.st_mode) or found.st_dev != self._drive.device:
-            raise TargetMissing(f"{doing}: {root / FOLDER} is not a folder on {label}", hint=_LEAVE_IN)
+            raise TargetMissing(f"{operation}: {root / FOLDER} is not a folder on {label}", hint=_LEAVE_IN)
         return Medium(id=marker.id, device=found.st_dev)

@@ -53,9 +53,9 @@ def remove_dead_parts(own: Path, name: str) -> None:
 class MediumReader(io.FileIO):
     """A file whose pages are dropped from the cache first, and whose read errors are TargetErrors."""
 
-    def __init__(self, path: Path, doing: str) -> None:
+    def __init__(self, path: Path, operation: str) -> None:
         super().__init__(path, "rb")
-        self._doing = doing
+        self._doing = operation
         if hasattr(os, "posix_fadvise"):
             # Drops clean pages only; put has synced them. Reading back from the cache proves nothing.
             os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

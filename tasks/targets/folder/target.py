@@ -62,9 +62,9 @@ class FolderTarget(Target):
         """Write the marker, once. Raises TargetError on a place marked for another target."""
         return prepare_folder(self._root, self.name)
 
-    def find(self, doing: str) -> Medium:
-        """The medium on which the folder lies right now. Raises TargetMissing, begun with ``doing``."""
-        return find_medium(self._root, self.name, doing)
+    def find(self, operation: str) -> Medium:
+        """The medium on which the folder lies right now. Raises TargetMissing, begun with ``operation``."""
+        return find_medium(self._root, self.name, operation)
 
     def put(self, name: str, reader: BinaryIO, size: int, progress: Progress = no_progress) -> Stat:
         """Part file beside the object, fsync, rename, fsync the folder; the medium is checked throughout.
@@ -73,23 +73,23 @@ class FolderTarget(Target):
         keep a full drive full.
         """
         final = self._path(name)
-        doing = f"cannot store {name} on {self.name}"
-        medium = self.find(doing)
+        operation = f"cannot store {name} on {self.name}"
+        medium = self.find(operation)
         part = part_path(final)
         made: list[Path] = []
         try:
-            with self._translated(doing, writing=True):
+            with self._translated(operation, writing=True):
                 make_folders(final.parent, self._root, made)
                 stream = create_private(part)
             with closed_quietly(stream):
-                self._same_medium(medium, doing)
+                self._same_medium(medium, operation)
                 remove_dead_parts(part, final.name)
-                self._fill(stream, reader, size, progress, doing)
-            self._same_medium(medium, doing)
-            with self._translated(doing, writing=True):
+                self._fill(stream, reader, size, progress, operation)
+            self._same_medium(medium, operation)
+            with self._translated(operation, writing=True):
                 part.replace(final)
                 sync(final.parent)
-            self._same_medium(medium, doing)
+            self._same_medium(medium, operation)
         except BaseException as error:
             with suppress(OSError):
                 part.unlink()
@@ -104,18 +104,18 @@ class FolderTarget(Target):
 
         Elsewhere the system's cache may answer; a network drive's server may have one of its own.
         """
-        doing = f"cannot read {name} on {self.name}"
-        path = self._object(name, doing)
-        with self._translated(doing):
-            raw = MediumReader(path, doing)
+        operation = f"cannot read {name} on {self.name}"
+        path = self._object(name, operation)
+        with self._translated(operation):
+            raw = MediumReader(path, operation)
         with io.BufferedReader(raw, BLOCK) as stream:
             yield stream
 
     def stat(self, name: str) -> Stat:
         """Size of an object. Raises ObjectMissing."""
-        doing = f"cannot find {name} on {self.name}"
-        path = self._object(name, doing)
-        with self._translated(doing):
+        operation = f"cannot find {name} on {self.name}"
+        path = self._object(name, operation)
+        with self._translated(operation):
             return Stat(name=name, bytes=path.lstat().st_size)
 
     def list(self, prefix: str = "") -> list[Stat]:
@@ -124,26 +124,26 @@ class FolderTarget(Target):
         Symbolic links are not followed. Raises TargetMissing also where the medium went away during
         the listing: a list cut short must not look like backups lost.
         """
-        doing = f"cannot list {self.name}"
-        medium = self.find(doing)
-        with self._translated(doing):
+        operation = f"cannot list {self.name}"
+        medium = self.find(operation)
+        with self._translated(operation):
             found = [item for item in walk(self._root) if item.name.startswith(prefix)]
-        self._same_medium(medium, doing)
+        self._same_medium(medium, operation)
         return sorted(found, key=lambda item: item.name)
 
     def delete(self, name: str) -> None:
         """Remove an object, durably. Raises ObjectMissing."""
-        doing = f"cannot delete {name} on {self.name}"
-        path = self._object(name, doing)
-        with self._translated(doing, writing=True):
+        operation = f"cannot delete {name} on {self.name}"
+        path = self._object(name, operation)
+        with self._translated(operation, writing=True):
             path.unlink()
             sync(path.parent)
 
     def free_space(self) -> int | None:
         """Bytes free for this user; None where the share answers 0/0/0, which means unknown."""
-        doing = f"cannot ask {self.name} for its free space"
-        self.find(doing)
-        with self._translated(doing):
+        operation = f"cannot ask {self.name} for its free space"
+        self.find(operation)
+        with self._translated(operation):
             usage = shutil.disk_usage(self._root)
         return usage.free if any(usage) else None
 
@@ -161,46 +161,48 @@ class FolderTarget(Target):
             raise ValueError(f"not an object name, since a part of it begins with a dot: {name!r}")
         return self._root.joinpath(*parts)
 
-    def _object(self, name: str, doing: str) -> Path:
+    def _object(self, name: str, operation: str) -> Path:
         """The path of an object that is there: never a folder, a link or a pipe."""
         path = self._path(name)
-        self.find(doing)
-        with self._translated(doing):
+        self.find(operation)
+        with self._translated(operation):
             mode = path.lstat().st_mode
         if not stat.S_ISREG(mode):
             raise ObjectMissing(
-                f"{doing}: it is no regular file", hint="`datasave list` shows what is there."
+                f"{operation}: it is no regular file", hint="`datasave list` shows what is there."
             )
         return path
 
-    def _fill(self, stream: BinaryIO, reader: BinaryIO, size: int, progress: Progress, doing: str) -> None:
+    def _fill(
+        self, stream: BinaryIO, reader: BinaryIO, size: int, progress: Progress, operation: str
+    ) -> None:
         """Write, flush and fsync; only what the drive says is translated, not what the reader raises."""
         done = 0
-        for block in exactly(reader, size, doing):
+        for block in exactly(reader, size, operation):
             for piece in self._throttle.pieces(block):
-                with self._translated(doing, writing=True):
+                with self._translated(operation, writing=True):
                     stream.write(piece)
                 done += len(piece)
                 progress(done, size)
-        with self._translated(doing, writing=True):
+        with self._translated(operation, writing=True):
             stream.flush()
             # Some file systems find out only here that there is no room.
             os.fsync(stream.fileno())
             stream.close()
 
-    def _same_medium(self, medium: Medium, doing: str) -> None:
-        if self.find(doing) != medium:
+    def _same_medium(self, medium: Medium, operation: str) -> None:
+        if self.find(operation) != medium:
             raise TargetMissing(
-                f"{doing}: another medium than at the start is at {self._root}",
+                f"{operation}: another medium than at the start is at {self._root}",
                 hint="Leave the drive in and mounted until the run has ended, then run it again.",
             )
 
     @contextmanager
-    def _translated(self, doing: str, *, writing: bool = False) -> Iterator[None]:
+    def _translated(self, operation: str, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             if error.errno == errno.ENOENT:
                 # On a drive that was just unmounted no object is missing: the drive is.
-                self.find(doing)
-            raise translate(error, doing, writing=writing) from error
+                self.find(operation)
+            raise translate(error, operation, writing=writing) from error

@@ -98,7 +98,7 @@ def part_bytes(size: int, wanted: int) -> int:
 
 
 def parts(
-    reader: BinaryIO, size: int, each: int, doing: str, allowance: threading.Semaphore
+    reader: BinaryIO, size: int, each: int, operation: str, allowance: threading.Semaphore
 ) -> Iterator[Part]:
     """The parts of exactly ``size`` bytes, ``each`` long but the last; one is begun when ``allowance`` lets.
 
@@ -106,7 +106,7 @@ def parts(
     """
     number, filled = 1, 0
     data = _buffer(size, each, allowance)
-    for block in exactly(reader, size, doing):
+    for block in exactly(reader, size, operation):
         rest = memoryview(block)
         while rest:
             if filled == len(data):

@@ -16,24 +16,26 @@ _NOT_SEEN = "could not look (these keys may not)"
 
 def survey(connection: Connection) -> str:
     """One sentence about each thing that matters. Raises TargetError where nothing could be stored at all."""
-    doing = f"cannot look at {connection.target}"
+    operation = f"cannot look at {connection.target}"
     own: list[Role] = [role for role in _OTHERS if getattr(connection.options, role)]
     roles: list[Role] = ["writer", *own]
     for role in roles:
-        with translated(f"{doing} with the keys of the {role}"):
+        with translated(f"{operation} with the keys of the {role}"):
             connection.client(role).list_objects_v2(Bucket=connection.bucket, MaxKeys=1)
     others = f", with the keys of {' and '.join(own)} too" if own else ""
     found = [
         f"the bucket {connection.bucket} answers{others}",
-        f"versioning: {_versioning(connection, doing)}",
-        f"Object Lock: {_lock(connection, doing)}",
-        f"leftover pieces of cut-off uploads: {_lifecycle(connection, doing)}",
+        f"versioning: {_versioning(connection, operation)}",
+        f"Object Lock: {_lock(connection, operation)}",
+        f"leftover pieces of cut-off uploads: {_lifecycle(connection, operation)}",
     ]
     return "; ".join(found) + ". Nothing was changed"
 
 
-def _versioning(connection: Connection, doing: str) -> str:
-    answer = _ask(lambda: connection.client("writer").get_bucket_versioning(Bucket=connection.bucket), doing)
+def _versioning(connection: Connection, operation: str) -> str:
+    answer = _ask(
+        lambda: connection.client("writer").get_bucket_versioning(Bucket=connection.bucket), operation
+    )
     if isinstance(answer, str):
         return answer
     if answer.get("Status") == "Enabled":
@@ -41,9 +43,9 @@ def _versioning(connection: Connection, doing: str) -> str:
     return "OFF: whoever can write can overwrite a backup for good. Switch it on"
 
 
-def _lock(connection: Connection, doing: str) -> str:
+def _lock(connection: Connection, operation: str) -> str:
     client, bucket = connection.client("writer"), connection.bucket
-    answer = _ask(lambda: client.get_object_lock_configuration(Bucket=bucket), doing)
+    answer = _ask(lambda: client.get_object_lock_configuration(Bucket=bucket), operation)
     if isinstance(answer, str):
         return answer
     on = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
@@ -52,15 +54,15 @@ def _lock(connection: Connection, doing: str) -> str:
     if on:
         return "on, as the plan asks"
     raise TargetError(
-        f"{doing}: the plan asks for a lock, and the bucket {bucket} has no Object Lock",
+        f"{operation}: the plan asks for a lock, and the bucket {bucket} has no Object Lock",
         hint="Create a bucket with Object Lock switched on, or remove `lock` from the plan.",
         permanent=True,
     )
 
 
-def _lifecycle(connection: Connection, doing: str) -> str:
+def _lifecycle(connection: Connection, operation: str) -> str:
     client, bucket = connection.client("writer"), connection.bucket
-    answer = _ask(lambda: client.get_bucket_lifecycle_configuration(Bucket=bucket), doing)
+    answer = _ask(lambda: client.get_bucket_lifecycle_configuration(Bucket=bucket), operation)
     if isinstance(answer, str):
         return answer
     rules = [rule for rule in answer.get("Rules", ()) if rule.get("Status") == "Enabled"]
@@ -72,11 +74,11 @@ def _lifecycle(connection: Connection, doing: str) -> str:
     return "NEVER removed, and paid for. Add a lifecycle rule AbortIncompleteMultipartUpload of 7 days"
 
 
-def _ask(call: Callable[[], Any], doing: str) -> Any:
+def _ask(call: Callable[[], Any], operation: str) -> Any:
     """The answer to a question about the bucket, {} where the thing is not there, or why it is not known."""
     from botocore.exceptions import ClientError
 
-    with translated(doing):
+    with translated(operation):
         try:
             return call()
         except ClientError as error:

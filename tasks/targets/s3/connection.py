@@ -80,16 +80,18 @@ class Connection:
                     found.append((name, _found(item)))
         return found
 
-    def find(self, name: str, doing: str, role: Role = "writer") -> Found:
+    def find(self, name: str, operation: str, role: Role = "writer") -> Found:
         """One object, by a listing: a HEAD needs the right to read. Raises ObjectMissing, TargetError."""
         key = self.key(name)
-        with translated(doing):
+        with translated(operation):
             # The key itself comes first among all that begin with it.
             page = self.client(role).list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
         for item in page.get("Contents", ()):
             if item["Key"] == key:
                 return _found(item)
-        raise ObjectMissing(f"{doing}: there is no such object", hint="`datasave list` shows what is there.")
+        raise ObjectMissing(
+            f"{operation}: there is no such object", hint="`datasave list` shows what is there."
+        )
 
     def client(self, role: Role) -> Any:
         """The client with the keys for ``role``; the writer's where the plan has none of its own."""

@@ -117,24 +117,24 @@ def cannot(error: BaseException) -> bool:
 
 
 @contextmanager
-def translated(doing: str, *, writing: bool = False) -> Iterator[None]:
-    """Turn what botocore raises in the block into TargetErrors that begin with ``doing``."""
+def translated(operation: str, *, writing: bool = False) -> Iterator[None]:
+    """Turn what botocore raises in the block into TargetErrors that begin with ``operation``."""
     from botocore.exceptions import BotoCoreError, ClientError
     from urllib3.exceptions import HTTPError
 
     try:
         yield
     except (ClientError, BotoCoreError, HTTPError, OSError) as error:
-        raise translate(error, doing, writing=writing) from error
+        raise translate(error, operation, writing=writing) from error
 
 
-def translate(error: BaseException, doing: str, *, writing: bool = False) -> TargetError:
+def translate(error: BaseException, operation: str, *, writing: bool = False) -> TargetError:
     """The error to raise for ``error``; ``writing`` tells a refused write from a refused read."""
     from botocore.exceptions import ClientError
 
     if isinstance(error, ClientError):
-        return _refusal(error.response, doing, writing=writing)
-    return _trouble(error, doing)
+        return _refusal(error.response, operation, writing=writing)
+    return _trouble(error, operation)
 
 
 def is_permanent(error: BaseException) -> bool:
@@ -148,7 +148,7 @@ def is_permanent(error: BaseException) -> bool:
     return True
 
 
-def _refusal(response: Mapping[str, Any], doing: str, *, writing: bool) -> TargetError:
+def _refusal(response: Mapping[str, Any], operation: str, *, writing: bool) -> TargetError:
     code = str(response.get("Error", {}).get("Code") or "unknown")
     metadata = response.get("ResponseMetadata", {})
     status = int(metadata.get("HTTPStatusCode") or 0)
@@ -156,7 +156,7 @@ def _refusal(response: Mapping[str, Any], doing: str, *, writing: bool) -> Targe
     # A HEAD is refused without a code, so the Date of the answer is looked at too.
     if code in _CLOCK or (code in _DENIED and abs(skew) > _SKEW):
         return TargetError(
-            f"{doing}: this machine's clock is {_off(skew)}",
+            f"{operation}: this machine's clock is {_off(skew)}",
             hint="Set the clock, and let the system keep it right (NTP).",
             permanent=True,
         )
@@ -164,7 +164,7 @@ def _refusal(response: Mapping[str, Any], doing: str, *, writing: bool) -> Targe
         kind = TargetReadOnly if writing else TargetError
         right = "write or delete" if writing else "read or list"
         return kind(
-            f"{doing}: these keys may not do that (AccessDenied)",
+            f"{operation}: these keys may not do that (AccessDenied)",
             hint=f"They may not {right} there. `datasave doctor --policies` prints the rights to give; "
             "`reader` and `pruner` in the plan name keys of their own.",
             permanent=True,
@@ -173,38 +173,38 @@ def _refusal(response: Mapping[str, Any], doing: str, *, writing: bool) -> Targe
         fault, permanent, cause, hint = _CODES[code]
         region = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region", "")
         known = f" ({region})" if region and "region" in cause else ""
-        return fault(f"{doing}: {cause}{known}", hint=hint, permanent=permanent)
+        return fault(f"{operation}: {cause}{known}", hint=hint, permanent=permanent)
     if code in _BUSY or status >= 500 or status in (408, 429) or status < 300:
-        return TargetError(f"{doing}: the service failed ({code})", hint=_AGAIN, permanent=False)
+        return TargetError(f"{operation}: the service failed ({code})", hint=_AGAIN, permanent=False)
     return TargetError(
-        f"{doing}: the service refused ({code}, {status})",
+        f"{operation}: the service refused ({code}, {status})",
         hint="Look the code up at the provider, and compare the plan's options with the bucket's settings.",
         permanent=True,
     )
 
 
-def _trouble(error: BaseException, doing: str) -> TargetError:
+def _trouble(error: BaseException, operation: str) -> TargetError:
     """What never got an answer of the service: no keys, no connection, no trust, a cut, silence."""
     from botocore import exceptions as boto
     from urllib3.exceptions import ReadTimeoutError
 
     if setting := _setting(error):
         cause, hint = setting
-        return TargetError(f"{doing}: {cause}", hint=hint, permanent=True)
+        return TargetError(f"{operation}: {cause}", hint=hint, permanent=True)
     if isinstance(error, boto.SSLError) and _TRUST.search(str(error)):
         return TargetMissing(
-            f"{doing}: the server's certificate is not trusted",
+            f"{operation}: the server's certificate is not trusted",
             hint="Set `ca_bundle` to its certificate if it is your own server; otherwise do not go on: "
             "someone may be in between.",
             permanent=True,
         )
     silent = boto.ReadTimeoutError | boto.ConnectTimeoutError | ReadTimeoutError | TimeoutError
     if isinstance(error, silent) or _timed_out_sending(error):
-        return TargetMissing(f"{doing}: the service does not answer", hint=_NETWORK, permanent=False)
+        return TargetMissing(f"{operation}: the service does not answer", hint=_NETWORK, permanent=False)
     if isinstance(error, boto.EndpointConnectionError | boto.ProxyConnectionError):
-        return TargetMissing(f"{doing}: the service cannot be reached", hint=_NETWORK, permanent=False)
+        return TargetMissing(f"{operation}: the service cannot be reached", hint=_NETWORK, permanent=False)
     return TargetMissing(
-        f"{doing}: the connection broke ({type(error).__name__})", hint=_NETWORK, permanent=False
+        f"{operation}: the connection broke ({type(error).__name__})", hint=_NETWORK, permanent=False
     )
 
 

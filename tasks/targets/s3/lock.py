@@ -38,7 +38,7 @@ def locked_until(lock: S3Lock, start: datetime) -> datetime:
         return start.replace(year=year, month=3, day=1)
 
 
-class Locksmith:
+class ObjectLock:
     """Puts the plan's lock on objects, and looks whether it is there."""
 
     def __init__(self, connection: Connection, lock: S3Lock) -> None:
@@ -46,14 +46,14 @@ class Locksmith:
         self._lock = lock
         self._bucket_can = False
 
-    def check_bucket(self, doing: str) -> None:
+    def check_bucket(self, operation: str) -> None:
         """Raise TargetUnlocked where the bucket cannot lock, before anything is sent to it."""
         from botocore.exceptions import ClientError
 
         if self._bucket_can:
             return
         client = self._connection.client("writer")
-        with translated(doing):
+        with translated(operation):
             try:
                 answer = client.get_object_lock_configuration(Bucket=self._connection.bucket)
                 on = answer["ObjectLockConfiguration"].get("ObjectLockEnabled") == "Enabled"
@@ -65,11 +65,11 @@ class Locksmith:
                 on = False
         if not on:
             raise TargetUnlocked(
-                f"{doing}: the bucket {self._connection.bucket} has no Object Lock", hint=_MAKE
+                f"{operation}: the bucket {self._connection.bucket} has no Object Lock", hint=_MAKE
             )
         self._bucket_can = True
 
-    def hold(self, name: str, version: str, doing: str) -> None:
+    def hold(self, name: str, version: str, operation: str) -> None:
         """Lock an object that was just stored, and look.
 
         Raises TargetUnlocked, whatever kept it from being locked: it is there, and it is not safe.
@@ -80,36 +80,38 @@ class Locksmith:
         try:
             with translated("the lock could not be put on", writing=True):
                 self._connection.client("writer").put_object_retention(**where, Retention=retention)
-            self._demand(name, version, until, doing)
+            self._demand(name, version, until, operation)
         except TargetUnlocked:
             raise
         except TargetError as error:
-            raise self._unlocked(name, doing, error.message, permanent=error.permanent) from error
+            raise self._unlocked(name, operation, error.message, permanent=error.permanent) from error
 
-    def check(self, name: str, stored: datetime, doing: str) -> None:
+    def check(self, name: str, stored: datetime, operation: str) -> None:
         """Look at the lock of an object stored at ``stored``, if it must still last. Raises as hold."""
         until = locked_until(self._lock, stored)
         if until > datetime.now(UTC):
-            self._demand(name, "", until, doing)
+            self._demand(name, "", until, operation)
 
-    def end_of(self, name: str, stored: datetime, doing: str) -> datetime:
+    def end_of(self, name: str, stored: datetime, operation: str) -> datetime:
         """When the lock of an object stored at ``stored`` ends. Raises as hold; also once it has ended."""
-        return self._demand(name, "", locked_until(self._lock, stored), doing)
+        return self._demand(name, "", locked_until(self._lock, stored), operation)
 
-    def _demand(self, name: str, version: str, until: datetime, doing: str) -> datetime:
-        with translated(doing):
+    def _demand(self, name: str, version: str, until: datetime, operation: str) -> datetime:
+        with translated(operation):
             mode, end = retention_of(self._connection, name, version, "writer")
         if end is None:
-            raise self._unlocked(name, doing, "it has no lock")
+            raise self._unlocked(name, operation, "it has no lock")
         if end < until - _ROUNDING:
-            raise self._unlocked(name, doing, f"locked until {end:%Y-%m-%d} only, not until {until:%Y-%m-%d}")
+            raise self._unlocked(
+                name, operation, f"locked until {end:%Y-%m-%d} only, not until {until:%Y-%m-%d}"
+            )
         if self._lock.mode == "compliance" and mode != "COMPLIANCE":
-            raise self._unlocked(name, doing, "an administrator can lift its lock")
+            raise self._unlocked(name, operation, "an administrator can lift its lock")
         return end
 
-    def _unlocked(self, name: str, doing: str, cause: str, *, permanent: bool = True) -> TargetUnlocked:
+    def _unlocked(self, name: str, operation: str, cause: str, *, permanent: bool = True) -> TargetUnlocked:
         return TargetUnlocked(
-            f"{doing}: {name} is there but UNLOCKED: {cause}",
+            f"{operation}: {name} is there but UNLOCKED: {cause}",
             hint="It is not safe from deletion. The bucket must have Object Lock, and these keys the right "
             "s3:PutObjectRetention.",
             permanent=permanent,
@@ -130,7 +132,9 @@ def retention_of(connection: Connection, name: str, version: str, role: Role) ->
     return found.get("Mode", ""), found.get("RetainUntilDate")
 
 
-def refuse_removal(error: BaseException, connection: Connection, name: str, version: str, doing: str) -> None:
+def refuse_removal(
+    error: BaseException, connection: Connection, name: str, version: str, operation: str
+) -> None:
     """Raise TargetLocked, saying until when, where it is a lock that kept a version from being removed."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -146,7 +150,7 @@ def refuse_removal(error: BaseException, connection: Connection, name: str, vers
             continue  # these keys may not look
     if end is not None and end > datetime.now(UTC):
         raise TargetLocked(
-            f"{doing}: it is locked until {end.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+            f"{operation}: it is locked until {end.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
             hint="Nobody can remove it before that. It goes by itself when pruning runs after that day.",
         ) from error
 

@@ -30,12 +30,12 @@ def thaw_seconds(storage_class: str | None, tier: str) -> int:
     return _SECONDS.get((storage_class or "STANDARD", tier), 0)
 
 
-def thaw(connection: Connection, name: str, doing: str) -> float:
+def thaw(connection: Connection, name: str, operation: str) -> float:
     """Ask for a frozen object; seconds until it can probably be read, 0.0 if it can now."""
     client = connection.client("reader")
     where = {"Bucket": connection.bucket, "Key": connection.key(name)}
     wanted = connection.options.thaw
-    with translated(doing):
+    with translated(operation):
         head = client.head_object(**where)
     seconds = thaw_seconds(head.get("StorageClass"), wanted.tier)
     state = head.get("Restore", "")
@@ -45,7 +45,7 @@ def thaw(connection: Connection, name: str, doing: str) -> float:
         from botocore.exceptions import ClientError
 
         request = {"Days": wanted.days, "GlacierJobParameters": {"Tier": wanted.tier}}
-        with translated(doing):
+        with translated(operation):
             try:
                 client.restore_object(**where, RestoreRequest=request)
             except ClientError as error:
@@ -59,11 +59,11 @@ def thaw(connection: Connection, name: str, doing: str) -> float:
 class ObjectReader(io.RawIOBase):
     """An object's bytes. After a cut it goes on from the same byte of the same version, by ETag."""
 
-    def __init__(self, connection: Connection, name: str, doing: str) -> None:
+    def __init__(self, connection: Connection, name: str, operation: str) -> None:
         super().__init__()
         self._connection = connection
         self._name = name
-        self._doing = doing
+        self._doing = operation
         self._where = {"Bucket": connection.bucket, "Key": connection.key(name)}
         self._position = 0
         self._etag = ""

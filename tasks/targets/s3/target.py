@@ -25,7 +25,7 @@ from tasks.targets.s3.body import multipart_etag, part_bytes
 from tasks.targets.s3.bucket import survey
 from tasks.targets.s3.connection import Connection
 from tasks.targets.s3.errors import is_permanent, translated
-from tasks.targets.s3.lock import Locksmith, locked_until
+from tasks.targets.s3.lock import ObjectLock, locked_until
 from tasks.targets.s3.options import S3Options
 from tasks.targets.s3.policies import policies
 from tasks.targets.s3.reading import ObjectReader, thaw, thaw_seconds
@@ -51,7 +51,7 @@ class S3Target(Target):
         super().__init__(name)
         self._options = options
         self._connection = Connection(name, options)
-        self._locksmith = Locksmith(self._connection, options.lock) if options.lock else None
+        self._locksmith = ObjectLock(self._connection, options.lock) if options.lock else None
         self.properties = Properties(
             immutable_until=locked_until(options.lock, datetime.now(UTC)) if options.lock else None,
             thaw_seconds=thaw_seconds(options.storage_class, options.thaw.tier),
@@ -75,16 +75,16 @@ class S3Target(Target):
         A put that was cut off, even by the death of the process, goes on where it stopped when the
         same bytes are put under the same name again.
         """
-        doing = f"cannot store {name} on {self.name}"
+        operation = f"cannot store {name} on {self.name}"
         self._connection.key(name)
         locksmith = self._locksmith if name.endswith(_LOCKED) else None
         if locksmith:
-            locksmith.check_bucket(doing)
+            locksmith.check_bucket(operation)
         in_class = self._options.storage_class and name.endswith(_ARCHIVE)
         extra = {"StorageClass": self._options.storage_class or ""} if in_class else {}
-        version = Upload(self._connection, name, size, doing, extra).run(reader, progress)
+        version = Upload(self._connection, name, size, operation, extra).run(reader, progress)
         if locksmith:
-            locksmith.hold(name, version, doing)
+            locksmith.hold(name, version, operation)
         return Stat(name=name, bytes=size)
 
     @contextmanager
@@ -93,8 +93,8 @@ class S3Target(Target):
 
         An object in cold storage is asked for, and TargetError says when to come back.
         """
-        doing = f"cannot read {name} on {self.name}"
-        with io.BufferedReader(ObjectReader(self._connection, name, doing), BLOCK) as stream:
+        operation = f"cannot read {name} on {self.name}"
+        with io.BufferedReader(ObjectReader(self._connection, name, operation), BLOCK) as stream:
             yield stream
 
     def stat(self, name: str) -> Stat:
@@ -140,29 +140,29 @@ class S3Target(Target):
         The service made the ETag from the bytes it stored. Raises TargetUnlocked where the plan asks for a
         lock and it is not there.
         """
-        doing = f"cannot verify {name} on {self.name}"
-        found = self._connection.find(name, doing)
+        operation = f"cannot verify {name} on {self.name}"
+        found = self._connection.find(name, operation)
         if found.bytes != size:
             return False
         same = local is not None and self._has_etag_of(local, size, sha256, found.etag, progress)
         # An ETag that differs is no proof of damage: with KMS keys, or other part sizes, it always does.
         same = same or super().verify(name, size, sha256, progress)
         if self._locksmith and name.endswith(_LOCKED):
-            self._locksmith.check(name, found.modified, doing)
+            self._locksmith.check(name, found.modified, operation)
         return same
 
     def locked_until(self, name: str) -> datetime | None:
         """As the service says it, for what the plan wants locked."""
         if self._locksmith is None or not name.endswith(_LOCKED):
             return None
-        doing = f"cannot look at the lock of {name} on {self.name}"
-        return self._locksmith.end_of(name, self._connection.find(name, doing).modified, doing)
+        operation = f"cannot look at the lock of {name} on {self.name}"
+        return self._locksmith.end_of(name, self._connection.find(name, operation).modified, operation)
 
     def thaw(self, name: str) -> float:
         """Ask for an archive out of cold storage; seconds until it can probably be read, 0.0 if it can."""
-        doing = f"cannot wake {name} on {self.name}"
-        self._connection.find(name, doing, role="reader")
-        return thaw(self._connection, name, doing)
+        operation = f"cannot wake {name} on {self.name}"
+        self._connection.find(name, operation, role="reader")
+        return thaw(self._connection, name, operation)
 
     def _has_etag_of(self, local: BinaryIO, size: int, sha256: str, etag: str, progress: Progress) -> bool:
         """Whether ``local`` is the bytes of ``sha256``, and their ETag is the object's."""

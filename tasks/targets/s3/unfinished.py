@@ -22,10 +22,10 @@ _lock = threading.Lock()
 class Unfinished:
     """The unfinished uploads of one object."""
 
-    def __init__(self, connection: Connection, name: str, doing: str, extra: dict[str, str]) -> None:
+    def __init__(self, connection: Connection, name: str, operation: str, extra: dict[str, str]) -> None:
         self._client = connection.client("writer")
         self._where = {"Bucket": connection.bucket, "Key": connection.key(name)}
-        self._doing = doing
+        self._doing = operation
         self._extra = extra
         self._algorithm = "SHA256" if connection.checksums == "when_supported" else None
 

@@ -34,16 +34,16 @@ class Upload:
     """One object on its way. ``extra`` are its storage class and the like."""
 
     def __init__(
-        self, connection: Connection, name: str, size: int, doing: str, extra: dict[str, str]
+        self, connection: Connection, name: str, size: int, operation: str, extra: dict[str, str]
     ) -> None:
         self._connection = connection
         self._client = connection.client("writer")
-        self._unfinished = Unfinished(connection, name, doing, extra)
+        self._unfinished = Unfinished(connection, name, operation, extra)
         self._name = name
         self._where = {"Bucket": connection.bucket, "Key": connection.key(name)}
         self._size = size
         self._each = part_bytes(size, connection.options.part_size)
-        self._doing = doing
+        self._doing = operation
         self._extra = extra
         self._sha256 = connection.checksums == "when_supported"
         self._stopped = threading.Event()

@@ -9,22 +9,22 @@ from tasks.targets.s3.errors import cannot, denied, translated
 from tasks.targets.s3.lock import refuse_removal
 
 
-def remove(connection: Connection, name: str, doing: str) -> None:
+def remove(connection: Connection, name: str, operation: str) -> None:
     """Remove all versions of an object that is there. Raises ObjectMissing, TargetLocked, TargetError.
 
     The newest goes last: where an older one is locked, the object stays as it was. An object that
     someone merely hid with a delete marker counts as missing, and its versions are left alone: they may
     be all that is left after an attack.
     """
-    connection.find(name, doing, role="pruner")
-    versions = _versions(connection, name, doing)
+    connection.find(name, operation, role="pruner")
+    versions = _versions(connection, name, operation)
     for version in versions:
-        _remove_version(connection, name, version, doing)
+        _remove_version(connection, name, version, operation)
     if not versions:
-        _remove_version(connection, name, "", doing)
+        _remove_version(connection, name, "", operation)
 
 
-def _versions(connection: Connection, name: str, doing: str) -> list[str]:
+def _versions(connection: Connection, name: str, operation: str) -> list[str]:
     """Ids of all versions and delete markers of an object, oldest first; none where there are none.
 
     Raises TargetError where there are some and these keys may not see them: a plain deletion would hide the
@@ -35,7 +35,7 @@ def _versions(connection: Connection, name: str, doing: str) -> list[str]:
     key = connection.key(name)
     pages = connection.client("pruner").get_paginator("list_object_versions")
     found: list[dict[str, Any]] = []
-    with translated(doing, writing=True):
+    with translated(operation, writing=True):
         try:
             for page in pages.paginate(Bucket=connection.bucket, Prefix=key):
                 found += [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
@@ -58,13 +58,13 @@ def _keeps_versions(connection: Connection) -> bool:
     return "Status" in answer
 
 
-def _remove_version(connection: Connection, name: str, version: str, doing: str) -> None:
+def _remove_version(connection: Connection, name: str, version: str, operation: str) -> None:
     from botocore.exceptions import ClientError
 
     where = {"Bucket": connection.bucket, "Key": connection.key(name)}
-    with translated(doing, writing=True):
+    with translated(operation, writing=True):
         try:
             connection.client("pruner").delete_object(**where, **({"VersionId": version} if version else {}))
         except ClientError as error:
-            refuse_removal(error, connection, name, version, doing)
+            refuse_removal(error, connection, name, version, operation)
             raise

@@ -88,8 +88,8 @@ class Connection:
 
     def _session(self) -> asyncssh.SFTPClient:
         if self._sftp is None:
-            doing = f"cannot connect to {self._target}"
-            trust, keys = known_hosts(self._options, doing), client_keys(self._options, doing)
+            operation = f"cannot connect to {self._target}"
+            trust, keys = known_hosts(self._options, operation), client_keys(self._options, operation)
             password = secret_of(self._options.password) if self._options.password else None
             self._start()
             waiting = self.submit(self._connect(trust, keys, password))
@@ -169,8 +169,8 @@ class Connection:
         return True
 
 
-def known_hosts(options: SftpOptions, doing: str) -> Any:
-    """The keys that the server may have, as asyncssh takes them. Raises TargetError, begun with ``doing``."""
+def known_hosts(options: SftpOptions, operation: str) -> Any:
+    """The keys that the server may have, as asyncssh takes them. Raises TargetError."""
     import asyncssh
 
     try:
@@ -179,19 +179,19 @@ def known_hosts(options: SftpOptions, doing: str) -> Any:
         return [asyncssh.import_public_key(options.host_key or "")], [], []
     except OSError as error:
         raise TargetError(
-            f"{doing}: the file {options.known_hosts} cannot be read: {error.strerror}",
+            f"{operation}: the file {options.known_hosts} cannot be read: {error.strerror}",
             hint="Correct `known_hosts` in the plan, or the file's rights.",
             permanent=True,
         ) from error
     except ValueError as error:
         raise TargetError(
-            f"{doing}: the server's key in the plan is not usable ({type(error).__name__})",
+            f"{operation}: the server's key in the plan is not usable ({type(error).__name__})",
             hint="Copy it from the server once more, whole and on one line.",
             permanent=True,
         ) from error
 
 
-def client_keys(options: SftpOptions, doing: str) -> list[asyncssh.SSHKey]:
+def client_keys(options: SftpOptions, operation: str) -> list[asyncssh.SSHKey]:
     """Our own private key, if the plan names one. Raises TargetError, SecretError."""
     import asyncssh
 
@@ -199,7 +199,7 @@ def client_keys(options: SftpOptions, doing: str) -> list[asyncssh.SSHKey]:
         return []
     passphrase = secret_of(options.key_passphrase) if options.key_passphrase else None
     try:
-        _refuse_open_to_others(options.key, doing)
+        _refuse_open_to_others(options.key, operation)
         return [asyncssh.read_private_key(str(options.key), passphrase)]
     except OSError as error:
         cause, hint = f"cannot be read: {error.strerror}", "Correct `key` in the plan, or the file's rights."
@@ -208,11 +208,13 @@ def client_keys(options: SftpOptions, doing: str) -> list[asyncssh.SSHKey]:
     except asyncssh.KeyImportError:
         cause = "is no private key, or needs a passphrase"
         hint = "Name the private key, not the .pub file; set `key_passphrase` if it has one."
-    raise TargetError(f"{doing}: the key {options.key} {cause}", hint=hint, permanent=True)
+    raise TargetError(f"{operation}: the key {options.key} {cause}", hint=hint, permanent=True)
 
 
-def _refuse_open_to_others(key: Path, doing: str) -> None:
+def _refuse_open_to_others(key: Path, operation: str) -> None:
     if os.name == "posix" and stat.S_IMODE(key.stat().st_mode) & 0o077:
         raise TargetError(
-            f"{doing}: others can read the private key {key}", hint=f'Run: chmod 600 "{key}"', permanent=True
+            f"{operation}: others can read the private key {key}",
+            hint=f'Run: chmod 600 "{key}"',
+            permanent=True,
         )

@@ -59,7 +59,7 @@ def is_absent(error: BaseException) -> bool:
 
 
 def translate(
-    error: BaseException, doing: str, *, writing: bool, where: str = "", disk: Disk = "unknown"
+    error: BaseException, operation: str, *, writing: bool, where: str = "", disk: Disk = "unknown"
 ) -> TargetError:
     """The error to raise for ``error``. ``writing`` tells a refused write from a refused read.
 
@@ -68,10 +68,10 @@ def translate(
     import asyncssh
 
     if isinstance(error, UntrustedError):
-        return _untrusted(error, doing)
+        return _untrusted(error, operation)
     if isinstance(error, asyncssh.SFTPError) and not breaks(error):
-        return _refusal(error, doing, writing, where, disk)
-    return _trouble(error, doing)
+        return _refusal(error, operation, writing, where, disk)
+    return _trouble(error, operation)
 
 
 def is_permanent(error: BaseException) -> bool:
@@ -81,72 +81,74 @@ def is_permanent(error: BaseException) -> bool:
     return not isinstance(error, ours()) or translate(error, "", writing=True).permanent
 
 
-def _untrusted(error: UntrustedError, doing: str) -> TargetError:
+def _untrusted(error: UntrustedError, operation: str) -> TargetError:
     shown = f" (it shows {', '.join(error.shown)})" if error.shown else ""
     if error.known:
         cause = f"the server's key is not the known one{shown}: it has changed, or this is another server"
     else:
         cause = f"the server's key is unknown{shown}"
     hint = _SAFE_WAY.format(place="`host_key` in the plan, or into the known_hosts file")
-    return TargetError(f"{doing}: {cause}", hint=hint, permanent=True)
+    return TargetError(f"{operation}: {cause}", hint=hint, permanent=True)
 
 
-def _refusal(error: BaseException, doing: str, writing: bool, where: str, disk: Disk) -> TargetError:
+def _refusal(error: BaseException, operation: str, writing: bool, where: str, disk: Disk) -> TargetError:
     import asyncssh
 
     full = asyncssh.SFTPNoSpaceOnFilesystem | asyncssh.SFTPQuotaExceeded
     if isinstance(error, full) or (disk == "full" and writing):
-        return TargetFull(f"{doing}: the server's disk is full", hint=_FULL)
+        return TargetFull(f"{operation}: the server's disk is full", hint=_FULL)
     if isinstance(error, asyncssh.SFTPWriteProtect) or (disk == "read-only" and writing):
         return TargetReadOnly(
-            f"{doing}: the server's disk is mounted read-only",
+            f"{operation}: the server's disk is mounted read-only",
             hint="Mount it for writing. A disk that turned read-only by itself is often failing.",
         )
     if is_absent(error):
         if writing:
             return TargetMissing(
-                f"{doing}: a folder on the way to {where} is not there",
+                f"{operation}: a folder on the way to {where} is not there",
                 hint="Look at the server; correct `path` in the plan, or make the folder that it lies in.",
             )
-        return ObjectMissing(f"{doing}: there is no such object", hint="`datasave list` shows what is there.")
+        return ObjectMissing(
+            f"{operation}: there is no such object", hint="`datasave list` shows what is there."
+        )
     if isinstance(error, asyncssh.SFTPPermissionDenied):
         kind = TargetReadOnly if writing else TargetError
-        return kind(f"{doing}: the server refuses it (permission denied)", hint=_RIGHTS, permanent=True)
+        return kind(f"{operation}: the server refuses it (permission denied)", hint=_RIGHTS, permanent=True)
     return TargetError(
-        f"{doing}: the server failed without saying why ({type(error).__name__})",
+        f"{operation}: the server failed without saying why ({type(error).__name__})",
         hint="Look at the server's disk, at the account's quota, and at the server's log.",
         permanent=False,
     )
 
 
-def _trouble(error: BaseException, doing: str) -> TargetError:
+def _trouble(error: BaseException, operation: str) -> TargetError:
     """What never got an answer of the SFTP server: no login, no connection, a cut, silence."""
     import asyncssh
 
     if isinstance(error, asyncssh.PermissionDenied):
         return TargetError(
-            f"{doing}: the server does not let this account in",
+            f"{operation}: the server does not let this account in",
             hint="Correct `user`, and `key` or `password`; look whether the public key is in the account's "
             "authorized_keys on the server.",
             permanent=True,
         )
     if isinstance(error, asyncssh.ChannelOpenError):
         return TargetError(
-            f"{doing}: the server offers no SFTP to this account",
+            f"{operation}: the server offers no SFTP to this account",
             hint="Switch SFTP on at the server, for this account.",
             permanent=True,
         )
     strange = asyncssh.ProtocolError | asyncssh.ProtocolNotSupported | asyncssh.KeyExchangeFailed
     if isinstance(error, strange):
         return TargetError(
-            f"{doing}: what answers is no SSH server that we can talk to ({type(error).__name__})",
+            f"{operation}: what answers is no SSH server that we can talk to ({type(error).__name__})",
             hint=_NETWORK,
             permanent=False,
         )
     if isinstance(error, TimeoutError):
-        return TargetMissing(f"{doing}: the server does not answer", hint=_NETWORK, permanent=False)
+        return TargetMissing(f"{operation}: the server does not answer", hint=_NETWORK, permanent=False)
     if isinstance(error, OSError) and not isinstance(error, ConnectionResetError | BrokenPipeError):
-        return TargetMissing(f"{doing}: the server cannot be reached", hint=_NETWORK, permanent=False)
+        return TargetMissing(f"{operation}: the server cannot be reached", hint=_NETWORK, permanent=False)
     return TargetMissing(
-        f"{doing}: the connection broke ({type(error).__name__})", hint=_NETWORK, permanent=False
+        f"{operation}: the connection broke ({type(error).__name__})", hint=_NETWORK, permanent=False
     )

@@ -125,12 +125,12 @@ class SftpRemote(Remote):
         return disk.bavail * disk.frsize if disk.blocks else None
 
     @contextmanager
-    def translated(self, doing: str, *, writing: bool = False) -> Iterator[None]:
+    def translated(self, operation: str, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
         except ours() as error:
             disk = self._disk(error) if writing else "unknown"
-            raise translate(error, doing, writing=writing, where=self.where, disk=disk) from error
+            raise translate(error, operation, writing=writing, where=self.where, disk=disk) from error
 
     def is_permanent(self, error: BaseException) -> bool:
         return is_permanent(error)

@@ -86,13 +86,13 @@ _WINDOWS = {
 }
 
 
-def translate(error: OSError, doing: str, *, writing: bool) -> TargetError:
-    """The error to raise for ``error``; its message is ``doing`` ("cannot store x on nas") and the cause.
+def translate(error: OSError, operation: str, *, writing: bool) -> TargetError:
+    """The error to raise for ``error``; its message is ``operation`` ("cannot store x on nas") and the cause.
 
     ``writing`` tells a refused write (TargetReadOnly) from a refused read, and an absent object
     (ObjectMissing) from a folder that vanished under a write.
     """
-    message = f"{doing}: {error.strerror or str(error) or type(error).__name__}"
+    message = f"{operation}: {error.strerror or str(error) or type(error).__name__}"
     code = _WINDOWS.get(getattr(error, "winerror", None) or 0, error.errno)
     if code in _ABSENT and not writing:
         return ObjectMissing(message, hint="`datasave list` shows what is there.")

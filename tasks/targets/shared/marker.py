@@ -45,31 +45,31 @@ class Medium(Record):
     device: int
 
 
-def find_medium(root: Path, target: str, doing: str) -> Medium:
-    """The medium of ``target`` at ``root``. Raises TargetMissing, begun with ``doing``; writes nothing."""
-    device = device_of(root, doing, _mount_or_adopt(target))
-    marker = read_marker(root, target, doing)
+def find_medium(root: Path, target: str, operation: str) -> Medium:
+    """The medium of ``target`` at ``root``. Raises TargetMissing; writes nothing."""
+    device = device_of(root, operation, _mount_or_adopt(target))
+    marker = read_marker(root, target, operation)
     if marker is None:
         raise TargetMissing(
-            f"{doing}: {root} holds no marker file {MARKER}, so nothing seems to be mounted there",
+            f"{operation}: {root} holds no marker file {MARKER}, so nothing seems to be mounted there",
             hint=_mount_or_adopt(target),
         )
     if marker.target != target:
         raise TargetMissing(
-            f"{doing}: by its marker, {root} belongs to the target {marker.target!r}",
+            f"{operation}: by its marker, {root} belongs to the target {marker.target!r}",
             hint="Another drive or share is mounted there. Mount the right one, or correct the plan.",
         )
     return Medium(id=marker.id, device=device)
 
 
-def read_marker(root: Path, target: str, doing: str) -> Marker | None:
+def read_marker(root: Path, target: str, operation: str) -> Marker | None:
     """The marker in ``root``, None if there is none. Raises TargetMissing if it cannot be understood."""
     repair = f"Look at the drive. If it is sound, remove that file and run `datasave adopt {target}`."
-    return read_marker_file(root / MARKER, Marker, doing, repair)
+    return read_marker_file(root / MARKER, Marker, operation, repair)
 
 
-def read_marker_file(path: Path, model: type[M], doing: str, repair: str) -> M | None:
-    """What a marker file holds, None if there is none. Raises TargetMissing, begun with ``doing``.
+def read_marker_file(path: Path, model: type[M], operation: str, repair: str) -> M | None:
+    """What a marker file holds, None if there is none. Raises TargetMissing, begun with ``operation``.
 
     ``repair`` is the hint for one that cannot be understood.
     """
@@ -79,26 +79,26 @@ def read_marker_file(path: Path, model: type[M], doing: str, repair: str) -> M |
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unreachable(path, error, doing) from error
+        raise _unreachable(path, error, operation) from error
     try:
         return model.model_validate_json(data)
     except pydantic.ValidationError as error:
         raise TargetMissing(
-            f"{doing}: the marker {path} is damaged or of an unknown version", hint=repair
+            f"{operation}: the marker {path} is damaged or of an unknown version", hint=repair
         ) from error
 
 
-def device_of(folder: Path, doing: str, hint: str) -> int:
-    """Device number of what ``folder`` lies on. Raises TargetMissing, begun with ``doing``.
+def device_of(folder: Path, operation: str, hint: str) -> int:
+    """Device number of what ``folder`` lies on. Raises TargetMissing, begun with ``operation``.
 
     ``hint`` is for one that is not there.
     """
     try:
         return folder.stat().st_dev
     except FileNotFoundError as error:
-        raise TargetMissing(f"{doing}: the folder {folder} is not there", hint=hint) from error
+        raise TargetMissing(f"{operation}: the folder {folder} is not there", hint=hint) from error
     except OSError as error:
-        raise _unreachable(folder, error, doing) from error
+        raise _unreachable(folder, error, operation) from error
 
 
 def prepare_folder(root: Path, target: str) -> str:
@@ -107,44 +107,44 @@ def prepare_folder(root: Path, target: str) -> str:
     Raises TargetMissing where its parent is not there either, TargetError where the place is marked
     for another target or its marker cannot be understood.
     """
-    doing = f"cannot prepare {root} for {target}"
+    operation = f"cannot prepare {root} for {target}"
     try:
-        made = _make_root(root, target, doing)
-        marker = read_marker(root, target, doing)
+        made = _make_root(root, target, operation)
+        marker = read_marker(root, target, operation)
         if marker is None:
             fresh = Marker(target=target, id=secrets.token_hex(16), made=datetime.now(UTC))
             write_atomic(root / MARKER, fresh.model_dump_json().encode() + b"\n")
     except OSError as error:
-        raise translate(error, doing, writing=True) from error
+        raise translate(error, operation, writing=True) from error
     if marker is None:
         what = "made and marked" if made else "marked"
         return f"{what} {root} for {target}{_same_disk(root)}"
     if marker.target != target:
         raise TargetError(
-            f"{doing}: by its marker it belongs to the target {marker.target!r}",
+            f"{operation}: by its marker it belongs to the target {marker.target!r}",
             hint=f"Choose another folder. If {marker.target!r} is gone for good, first remove its {MARKER}.",
             permanent=True,
         )
     return f"{root} was already marked for {target}"
 
 
-def _make_root(root: Path, target: str, doing: str) -> bool:
+def _make_root(root: Path, target: str, operation: str) -> bool:
     try:
         root.mkdir(mode=0o700)
     except FileExistsError:
         return False
     except FileNotFoundError as error:
         raise TargetMissing(
-            f"{doing}: its parent folder {root.parent} is not there", hint=_mount_or_adopt(target)
+            f"{operation}: its parent folder {root.parent} is not there", hint=_mount_or_adopt(target)
         ) from error
     return True
 
 
-def _unreachable(path: Path, error: OSError, doing: str) -> TargetMissing:
+def _unreachable(path: Path, error: OSError, operation: str) -> TargetMissing:
     return TargetMissing(
-        f"{doing}: {path} cannot be read: {error.strerror}",
+        f"{operation}: {path} cannot be read: {error.strerror}",
         hint="Look at the drive or the share, and whether the user who runs the backup may read there.",
-        permanent=translate(error, doing, writing=True).permanent,
+        permanent=translate(error, operation, writing=True).permanent,
     )
 
 

@@ -96,8 +96,8 @@ class Remote(ABC):
         """Bytes free for this user, None where the server does not say."""
 
     @abstractmethod
-    def translated(self, doing: str, *, writing: bool = False) -> AbstractContextManager[None]:
-        """Turn what these methods raise in the block into TargetErrors that begin with ``doing``."""
+    def translated(self, operation: str, *, writing: bool = False) -> AbstractContextManager[None]:
+        """Turn what these methods raise in the block into TargetErrors that begin with ``operation``."""
 
     @abstractmethod
     def is_permanent(self, error: BaseException) -> bool:
@@ -119,11 +119,11 @@ class Remote(ABC):
 class RemoteReader(io.RawIOBase):
     """An open file as a stream, from front to back; its errors are TargetErrors."""
 
-    def __init__(self, remote: Remote, file: RemoteFile, doing: str) -> None:
+    def __init__(self, remote: Remote, file: RemoteFile, operation: str) -> None:
         super().__init__()
         self._remote = remote
         self._file = file
-        self._doing = doing
+        self._doing = operation
         self._position = 0
 
     def readable(self) -> bool:

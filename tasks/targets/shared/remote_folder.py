@@ -45,19 +45,19 @@ class RemoteFolderTarget(Target):
         target.
         """
         remote = self._remote
-        doing = f"cannot prepare {remote.where} for {self.name}"
-        with remote.translated(doing, writing=True):
+        operation = f"cannot prepare {remote.where} for {self.name}"
+        with remote.translated(operation, writing=True):
             root = remote.look("")
             if root is None:
                 remote.make_folder("")
-        marker = self._marker(doing)
+        marker = self._marker(operation)
         if marker is None:
-            self._write_marker(doing)
+            self._write_marker(operation)
             what = "marked" if root else "made and marked"
             return f"{what} {remote.where} for {self.name}{remote.shortcomings()}"
         if marker.target != self.name:
             raise TargetError(
-                f"{doing}: by its marker it belongs to the target {marker.target!r}",
+                f"{operation}: by its marker it belongs to the target {marker.target!r}",
                 hint=f"Choose another folder. If {marker.target!r} is gone for good, first remove its "
                 f"{MARKER}.",
                 permanent=True,
@@ -70,15 +70,15 @@ class RemoteFolderTarget(Target):
         A put that was cut off, even by the death of the process, goes on where it stopped when the same
         bytes are put under the same name again (remote_parts.py).
         """
-        doing = f"cannot store {name} on {self.name}"
+        operation = f"cannot store {name} on {self.name}"
         self._check(name)
-        place = self._find(doing)
-        upload = Upload(self._remote, name, size, doing)
+        place = self._find(operation)
+        upload = Upload(self._remote, name, size, operation)
         try:
             upload.send(reader, progress)
-            self._same_place(place, doing)
+            self._same_place(place, operation)
             upload.publish()
-            self._same_place(place, doing)
+            self._same_place(place, operation)
         except BaseException as error:
             upload.give_up(error)
             raise
@@ -89,10 +89,10 @@ class RemoteFolderTarget(Target):
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
         """Read an object. The server may answer from its memory; nothing of this machine's is used."""
-        doing = f"cannot read {name} on {self.name}"
-        self._object(name, doing)
-        with self._remote.translated(doing):
-            raw = RemoteReader(self._remote, self._remote.open(name, "read"), doing)
+        operation = f"cannot read {name} on {self.name}"
+        self._object(name, operation)
+        with self._remote.translated(operation):
+            raw = RemoteReader(self._remote, self._remote.open(name, "read"), operation)
         with io.BufferedReader(raw, BLOCK) as stream:
             yield stream
 
@@ -107,25 +107,25 @@ class RemoteFolderTarget(Target):
         Raises TargetMissing also where the place went away during the listing: a list cut short must not
         look like backups lost.
         """
-        doing = f"cannot list {self.name}"
-        place = self._find(doing)
-        with self._remote.translated(doing):
+        operation = f"cannot list {self.name}"
+        place = self._find(operation)
+        with self._remote.translated(operation):
             found = [item for item in self._walk("") if item.name.startswith(prefix)]
-        self._same_place(place, doing)
+        self._same_place(place, operation)
         return sorted(found, key=lambda item: item.name)
 
     def delete(self, name: str) -> None:
         """Remove an object. Raises ObjectMissing."""
-        doing = f"cannot delete {name} on {self.name}"
-        self._object(name, doing)
-        with self._remote.translated(doing, writing=True):
+        operation = f"cannot delete {name} on {self.name}"
+        self._object(name, operation)
+        with self._remote.translated(operation, writing=True):
             self._remote.remove(name)
 
     def free_space(self) -> int | None:
         """Bytes free for this user; None where the server does not say, or says 0 of 0."""
-        doing = f"cannot ask {self.name} for its free space"
-        self._find(doing)
-        with self._remote.translated(doing):
+        operation = f"cannot ask {self.name} for its free space"
+        self._find(operation)
+        with self._remote.translated(operation):
             return self._remote.free()
 
     def close(self) -> None:
@@ -142,15 +142,15 @@ class RemoteFolderTarget(Target):
             raise ValueError(f"not an object name, since a part of it begins with a dot: {name!r}")
         self._remote.check(name)
 
-    def _object(self, name: str, doing: str) -> Entry:
+    def _object(self, name: str, operation: str) -> Entry:
         """An object that is there: never a folder, a link or a pipe. Raises ObjectMissing."""
         self._check(name)
-        self._find(doing)
-        with self._remote.translated(doing):
+        self._find(operation)
+        with self._remote.translated(operation):
             entry = self._remote.look(name)
         if entry is None or not entry.is_file:
             cause = "there is no such object" if entry is None else "it is no regular file"
-            raise ObjectMissing(f"{doing}: {cause}", hint="`datasave list` shows what is there.")
+            raise ObjectMissing(f"{operation}: {cause}", hint="`datasave list` shows what is there.")
         return entry
 
     def _walk(self, folder: str) -> Iterator[Stat]:
@@ -163,37 +163,38 @@ class RemoteFolderTarget(Target):
             elif entry.is_file:
                 yield Stat(name=name, bytes=entry.bytes)
 
-    def _find(self, doing: str) -> str:
-        """The marker's id. Raises TargetMissing, begun with ``doing``; writes nothing."""
-        marker = self._marker(doing)
+    def _find(self, operation: str) -> str:
+        """The marker's id. Raises TargetMissing, begun with ``operation``; writes nothing."""
+        marker = self._marker(operation)
         where = self._remote.where
         hint = f"Look at the server. If this is a new place, run `datasave adopt {self.name}`."
         if marker is None:
-            with self._remote.translated(doing):
+            with self._remote.translated(operation):
                 gone = self._remote.look("") is None
             if gone:
-                raise TargetMissing(f"{doing}: the folder {where} is not there", hint=hint)
+                raise TargetMissing(f"{operation}: the folder {where} is not there", hint=hint)
             raise TargetMissing(
-                f"{doing}: {where} holds no marker file {MARKER}, so the disk behind it seems to be missing",
+                f"{operation}: {where} holds no marker file {MARKER}, "
+                "so the disk behind it seems to be missing",
                 hint=hint,
             )
         if marker.target != self.name:
             raise TargetMissing(
-                f"{doing}: by its marker, {where} belongs to the target {marker.target!r}",
+                f"{operation}: by its marker, {where} belongs to the target {marker.target!r}",
                 hint="Another disk seems to be mounted on the server, or the plan names the wrong folder.",
             )
         return marker.id
 
-    def _same_place(self, place: str, doing: str) -> None:
-        if self._find(doing) != place:
+    def _same_place(self, place: str, operation: str) -> None:
+        if self._find(operation) != place:
             raise TargetMissing(
-                f"{doing}: another disk than at the start is at {self._remote.where}",
+                f"{operation}: another disk than at the start is at {self._remote.where}",
                 hint="Leave the server's disk in and mounted until the run has ended, then run it again.",
             )
 
-    def _marker(self, doing: str) -> Marker | None:
+    def _marker(self, operation: str) -> Marker | None:
         """The marker, None if there is none. Raises TargetMissing if it cannot be understood."""
-        with self._remote.translated(doing):
+        with self._remote.translated(operation):
             if self._remote.look(MARKER) is None:
                 return None
             file = self._remote.open(MARKER, "read")
@@ -205,15 +206,16 @@ class RemoteFolderTarget(Target):
             return Marker.model_validate_json(data)
         except pydantic.ValidationError as error:
             raise TargetMissing(
-                f"{doing}: the marker {MARKER} at {self._remote.where} is damaged or of an unknown version",
+                f"{operation}: the marker {MARKER} at {self._remote.where} is damaged "
+                "or of an unknown version",
                 hint="Look at the server's disk. If it is sound, remove that file and run "
                 f"`datasave adopt {self.name}`.",
             ) from error
 
-    def _write_marker(self, doing: str) -> None:
+    def _write_marker(self, operation: str) -> None:
         marker = Marker(target=self.name, id=secrets.token_hex(16), made=datetime.now(UTC))
         data = marker.model_dump_json().encode() + b"\n"
-        upload = Upload(self._remote, MARKER, len(data), doing)
+        upload = Upload(self._remote, MARKER, len(data), operation)
         try:
             upload.send(io.BytesIO(data), no_progress)
             upload.publish()

@@ -34,11 +34,11 @@ _lock = threading.Lock()
 class Upload:
     """One object on its way: ``send`` all, then ``publish`` it under its name, or ``give_up``."""
 
-    def __init__(self, remote: Remote, name: str, size: int, doing: str) -> None:
+    def __init__(self, remote: Remote, name: str, size: int, operation: str) -> None:
         self._remote = remote
         self._name = name
         self._size = size
-        self._doing = doing
+        self._doing = operation
         self._folder, _, self._last = name.rpartition("/")
         self._made: list[str] = []
         own = f".{self._last}.{_PROCESS}{secrets.token_hex(4)}.part"

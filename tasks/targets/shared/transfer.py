@@ -11,10 +11,10 @@ from tasks.platform.files import BLOCK
 _CHANGED = "The file changed while it was being sent. Run the backup again."
 
 
-def exactly(reader: BinaryIO, size: int, doing: str) -> Iterator[bytes]:
+def exactly(reader: BinaryIO, size: int, operation: str) -> Iterator[bytes]:
     """Blocks of at most 1 MiB that add up to ``size`` bytes, after which the reader must be at its end.
 
-    Raises TargetError, begun with ``doing``, where the reader ends early or goes on; what the reader
+    Raises TargetError, begun with ``operation``, where the reader ends early or goes on; what the reader
     itself raises passes through as it is, because it says nothing about the target.
     """
     done = 0
@@ -22,9 +22,9 @@ def exactly(reader: BinaryIO, size: int, doing: str) -> Iterator[bytes]:
         block = reader.read(min(BLOCK, size - done))
         if not block:
             raise TargetError(
-                f"{doing}: the data ended after {done} of {size} bytes", hint=_CHANGED, permanent=True
+                f"{operation}: the data ended after {done} of {size} bytes", hint=_CHANGED, permanent=True
             )
         done += len(block)
         yield block
     if reader.read(1):
-        raise TargetError(f"{doing}: the data goes on past {size} bytes", hint=_CHANGED, permanent=True)
+        raise TargetError(f"{operation}: the data goes on past {size} bytes", hint=_CHANGED, permanent=True)

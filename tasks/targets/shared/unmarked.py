@@ -39,16 +39,16 @@ class UnmarkedFolder(ReadingOnly, FolderTarget):
         root = path / FOLDER if (path / MEDIUM_MARKER).is_file() and (path / FOLDER).is_dir() else path
         super().__init__(str(path), FolderOptions(path=root))
 
-    def find(self, doing: str) -> Medium:
+    def find(self, operation: str) -> Medium:
         """What is there. Raises TargetMissing where it is no folder."""
         try:
             found = self._root.stat()
         except FileNotFoundError as error:
-            raise TargetMissing(f"{doing}: there is no such folder", hint=_HINT) from error
+            raise TargetMissing(f"{operation}: there is no such folder", hint=_HINT) from error
         except OSError as error:
-            raise translate(error, doing, writing=True) from error
+            raise translate(error, operation, writing=True) from error
         if not self._root.is_dir():
-            raise TargetMissing(f"{doing}: it is not a folder", hint=_HINT)
+            raise TargetMissing(f"{operation}: it is not a folder", hint=_HINT)
         return Medium(id="", device=found.st_dev)
 
 
@@ -57,11 +57,11 @@ class UnmarkedRemote(ReadingOnly, RemoteFolderTarget):
 
     kind = "remote"
 
-    def _find(self, doing: str) -> str:
-        with self._remote.translated(doing):
+    def _find(self, operation: str) -> str:
+        with self._remote.translated(operation):
             found = self._remote.look("")
         if found is None or not found.is_folder:
-            raise TargetMissing(f"{doing}: the folder {self._remote.where} is not there", hint=_HINT)
+            raise TargetMissing(f"{operation}: the folder {self._remote.where} is not there", hint=_HINT)
         return ""
 
 

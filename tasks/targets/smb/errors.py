@@ -120,30 +120,32 @@ def breaks(error: BaseException) -> bool:
     return code in _BROKEN or code in _LOGIN or not code
 
 
-def translate(error: BaseException, doing: str, *, writing: bool, where: str = "") -> TargetError:
+def translate(error: BaseException, operation: str, *, writing: bool, where: str = "") -> TargetError:
     """The error to raise for ``error``; ``writing`` tells a refused write from a refused read."""
     code = status_of(error)
     if not code or code in _BROKEN:
-        return _trouble(error, doing)
+        return _trouble(error, operation)
     for codes, (fault, permanent, cause, hint) in _RULES:
         if code in codes:
-            return fault(f"{doing}: {cause}", hint=hint, permanent=permanent)
+            return fault(f"{operation}: {cause}", hint=hint, permanent=permanent)
     if code in _ABSENT:
         if writing:
             return TargetMissing(
-                f"{doing}: a folder on the way to {where} is not there",
+                f"{operation}: a folder on the way to {where} is not there",
                 hint="Look at the share; correct `path` in the plan, or make the folder that it lies in.",
             )
-        return ObjectMissing(f"{doing}: there is no such object", hint="`datasave list` shows what is there.")
+        return ObjectMissing(
+            f"{operation}: there is no such object", hint="`datasave list` shows what is there."
+        )
     if code in _DENIED:
         kind = TargetReadOnly if writing else TargetError
         return kind(
-            f"{doing}: the server refuses it (access denied)",
+            f"{operation}: the server refuses it (access denied)",
             hint="Give the account rights on the share and on that folder.",
             permanent=True,
         )
     return TargetError(
-        f"{doing}: the server failed (0x{code:08x})",
+        f"{operation}: the server failed (0x{code:08x})",
         hint="Look the code up under NTSTATUS, and look at the server's disk and log.",
         permanent=False,
     )
@@ -156,14 +158,14 @@ def is_permanent(error: BaseException) -> bool:
     return not isinstance(error, ours()) or translate(error, "", writing=True).permanent
 
 
-def _trouble(error: BaseException, doing: str) -> TargetError:
+def _trouble(error: BaseException, operation: str) -> TargetError:
     """What never got an answer of the share: no login, no connection, a cut, silence."""
     from smbprotocol.exceptions import SMBAuthenticationError, SMBConnectionClosed, SMBException, SMBOSError
     from spnego.exceptions import SpnegoError
 
     if isinstance(error, SMBAuthenticationError | SpnegoError):
         return TargetError(
-            f"{doing}: the server and we have no way to log in in common",
+            f"{operation}: the server and we have no way to log in in common",
             hint="Correct `user`, `domain` and `password`, and look which logins the server takes.",
             permanent=True,
         )
@@ -171,16 +173,16 @@ def _trouble(error: BaseException, doing: str) -> TargetError:
     said = str(error) if isinstance(error, SMBException) else ""
     if "encryption is required" in said or "authenticated as a guest" in said:
         return TargetError(
-            f"{doing}: the server offers no encryption to this account",
+            f"{operation}: the server offers no encryption to this account",
             hint="Switch SMB 3 with encryption on at the server, and give the account a password. Or set "
             "`encrypt: false`: backups are encrypted anyway, but the account's doings can be watched then.",
             permanent=True,
         )
     if isinstance(error, TimeoutError) or said.startswith("Connection timeout"):
-        return TargetMissing(f"{doing}: the server does not answer", hint=_NETWORK, permanent=False)
+        return TargetMissing(f"{operation}: the server does not answer", hint=_NETWORK, permanent=False)
     closed = isinstance(error, SMBException | ConnectionResetError | BrokenPipeError | SMBConnectionClosed)
     if isinstance(error, OSError) and (not closed or (isinstance(error, SMBOSError) and not error.ntstatus)):
-        return TargetMissing(f"{doing}: the server cannot be reached", hint=_NETWORK, permanent=False)
+        return TargetMissing(f"{operation}: the server cannot be reached", hint=_NETWORK, permanent=False)
     return TargetMissing(
-        f"{doing}: the connection broke ({type(error).__name__})", hint=_NETWORK, permanent=False
+        f"{operation}: the connection broke ({type(error).__name__})", hint=_NETWORK, permanent=False
     )

@@ -109,11 +109,11 @@ class SmbRemote(Remote):
         return int(volume.caller_available_size) if volume.total_size else None
 
     @contextmanager
-    def translated(self, doing: str, *, writing: bool = False) -> Iterator[None]:
+    def translated(self, operation: str, *, writing: bool = False) -> Iterator[None]:
         try:
             yield
         except ours() as error:
-            raise translate(error, doing, writing=writing, where=self.where) from error
+            raise translate(error, operation, writing=writing, where=self.where) from error
 
     def is_permanent(self, error: BaseException) -> bool:
         return is_permanent(error)

@@ -13,7 +13,7 @@ from tasks.backup import spool as spooling
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import is_removable
 from tasks.backup.workspace import working
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import TargetError, TargetMissing
 from tasks.records import Rehearsed, Run, Sealed
 from tests.flows.nights import proven
@@ -30,9 +30,9 @@ class Night:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def back_up(office: Office) -> Night:
+def back_up(office: PlanContext) -> Night:
     """A whole run."""
-    with working(office.staging, str(uuid4()), office.parts, office.plan.spool) as (workspace,):
+    with working(office.staging, str(uuid4()), office.source_names, office.plan.spool) as (workspace,):
         run, sealed, rehearsed = proven(office, workspace)
         spooling.remember(office, spooling.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
         workspace.mark("sealed")
@@ -49,13 +49,13 @@ def back_up(office: Office) -> Night:
     return night
 
 
-def send(office: Office, night: Night, sealed: Sealed, rehearsed: Rehearsed, name: str) -> None:
+def send(office: PlanContext, night: Night, sealed: Sealed, rehearsed: Rehearsed, name: str) -> None:
     """Deliver, read back and prune at one target; a failure is noted and keeps no other from its backup."""
     run = night.run
     try:
         placed = sending.deliver(office, run, sealed, rehearsed, name)
         placed = sending.read_back(office, run, sealed, rehearsed, placed)
-        pruned = retaining.prune(office, name, run.part, placed.name, day_of(office, run.started))
+        pruned = retaining.prune(office, name, run.source_name, placed.name, day_of(office, run.started))
     except TargetError as error:
         missed = isinstance(error, TargetMissing) and is_removable(office.entry(name))
         night.outcomes[name] = "missed" if missed else "failed"

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from tasks.age.keys import Identity
 from tasks.backup.media import MEDIA as LOG
 from tasks.backup.media import which
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.keys.identities import read_identities
 from tasks.platform.files import private_folder
 from tasks.recovery.recover import choose, recover
@@ -221,7 +221,9 @@ def test_the_newest_backup_of_every_target_restores(year: Year, tmp_path: Path) 
             assert found == year.rows(year.almanac.drives[label][-1]), label
 
 
-def bring_back(target: Target, office: Office, identities: list[Identity], room: Path) -> tuple[int, int]:
+def bring_back(
+    target: Target, office: PlanContext, identities: list[Identity], room: Path
+) -> tuple[int, int]:
     """Patients and visits in the newest backup of a target, opened with a holder's key and proven."""
     backup, manifest = choose(target, "latest", office.trusted(), office.plan.name, office.timezone)
     recovered = recover(target, backup, manifest, identities, private_folder(room))

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from tasks.archive import reader
-from tasks.archive.names import link_trouble, name_trouble
+from tasks.archive.names import link_defect, name_defect
 from tasks.archive.reader import extract_archive
 from tasks.errors import ArchiveError, PayloadError, UnsafeArchive
 from tests import mounts
@@ -455,19 +455,19 @@ def test_progress_counts_the_bytes_of_all_files(destination: Path) -> None:
     ],
 )
 def test_names_that_mean_something_else_on_windows(name: str) -> None:
-    assert name_trouble(name, windows=True)
-    assert not name_trouble(name, windows=False)
+    assert name_defect(name, windows=True)
+    assert not name_defect(name, windows=False)
 
 
 @pytest.mark.parametrize(
     "name", ["console", "null", "com", "com10", ".hidden", "a b.c", "Zähne – März/x", "nul_"]
 )
 def test_names_that_are_good_everywhere(name: str) -> None:
-    assert not name_trouble(name, windows=True)
+    assert not name_defect(name, windows=True)
 
 
 @pytest.mark.parametrize(
     ("name", "target"), [("l", "a"), ("l", "./a//b/"), ("d/l", "../a"), ("d/e/l", "../../a"), ("d/l", ".")]
 )
 def test_links_that_stay_inside(name: str, target: str) -> None:
-    assert not link_trouble(name, target)
+    assert not link_defect(name, target)

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.backup import media
 from tasks.backup.retain import make_room
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.manifests.manifest import manifest_name, parse_name, stem, to_json
 from tasks.manifests.signing import sign_record
 from tasks.records import Engine, Run
@@ -23,7 +23,7 @@ MB = 1 << 20
 TAKEN = datetime(2026, 11, 2, 7, tzinfo=UTC)
 
 
-def full_medium(root: Path, office: Office, **newest: Any) -> Any:
+def full_medium(root: Path, office: PlanContext, **newest: Any) -> Any:
     """Monday's medium of 4 MB with backups 1 to 3 of 1 MB, the newest with these facts; and Tuesday's."""
     media.init(office, "drives", root / "media" / "usb0", "MON")
     held_then(office, root / "media" / "usb1", "TUE", 2)

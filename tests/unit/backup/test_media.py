@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tasks.backup import media
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import PlanError, StateError, TargetError, TargetMissing
 from tasks.targets.drive.marker import MARKER, read_medium
 from tasks.targets.drive.media import USES_KEPT, Media, load_media, save_media
@@ -30,12 +30,12 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
+def office(tmp_path: Path) -> PlanContext:
     """An office with a folder target and drives that turn up in ``media``; it took a backup before."""
     return office_at(tmp_path)
 
 
-def office_at(root: Path, **options: Any) -> Office:
+def office_at(root: Path, **options: Any) -> PlanContext:
     drive = {
         "name": "drives",
         "kind": "drive",
@@ -54,7 +54,7 @@ def office_at(root: Path, **options: Any) -> Office:
     path = root / "office.yaml"
     path.write_text(yaml.safe_dump(plan), "utf-8")
     (root / "media").mkdir(exist_ok=True)
-    made = Office(path)
+    made = PlanContext(path)
     made.machine_key()
     return made
 
@@ -66,19 +66,19 @@ def plugged(tmp_path: Path) -> Iterator[Any]:
         yield lambda place: stack.enter_context(mounts.tmpfs(tmp_path / "media" / place))
 
 
-def target_of(office: Office) -> DriveTarget:
+def target_of(office: PlanContext) -> DriveTarget:
     target = make_target("drives", office.entry("drives"))
     assert isinstance(target, DriveTarget)
     return target
 
 
-def on(office: Office, day: date) -> DriveTarget:
+def on(office: PlanContext, day: date) -> DriveTarget:
     target = target_of(office)
     media.take_turn(office, target, day)
     return target
 
 
-def held_then(office: Office, path: Path, label: str, count: int) -> None:
+def held_then(office: PlanContext, path: Path, label: str, count: int) -> None:
     """Make a medium ready, and have it remembered that it held ``count`` backups on Monday."""
     media.init(office, "drives", path, label)
     marker = read_medium(path, "")
@@ -94,7 +94,7 @@ def mode(path: Path) -> int:
 # Made ready
 
 
-def test_init(office: Office, plugged: Any) -> None:
+def test_init(office: PlanContext, plugged: Any) -> None:
     path = plugged("usb0")
     assert media.init(office, "drives", path, "MON").endswith("write MON on it")
     marker = read_medium(path, "")
@@ -105,7 +105,7 @@ def test_init(office: Office, plugged: Any) -> None:
     assert load_media(file).of("drives")["MON"].id == marker.id
 
 
-def test_init_of_what_the_plan_does_not_name(office: Office, plugged: Any) -> None:
+def test_init_of_what_the_plan_does_not_name(office: PlanContext, plugged: Any) -> None:
     path = plugged("usb0")
     with pytest.raises(PlanError, match="'SAT' is not in the calendar") as caught:
         media.init(office, "drives", path, "SAT")
@@ -119,7 +119,7 @@ def test_init_of_what_the_plan_does_not_name(office: Office, plugged: Any) -> No
     assert not (office.state / "media.json").exists()
 
 
-def test_one_label_is_given_once(office: Office, plugged: Any) -> None:
+def test_one_label_is_given_once(office: PlanContext, plugged: Any) -> None:
     """Two drives of one label would be found out on the night when both are plugged in: better now."""
     first, second = plugged("usb0"), plugged("usb1")
     media.init(office, "drives", first, "MON")
@@ -128,7 +128,7 @@ def test_one_label_is_given_once(office: Office, plugged: Any) -> None:
     assert not (second / MARKER).exists()
 
 
-def test_a_lost_medium_is_replaced_and_refused_from_then_on(office: Office, plugged: Any) -> None:
+def test_a_lost_medium_is_replaced_and_refused_from_then_on(office: PlanContext, plugged: Any) -> None:
     old = plugged("usb0")
     media.init(office, "drives", old, "MON")
     mounts.run("mount", "--move", old, moved(office, "drawer"))
@@ -140,7 +140,7 @@ def test_a_lost_medium_is_replaced_and_refused_from_then_on(office: Office, plug
         put(on(office, MONDAY), SEALED, b"x")
 
 
-def moved(office: Office, name: str) -> Path:
+def moved(office: PlanContext, name: str) -> Path:
     path = office.path.parent / name
     path.mkdir(exist_ok=True)
     return path
@@ -159,7 +159,7 @@ def test_init_refuses_the_disk_of_the_state_folder(tmp_path: Path, plugged: Any)
 # In turn
 
 
-def test_label_due(office: Office) -> None:
+def test_label_due(office: PlanContext) -> None:
     drives, nas = office.entry("drives"), office.entry("nas")
     week = [media.label_due(drives, MONDAY + DAY * n) for n in range(7)]
     assert week == ["MON", "TUE", "WED", "THU", "F2", None, None]
@@ -167,7 +167,7 @@ def test_label_due(office: Office) -> None:
     assert media.label_due(nas, MONDAY) == ""
 
 
-def test_each_night_goes_to_its_own_medium(office: Office, plugged: Any) -> None:
+def test_each_night_goes_to_its_own_medium(office: PlanContext, plugged: Any) -> None:
     """Story 11: each medium is a shelf of its own; what lies on Monday's is not seen on Tuesday."""
     for place, label in (("usb0", "MON"), ("usb1", "TUE")):
         media.init(office, "drives", plugged(place), label)
@@ -181,7 +181,7 @@ def test_each_night_goes_to_its_own_medium(office: Office, plugged: Any) -> None
     assert load_media(office.state / "media.json").log("drives") == [(MONDAY, "MON"), (MONDAY + DAY, "TUE")]
 
 
-def test_the_wrong_medium_costs_that_target_only(office: Office, plugged: Any) -> None:
+def test_the_wrong_medium_costs_that_target_only(office: PlanContext, plugged: Any) -> None:
     path = plugged("usb0")
     media.init(office, "drives", path, "MON")
     put(on(office, MONDAY), SEALED, b"x")
@@ -196,7 +196,7 @@ def test_the_wrong_medium_costs_that_target_only(office: Office, plugged: Any) -
 
 
 def test_a_calendar_changed_overnight_does_not_use_one_medium_twice(
-    office: Office, plugged: Any, tmp_path: Path
+    office: PlanContext, plugged: Any, tmp_path: Path
 ) -> None:
     media.init(office, "drives", plugged("usb0"), "MON")
     media.note_use(office, on(office, MONDAY), MONDAY, held=1)
@@ -209,13 +209,13 @@ def test_a_calendar_changed_overnight_does_not_use_one_medium_twice(
     put(on(office, MONDAY + 7 * DAY), SEALED, b"x")
 
 
-def test_no_medium_on_that_day(office: Office) -> None:
+def test_no_medium_on_that_day(office: PlanContext) -> None:
     with pytest.raises(TargetMissing, match="no medium for sat 2026-11-14") as caught:
         media.take_turn(office, target_of(office), MONDAY + 5 * DAY)
     assert "mon 2026-11-16" in caught.value.hint
 
 
-def test_a_new_machine_learns_its_media_as_they_come(office: Office, plugged: Any) -> None:
+def test_a_new_machine_learns_its_media_as_they_come(office: PlanContext, plugged: Any) -> None:
     media.init(office, "drives", plugged("usb0"), "MON")
     file = office.state / "media.json"
     before = load_media(file).of("drives")
@@ -230,7 +230,7 @@ def test_a_new_machine_learns_its_media_as_they_come(office: Office, plugged: An
 # Remembered
 
 
-def test_listing_and_advice(office: Office, plugged: Any) -> None:
+def test_listing_and_advice(office: PlanContext, plugged: Any) -> None:
     path = plugged("usb0")
     media.init(office, "drives", path, "MON")
     target = on(office, MONDAY)
@@ -256,7 +256,7 @@ def test_listing_and_advice(office: Office, plugged: Any) -> None:
     assert media.which(office)
 
 
-def test_two_runs_on_one_day_are_one_use(office: Office, plugged: Any) -> None:
+def test_two_runs_on_one_day_are_one_use(office: PlanContext, plugged: Any) -> None:
     media.init(office, "drives", plugged("usb0"), "MON")
     for held in (1, 2):
         media.note_use(office, on(office, MONDAY), MONDAY, held=held)
@@ -264,7 +264,7 @@ def test_two_runs_on_one_day_are_one_use(office: Office, plugged: Any) -> None:
     assert (len(remembered.uses), remembered.of("drives")["MON"].held) == (1, 2)
 
 
-def test_many_at_once_forget_nothing(office: Office, plugged: Any) -> None:
+def test_many_at_once_forget_nothing(office: PlanContext, plugged: Any) -> None:
     media.init(office, "drives", plugged("usb0"), "MON")
     target = on(office, MONDAY)
     with ThreadPoolExecutor(8) as pool:
@@ -274,7 +274,7 @@ def test_many_at_once_forget_nothing(office: Office, plugged: Any) -> None:
     assert sorted(load_media(office.state / "media.json").log("drives")) == [(day, "MON") for day in days]
 
 
-def test_the_log_does_not_grow_for_ever(office: Office, plugged: Any) -> None:
+def test_the_log_does_not_grow_for_ever(office: PlanContext, plugged: Any) -> None:
     media.init(office, "drives", plugged("usb0"), "MON")
     marker = target_of(office).medium("")
     remembered = Media()
@@ -285,7 +285,7 @@ def test_the_log_does_not_grow_for_ever(office: Office, plugged: Any) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"format": 2}', b"\xff"])
-def test_a_damaged_memory_is_no_empty_one(office: Office, content: bytes) -> None:
+def test_a_damaged_memory_is_no_empty_one(office: PlanContext, content: bytes) -> None:
     file = office.state / "media.json"
     file.write_bytes(content)
     with pytest.raises(StateError, match="damaged") as caught:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.health.notify import Switchboard, tell_everyone, tell_plainly
+from tasks.health.notify import Notifier, tell_everyone, tell_plainly
 from tasks.notices.notice import notice_of
 from tasks.notices.verdict import word_of
 from tasks.plan.notice_options import Notices
@@ -23,14 +23,14 @@ OWNER, ENGINEER, BAD = "owner@office.example", "engineer@office.example", "bad@o
 
 
 @dataclass
-class Office:
+class PlanContext:
     mails: MailRoom
     web: Hooks
 
-    def board(self, *extra: str) -> Switchboard:
+    def board(self, *extra: str) -> Notifier:
         to = [OWNER, {"address": ENGINEER, "when": "failures"}, *extra]
         url = f"{self.web.url}/beat"
-        return Switchboard(
+        return Notifier(
             "front-office",
             Notices.model_validate(
                 {
@@ -66,13 +66,13 @@ class Office:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlanContext]:
     with mail_room(tmp_path_factory.mktemp("mail")) as mails, hooks() as web:
-        yield Office(mails, web)
+        yield PlanContext(mails, web)
 
 
 @pytest.fixture
-def office(servers: Office, monkeypatch: pytest.MonkeyPatch) -> Office:
+def office(servers: PlanContext, monkeypatch: pytest.MonkeyPatch) -> PlanContext:
     monkeypatch.setenv("SMTP_PASSWORD", PASSWORD)
     monkeypatch.setenv("ROOM", f"json://127.0.0.1:{servers.web.port}/room")
     monkeypatch.setenv("PHONE", f"json://127.0.0.1:{servers.web.port}/phone")
@@ -129,7 +129,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize("outcome", WORDS)
-def test_every_outcome_by_every_notice(office: Office, outcome: str) -> None:
+def test_every_outcome_by_every_notice(office: PlanContext, outcome: str) -> None:
     facts, word = WORDS[outcome]
     assert word_of(facts) == word
     done = office.tell(facts)
@@ -148,29 +148,29 @@ def test_every_outcome_by_every_notice(office: Office, outcome: str) -> None:
 @pytest.mark.parametrize("outcome", ["good", "medium away", "target failed", "drill good", "log failed"])
 @pytest.mark.parametrize("deaf", [BAD, "room", "phone", "heartbeat"])
 def test_every_outcome_where_someone_cannot_be_told(
-    office: Office, outcome: str, deaf: str, monkeypatch: pytest.MonkeyPatch
+    office: PlanContext, outcome: str, unreachable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run fails, the switch hears that, and so does everyone who can be reached."""
     facts, word = WORDS[outcome]
-    if deaf == "heartbeat":
+    if unreachable == "heartbeat":
         monkeypatch.setattr(Hooks, "url", "http://127.0.0.1:9")
-    elif deaf != BAD:
-        monkeypatch.setenv(deaf.upper(), "json://127.0.0.1:9")
-    done = office.tell(facts, *([BAD] if deaf == BAD else []))
+    elif unreachable != BAD:
+        monkeypatch.setenv(unreachable.upper(), "json://127.0.0.1:9")
+    done = office.tell(facts, *([BAD] if unreachable == BAD else []))
     words = office.words
     tried = [notified for notified in done.notices if not notified.told]
-    quiet = word == "OK" and (deaf == "phone" or facts.flow not in ("backup", "drill", "audit"))
-    if quiet or (deaf == "heartbeat" and facts.flow not in ("backup", "drill", "audit")):
+    quiet = word == "OK" and (unreachable == "phone" or facts.flow not in ("backup", "drill", "audit"))
+    if quiet or (unreachable == "heartbeat" and facts.flow not in ("backup", "drill", "audit")):
         assert not tried, "nobody asked it to"
         return
     assert tried and not done.succeeded and "could not be told" in done.headline
     assert words.get("heartbeat", [f"{facts.flow}/fail"]) == [f"{facts.flow}/fail"]
-    for who in {OWNER, ENGINEER, "room", "phone"} - {deaf}:
+    for who in {OWNER, ENGINEER, "room", "phone"} - {unreachable}:
         assert words[who][-1] == "FAILED", "whoever can be reached hears that someone could not"
     assert word_of(done) == "FAILED"
 
 
-def test_who_was_told_stands_in_the_headline_and_the_advice(office: Office) -> None:
+def test_who_was_told_stands_in_the_headline_and_the_advice(office: PlanContext) -> None:
     done = office.tell(samples.success(), BAD)
     assert done.headline == (
         "Backup 118 was restored in rehearsal and delivered to nas, drives and cloud, but "
@@ -181,7 +181,7 @@ def test_who_was_told_stands_in_the_headline_and_the_advice(office: Office) -> N
 
 
 def test_a_password_that_is_not_there_is_said_and_the_others_are_told(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: PlanContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SMTP_PASSWORD")
     done = office.tell(samples.success())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.context import Office
+from tasks.context import PlanContext
 from tasks.errors import StateError
 from tasks.health.freshness import due_since
 from tasks.health.history import KEPT_RUNS, NAME, past_runs, remember
@@ -25,7 +25,7 @@ NIGHTLY = {"backup": "0 2 * * *", "drill": "0 6 * * sun", "audit": "0 8 * * *", 
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
+def office(tmp_path: Path) -> PlanContext:
     site = Site.make(tmp_path, ["nas", "disk"], schedule={"backup": "0 2 * * *"})
     return site.office
 
@@ -43,7 +43,7 @@ def ran(started: datetime, **changes: Any) -> RunReport:
     return sample_reports.success().model_copy(update={**facts, **changes})
 
 
-def test_all_is_well_after_a_good_night(office: Office) -> None:
+def test_all_is_well_after_a_good_night(office: PlanContext) -> None:
     remember(office, ran(NOON - timedelta(hours=10)))
     status = status_of(office, NOON)
     assert status.good
@@ -54,7 +54,7 @@ def test_all_is_well_after_a_good_night(office: Office) -> None:
     ]
 
 
-def test_a_target_that_missed_a_night_is_late_though_another_has_it(office: Office) -> None:
+def test_a_target_that_missed_a_night_is_late_though_another_has_it(office: PlanContext) -> None:
     remember(office, ran(NOON - timedelta(hours=34)))
     remember(office, ran(NOON - timedelta(hours=10), targets={"nas": "delivered", "disk": "missed"}))
     status = status_of(office, NOON)
@@ -62,20 +62,20 @@ def test_a_target_that_missed_a_night_is_late_though_another_has_it(office: Offi
     assert any(alarm.startswith("disk is late: newest proven backup") for alarm in status.alarms)
 
 
-def test_nothing_is_late_while_the_run_is_under_way(office: Office) -> None:
+def test_nothing_is_late_while_the_run_is_under_way(office: PlanContext) -> None:
     remember(office, ran(NOON - timedelta(hours=34)))
     at = NOON.replace(hour=3)
     assert status_of(office, at).good
     assert not status_of(office, at + timedelta(hours=2)).good
 
 
-def test_an_office_without_runs_says_so(office: Office) -> None:
+def test_an_office_without_runs_says_so(office: PlanContext) -> None:
     status = status_of(office, NOON)
     assert not status.good
     assert {line.word for line in status.targets} == {"empty"}
 
 
-def test_a_failed_run_is_an_alarm_until_one_of_its_sort_succeeds(office: Office) -> None:
+def test_a_failed_run_is_an_alarm_until_one_of_its_sort_succeeds(office: PlanContext) -> None:
     remember(office, ran(NOON - timedelta(hours=10)))
     audit = ran(NOON - timedelta(hours=4), flow="audit", succeeded=False, headline="1 of 4 checks failed")
     remember(office, audit)
@@ -126,13 +126,13 @@ def test_status_audit_and_posture_go_by_the_same_hours(tmp_path: Path) -> None:
     assert [line.word for line in status_of(office, NOON).targets] == ["fresh"]
 
 
-def test_a_rerun_replaces_what_its_first_try_said(office: Office) -> None:
+def test_a_rerun_replaces_what_its_first_try_said(office: PlanContext) -> None:
     remember(office, ran(NOON, succeeded=False, headline="1 of 2 targets failed"))
     remember(office, ran(NOON))
     assert [run.succeeded for run in past_runs(office)] == [True]
 
 
-def test_a_year_is_kept_of_each_sort_of_run(office: Office) -> None:
+def test_a_year_is_kept_of_each_sort_of_run(office: PlanContext) -> None:
     remember(office, ran(NOON, flow="drill"))
     for day in range(3):
         remember(office, ran(NOON + timedelta(days=day)))
@@ -143,7 +143,7 @@ def test_a_year_is_kept_of_each_sort_of_run(office: Office) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_damaged_record_is_told_with_the_way_out(office: Office) -> None:
+def test_a_damaged_record_is_told_with_the_way_out(office: PlanContext) -> None:
     remember(office, ran(NOON))
     (office.state / NAME).write_text("{", "utf-8")
     with pytest.raises(StateError, match="damaged"):
@@ -157,7 +157,7 @@ def test_plots_follow_their_values() -> None:
     assert Trend(title="Size", newest="1", values=(1.0, 1.0)).blocks == "▅▅"
 
 
-def test_the_page_names_no_table_and_escapes_foreign_text(office: Office) -> None:
+def test_the_page_names_no_table_and_escapes_foreign_text(office: PlanContext) -> None:
     for day in (3, 2, 1):
         remember(office, ran(NOON - timedelta(days=day, hours=10), headline="<script>alert(1)</script>"))
     page = status_html(status_of(office, NOON))

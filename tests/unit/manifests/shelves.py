@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tasks.errors import ObjectMissing
 from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
 from tasks.manifests.signing import public_text, sign_record
-from tasks.records import Certificate, Finding, Holder, Manifest, Shelved, Stat
+from tasks.records import BackupEntry, Certificate, Finding, Holder, Manifest, Stat
 
 # RFC 8032, section 7.1, test 1: a key whose public half is known from elsewhere.
 KEY = Ed25519PrivateKey.from_private_bytes(
@@ -113,16 +113,16 @@ class DictPlace:
         yield ShortReads(self.objects[name])
 
 
-def shelved(sequence: int, taken: datetime, slot: str = "", trouble: str = "") -> Shelved:
+def shelved(sequence: int, taken: datetime, slot: str = "", defect: str = "") -> BackupEntry:
     """A backup as a shelf would show it, for the pure functions that judge one."""
     record = manifest(sequence, taken)
     own = stem("clinic", taken, sequence)
     path = f"{slot}/{own}" if slot else own
-    return Shelved(
+    return BackupEntry(
         name=sealed_name(own),
         slot=slot,
         manifest_name=manifest_name(path),
         manifest=record,
-        trouble=trouble,
+        defect=defect,
         bytes=record.sealed_bytes,
     )

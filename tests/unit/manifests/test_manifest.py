@@ -24,7 +24,7 @@ from tasks.manifests.manifest import (
     stem,
     to_json,
 )
-from tasks.manifests.signing import sign_record, signature_trouble
+from tasks.manifests.signing import sign_record, signature_defect
 from tasks.options import Json
 from tests.unit.manifests.shelves import KEY, MACHINE, TAKEN, certificate, signed
 
@@ -248,7 +248,7 @@ def test_no_damaged_byte_leaves_a_manifest_that_still_verifies(position: int, fl
     with suppress(ManifestError):
         record = read_manifest(bytes(data))
         # Space between the values may change, what was signed may not.
-        assert record == signed() or signature_trouble(record, {MACHINE})
+        assert record == signed() or signature_defect(record, {MACHINE})
 
 
 def test_marks_are_signed_and_left_out_where_there_are_none() -> None:
@@ -256,6 +256,6 @@ def test_marks_are_signed_and_left_out_where_there_are_none() -> None:
     marked = signed(marks=("row counts",))
     read = read_manifest(to_json(marked))
     assert read == marked
-    assert signature_trouble(read, {MACHINE}) == ""
+    assert signature_defect(read, {MACHINE}) == ""
     bleached = read.model_copy(update={"marks": ()})
-    assert signature_trouble(bleached, {MACHINE}) == "signature does not match"
+    assert signature_defect(bleached, {MACHINE}) == "signature does not match"

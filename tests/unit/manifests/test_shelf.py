@@ -15,7 +15,7 @@ from tasks.manifests.manifest import MAX_BYTES, certificate_name
 from tasks.manifests.shelf import FUTURE, find, newest_verified, read_shelf
 from tasks.manifests.signing import public_text, sign_record
 from tasks.policy.retention import AHEAD
-from tasks.records import Finding, Shelved
+from tasks.records import BackupEntry, Finding
 from tests.unit.manifests.shelves import MACHINE, SEALED, STRANGER, TAKEN, DictPlace, manifest, signed
 
 DAY = timedelta(days=1)
@@ -25,11 +25,11 @@ OTHER = public_text(STRANGER.public_key())
 FAILED = Finding(check="integrity", passed=False, detail="0 of 1 passed")
 
 
-def _shelf(place: DictPlace, **settings: Any) -> list[Shelved]:
+def _shelf(place: DictPlace, **settings: Any) -> list[BackupEntry]:
     return read_shelf(place, **{"trusted": {MACHINE}, "now": NOW, **settings})
 
 
-def _only(place: DictPlace, **settings: Any) -> Shelved:
+def _only(place: DictPlace, **settings: Any) -> BackupEntry:
     shelf = _shelf(place, **settings)
     assert len(shelf) == 1
     return shelf[0]
@@ -42,12 +42,12 @@ def place() -> DictPlace:
 
 def test_a_whole_backup_is_verified(place: DictPlace) -> None:
     place.add(signed(), slot="TUE")
-    assert _only(place) == Shelved(
+    assert _only(place) == BackupEntry(
         name=f"{NAME}.tar.zst.age",
         slot="TUE",
         manifest_name=f"TUE/{NAME}.manifest.json",
         manifest=signed(),
-        trouble="",
+        defect="",
         bytes=len(SEALED),
     )
 
@@ -62,7 +62,7 @@ def test_an_empty_place_and_foreign_files(place: DictPlace) -> None:
 def test_an_archive_without_manifest_is_an_unfinished_delivery(place: DictPlace) -> None:
     place.objects[f"TUE/{NAME}.tar.zst.age"] = b"half"
     found = _only(place)
-    assert (found.trouble, found.manifest, found.manifest_name, found.bytes, found.slot) == (
+    assert (found.defect, found.manifest, found.manifest_name, found.bytes, found.slot) == (
         "no manifest (unfinished delivery)",
         None,
         "",
@@ -72,7 +72,7 @@ def test_an_archive_without_manifest_is_an_unfinished_delivery(place: DictPlace)
 
 
 @pytest.mark.parametrize(
-    ("record", "trouble"),
+    ("record", "defect"),
     [
         (manifest(), "not signed"),
         (signed().model_copy(update={"copy_bytes": 1}), "signature does not match"),
@@ -85,31 +85,31 @@ def test_an_archive_without_manifest_is_an_unfinished_delivery(place: DictPlace)
         (signed(checks=()), "no checks recorded"),
     ],
 )
-def test_troubles_of_a_manifest(place: DictPlace, record: Any, trouble: str) -> None:
+def test_troubles_of_a_manifest(place: DictPlace, record: Any, defect: str) -> None:
     place.add(record)
     found = _only(place)
-    assert found.trouble == trouble
+    assert found.defect == defect
     assert found.manifest == record
-    assert found.verified is (trouble == "")
+    assert found.verified is (defect == "")
 
 
 def test_a_forged_future_manifest_is_called_forged(place: DictPlace) -> None:
     """Retention takes "dated in the future" for evidence of the clock: only signed ones may say it."""
     place.add(sign_record(manifest(taken=NOW + 3650 * DAY), STRANGER))
-    assert _only(place).trouble.startswith("signed by another machine")
+    assert _only(place).defect.startswith("signed by another machine")
     assert FUTURE == AHEAD
 
 
 def test_archive_missing(place: DictPlace) -> None:
     place.add(signed(), archive=None)
     found = _only(place)
-    assert (found.trouble, found.bytes) == ("archive missing", 0)
+    assert (found.defect, found.bytes) == ("archive missing", 0)
 
 
 def test_a_manifest_under_another_name_does_not_count(place: DictPlace) -> None:
     place.add(signed(), name="clinic-20261124T020000Z-000418")
     found = _only(place)
-    assert found.trouble == f"the manifest belongs to {NAME}.tar.zst.age"
+    assert found.defect == f"the manifest belongs to {NAME}.tar.zst.age"
     assert found.name == "clinic-20261124T020000Z-000418.tar.zst.age"
 
 
@@ -125,12 +125,12 @@ def test_unreadable_manifests(place: DictPlace) -> None:
     name = f"{NAME}.manifest.json"
     whole = place.objects[name]
     place.objects[name] = whole[:100]
-    assert _only(place).trouble == "manifest unreadable: it is not JSON"
+    assert _only(place).defect == "manifest unreadable: it is not JSON"
     assert _only(place).manifest is None
     place.objects[name] = whole.replace(b'"format": 1', b'"format": 7')
-    assert _only(place).trouble == "manifest unreadable: written by a newer version (format 7)"
+    assert _only(place).defect == "manifest unreadable: written by a newer version (format 7)"
     place.objects[name] = b" " * (MAX_BYTES + 5)
-    assert _only(place).trouble == "manifest unreadable: it is over 16 MiB"
+    assert _only(place).defect == "manifest unreadable: it is over 16 MiB"
 
 
 def test_a_giant_in_place_of_a_manifest_is_not_read_to_its_end() -> None:
@@ -149,16 +149,16 @@ def test_a_giant_in_place_of_a_manifest_is_not_read_to_its_end() -> None:
 
     place = GiantPlace()
     place.add(signed())
-    assert _only(place).trouble == "manifest unreadable: it is over 16 MiB"
+    assert _only(place).defect == "manifest unreadable: it is over 16 MiB"
 
 
 def test_one_manifest_that_the_medium_cannot_give_leaves_the_others(place: DictPlace) -> None:
     place.add(signed(417))
     place.add(signed(418, TAKEN + DAY))
     place.faults[f"{NAME}.manifest.json"] = TargetError("cannot read: timed out")
-    assert [b.trouble for b in _shelf(place)] == ["manifest unreadable: cannot read: timed out", ""]
+    assert [b.defect for b in _shelf(place)] == ["manifest unreadable: cannot read: timed out", ""]
     place.faults[f"{NAME}.manifest.json"] = OSError(5, "Input/output error")
-    assert [b.trouble for b in _shelf(place)] == ["manifest unreadable: Input/output error", ""]
+    assert [b.defect for b in _shelf(place)] == ["manifest unreadable: Input/output error", ""]
     place.faults[f"{NAME}.manifest.json"] = TargetMissing("unplugged")
     with pytest.raises(TargetMissing):
         _shelf(place)
@@ -174,7 +174,7 @@ def test_a_manifest_that_vanishes_meanwhile_is_left_out(place: DictPlace) -> Non
 def test_a_bare_machine_believes_whole_manifests_only(place: DictPlace) -> None:
     place.add(sign_record(manifest(), STRANGER))
     place.add(manifest(418, TAKEN + DAY))
-    assert [b.trouble for b in _shelf(place, trusted=None)] == ["", "not signed"]
+    assert [b.defect for b in _shelf(place, trusted=None)] == ["", "not signed"]
 
 
 def test_order_is_by_number_with_the_unreadable_first(place: DictPlace) -> None:
@@ -219,13 +219,13 @@ def test_of_a_backup_in_two_slots_one_counts(place: DictPlace) -> None:
     place.add(signed(), slot="TUE")
     place.add(signed(), slot="For the tax office")
     shelf = _shelf(place)
-    assert [(b.slot, b.trouble) for b in shelf] == [
+    assert [(b.slot, b.defect) for b in shelf] == [
         ("For the tax office", "another copy of the backup in TUE"),
         ("TUE", ""),
     ]
     place.add(signed())
     assert [b.slot for b in _shelf(place) if b.verified] == [""]
-    assert "another copy of the backup in the root" in {b.trouble for b in _shelf(place)}
+    assert "another copy of the backup in the root" in {b.defect for b in _shelf(place)}
 
 
 def test_a_damaged_copy_does_not_take_the_place_of_the_whole_one(place: DictPlace) -> None:
@@ -247,7 +247,7 @@ def test_different_backups_under_one_number_both_show(place: DictPlace) -> None:
 
 
 @pytest.fixture
-def stocked(place: DictPlace) -> list[Shelved]:
+def stocked(place: DictPlace) -> list[BackupEntry]:
     place.add(signed(416, TAKEN - DAY), slot="MON")
     place.add(signed(417), slot="TUE")
     place.add(signed(418, TAKEN + timedelta(hours=2)), slot="TUE")
@@ -269,13 +269,13 @@ def stocked(place: DictPlace) -> list[Shelved]:
         (f"TUE/{NAME}.manifest.json", 417),
     ],
 )
-def test_find(stocked: list[Shelved], text: str, sequence: int) -> None:
+def test_find(stocked: list[BackupEntry], text: str, sequence: int) -> None:
     found = find(stocked, text).manifest
     assert found is not None
     assert found.sequence == sequence
 
 
-def test_find_by_date_means_the_date_where_the_reader_is(stocked: list[Shelved]) -> None:
+def test_find_by_date_means_the_date_where_the_reader_is(stocked: list[BackupEntry]) -> None:
     new_york = timezone(timedelta(hours=-5))
     found = find(stocked, "2026-11-22", timezone=new_york).manifest
     assert found is not None
@@ -285,7 +285,7 @@ def test_find_by_date_means_the_date_where_the_reader_is(stocked: list[Shelved])
 
 
 @pytest.mark.parametrize("text", ["", "420", "2026-11-25", "nonsense", f"MON/{NAME}.tar.zst.age", "9" * 5000])
-def test_find_nothing_says_what_there_is(stocked: list[Shelved], text: str) -> None:
+def test_find_nothing_says_what_there_is(stocked: list[BackupEntry], text: str) -> None:
     with pytest.raises(NoBackup, match="no verified backup fits") as caught:
         find(stocked, text)
     assert "TUE/clinic-20261123T040000Z-000418.tar.zst.age" in caught.value.hint
@@ -293,7 +293,7 @@ def test_find_nothing_says_what_there_is(stocked: list[Shelved], text: str) -> N
     assert isinstance(caught.value, ManifestError)
 
 
-def test_find_never_gives_an_untrusted_backup(stocked: list[Shelved]) -> None:
+def test_find_never_gives_an_untrusted_backup(stocked: list[BackupEntry]) -> None:
     with pytest.raises(NoBackup, match="not signed"):
         find(stocked, "419")
     with pytest.raises(NoBackup) as caught:

@@ -331,7 +331,7 @@ def test_a_failed_table_shows_what_failed_and_not_what_passed(text_of: Text) -> 
 def test_further_sources_have_their_own_part_of_the_report(text_of: Text) -> None:
     programs = SourceReport(
         source="front-office.programs",
-        part="programs",
+        source_name="programs",
         engine=Engine(kind="files", version="-", bytes=1),
         copy_bytes=51_000_000,
         profile=samples.profile({"FORMS": 120}),

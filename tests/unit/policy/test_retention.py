@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tasks.options import Keep
 from tasks.policy.retention import AHEAD, judge_retention, suspended
-from tasks.records import Shelved, Verdict
+from tasks.records import BackupEntry, Verdict
 from tests.unit.manifests.shelves import shelved
 
 ZONES = ("UTC", "America/New_York", "America/Havana", "Pacific/Apia", "Asia/Kathmandu", "Europe/Zurich")
@@ -40,20 +40,20 @@ zones = st.sampled_from(ZONES).map(ZoneInfo)
 
 
 @st.composite
-def steady(draw: st.DrawFn, start: datetime = START, size: int = 40) -> list[Shelved]:
+def steady(draw: st.DrawFn, start: datetime = START, size: int = 40) -> list[BackupEntry]:
     """A shelf whose dates agree with its numbers: gaps from minutes to months, any slots, any troubles."""
     gaps = draw(st.lists(st.integers(1, 60 * 24 * 60), min_size=1, max_size=size))
     taken = start
     shelf = []
     for sequence, minutes in enumerate(gaps, start=1):
         taken += timedelta(minutes=minutes)
-        trouble = draw(st.sampled_from(TROUBLES)) if draw(st.integers(0, 5)) == 0 else ""
-        shelf.append(shelved(sequence, taken, draw(slots), trouble))
+        defect = draw(st.sampled_from(TROUBLES)) if draw(st.integers(0, 5)) == 0 else ""
+        shelf.append(shelved(sequence, taken, draw(slots), defect))
     return shelf
 
 
 @st.composite
-def wild(draw: st.DrawFn) -> list[Shelved]:
+def wild(draw: st.DrawFn) -> list[BackupEntry]:
     """A shelf with any dates at all under its numbers, and numbers that may come twice."""
     moments = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
     entries = draw(st.lists(st.tuples(st.integers(1, 30), moments, slots), max_size=20))
@@ -68,7 +68,7 @@ def _removed(verdicts: Sequence[Verdict]) -> set[str]:
     return {f"{v.backup.slot}/{v.backup.name}" for v in verdicts if not v.kept}
 
 
-def _number(backup: Shelved) -> int:
+def _number(backup: BackupEntry) -> int:
     assert backup.manifest is not None
     return backup.manifest.sequence
 
@@ -76,7 +76,7 @@ def _number(backup: Shelved) -> int:
 @settings(deadline=None)
 @given(shelves, keeps, floors, zones)
 def test_never_below_the_floor_nor_without_the_newest(
-    shelf: list[Shelved], keep: Keep, floor: int, zone: ZoneInfo
+    shelf: list[BackupEntry], keep: Keep, floor: int, zone: ZoneInfo
 ) -> None:
     verdicts = judge_retention(shelf, keep, floor, zone)
     assert [verdict.backup for verdict in verdicts] == shelf
@@ -92,13 +92,13 @@ def test_never_below_the_floor_nor_without_the_newest(
 @settings(deadline=None)
 @given(shelves, keeps, floors, zones)
 def test_unverified_ones_stay_and_do_not_count(
-    shelf: list[Shelved], keep: Keep, floor: int, zone: ZoneInfo
+    shelf: list[BackupEntry], keep: Keep, floor: int, zone: ZoneInfo
 ) -> None:
     verdicts = judge_retention(shelf, keep, floor, zone)
     for verdict in verdicts:
         if not verdict.backup.verified:
             assert verdict.kept
-            assert verdict.reasons == (f"kept aside: {verdict.backup.trouble}",)
+            assert verdict.reasons == (f"kept aside: {verdict.backup.defect}",)
     assume(not suspended(shelf))
     good = [backup for backup in shelf if backup.verified]
     assert [v for v in verdicts if v.backup.verified] == list(judge_retention(good, keep, floor, zone))
@@ -107,7 +107,7 @@ def test_unverified_ones_stay_and_do_not_count(
 @settings(deadline=None)
 @given(steady(), st.data(), keeps, floors, zones)
 def test_what_anyone_can_forge_changes_nothing(
-    shelf: list[Shelved], data: st.DataObject, keep: Keep, floor: int, zone: ZoneInfo
+    shelf: list[BackupEntry], data: st.DataObject, keep: Keep, floor: int, zone: ZoneInfo
 ) -> None:
     """Unsigned, forged or broken manifests of any number and any date, far in the future included."""
     moments = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -124,7 +124,7 @@ def test_what_anyone_can_forge_changes_nothing(
 @settings(deadline=None)
 @given(shelves, st.data(), keeps, floors, zones)
 def test_a_signed_backup_from_the_future_removes_nothing(
-    shelf: list[Shelved], data: st.DataObject, keep: Keep, floor: int, zone: ZoneInfo
+    shelf: list[BackupEntry], data: st.DataObject, keep: Keep, floor: int, zone: ZoneInfo
 ) -> None:
     ahead = shelved(data.draw(st.integers(0, 50)), datetime(2200, 1, 1, tzinfo=UTC), data.draw(slots), AHEAD)
     verdicts = judge_retention([*shelf, ahead], keep, floor, zone)
@@ -134,7 +134,9 @@ def test_a_signed_backup_from_the_future_removes_nothing(
 
 @settings(deadline=None)
 @given(shelves, keeps, floors, zones)
-def test_applied_twice_is_applied_once(shelf: list[Shelved], keep: Keep, floor: int, zone: ZoneInfo) -> None:
+def test_applied_twice_is_applied_once(
+    shelf: list[BackupEntry], keep: Keep, floor: int, zone: ZoneInfo
+) -> None:
     first = judge_retention(shelf, keep, floor, zone)
     left = [verdict.backup for verdict in first if verdict.kept]
     second = judge_retention(left, keep, floor, zone)
@@ -145,7 +147,7 @@ def test_applied_twice_is_applied_once(shelf: list[Shelved], keep: Keep, floor: 
 @settings(deadline=None)
 @given(shelves, st.randoms(use_true_random=False), keeps, floors, zones)
 def test_the_order_of_the_shelf_does_not_matter(
-    shelf: list[Shelved], random: Random, keep: Keep, floor: int, zone: ZoneInfo
+    shelf: list[BackupEntry], random: Random, keep: Keep, floor: int, zone: ZoneInfo
 ) -> None:
     shuffled = list(shelf)
     random.shuffle(shuffled)
@@ -157,19 +159,19 @@ def test_the_order_of_the_shelf_does_not_matter(
 @settings(deadline=None)
 @given(steady(), st.data(), keeps, floors, zones)
 def test_losing_a_backup_never_costs_another_one(
-    shelf: list[Shelved], data: st.DataObject, keep: Keep, floor: int, zone: ZoneInfo
+    shelf: list[BackupEntry], data: st.DataObject, keep: Keep, floor: int, zone: ZoneInfo
 ) -> None:
     """One that no longer counts (truncated, unreadable tonight) may save others, never doom them."""
     assume(not suspended(shelf))
     place = data.draw(st.integers(0, len(shelf) - 1))
     worse = list(shelf)
-    worse[place] = shelf[place].model_copy(update={"trouble": "archive missing"})
+    worse[place] = shelf[place].model_copy(update={"defect": "archive missing"})
     assume(not suspended(worse))
     before = judge_retention(shelf, keep, floor, zone)
     assert _removed(judge_retention(worse, keep, floor, zone)) <= _removed(before)
 
 
-def _wanted(backup: Shelved, in_slot: list[Shelved], keep: Keep, zone: ZoneInfo) -> bool:
+def _wanted(backup: BackupEntry, in_slot: list[BackupEntry], keep: Keep, zone: ZoneInfo) -> bool:
     """The rules, stated otherwise: what is newer in this slot leaves room for this one."""
     newer = [other for other in in_slot if _number(other) > _number(backup)]
     if len(newer) < keep.last:
@@ -187,7 +189,7 @@ def _wanted(backup: Shelved, in_slot: list[Shelved], keep: Keep, zone: ZoneInfo)
 @settings(deadline=None)
 @given(steady(), keeps, zones)
 def test_the_rules_keep_what_they_say_and_nothing_else(
-    shelf: list[Shelved], keep: Keep, zone: ZoneInfo
+    shelf: list[BackupEntry], keep: Keep, zone: ZoneInfo
 ) -> None:
     assume(not suspended(shelf))
     for verdict in judge_retention(shelf, keep, 1, zone):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.options import Alarm
-from tasks.policy.trend_rules import Snapshot, pause, suspicions
+from tasks.policy.trend_rules import Snapshot, anomalies, pause
 from tasks.records import TableProfile
 
 TAKEN = datetime(2026, 11, 23, 2, tzinfo=UTC)
@@ -40,21 +40,21 @@ BEFORE = snapshot(7, {"ledger": 1000, "patients": 300, "users": 3})
     ],
 )
 def test_rows(tables: dict[str, int], words: list[str]) -> None:
-    found = suspicions([BEFORE], snapshot(8, tables, days=1), Alarm())
+    found = anomalies([BEFORE], snapshot(8, tables, days=1), Alarm())
     assert len(found) == len(words)
     assert all(word in one.detail for word, one in zip(words, found, strict=True))
 
 
 def test_the_plan_says_how_much() -> None:
     now = snapshot(8, {"ledger": 700, "patients": 300, "users": 3}, days=1)
-    assert suspicions([BEFORE], now, Alarm(rows_lost=30)) == ()
-    assert len(suspicions([BEFORE], now, Alarm(rows_lost=29))) == 1
+    assert anomalies([BEFORE], now, Alarm(rows_lost=30)) == ()
+    assert len(anomalies([BEFORE], now, Alarm(rows_lost=29))) == 1
 
 
 def test_data_that_no_longer_packs() -> None:
     held = {"ledger": 1000, "patients": 300, "users": 3}
-    assert suspicions([BEFORE], snapshot(8, held, archive=29 * MB, days=1), Alarm()) == ()
-    (found,) = suspicions([BEFORE], snapshot(8, held, archive=99 * MB, days=1), Alarm())
+    assert anomalies([BEFORE], snapshot(8, held, archive=29 * MB, days=1), Alarm()) == ()
+    (found,) = anomalies([BEFORE], snapshot(8, held, archive=99 * MB, days=1), Alarm())
     assert "20% of its size then, 99% now" in found.detail
     assert found.sign == "packing"
 
@@ -62,9 +62,9 @@ def test_data_that_no_longer_packs() -> None:
 def test_a_clock_that_went_back() -> None:
     held = {"ledger": 1000, "patients": 300, "users": 3}
     for days in (-1, -3650):
-        (found,) = suspicions([BEFORE], snapshot(8, held, days=days), Alarm())
+        (found,) = anomalies([BEFORE], snapshot(8, held, days=days), Alarm())
         assert "the clock went back" in found.detail
-    assert suspicions([BEFORE], snapshot(8, held, days=-0.03), Alarm()) == ()
+    assert anomalies([BEFORE], snapshot(8, held, days=-0.03), Alarm()) == ()
 
 
 def test_a_clock_that_went_ahead() -> None:
@@ -79,7 +79,7 @@ def test_a_clock_that_went_ahead() -> None:
 
 def test_many_tables_are_counted_not_listed() -> None:
     before = snapshot(7, {f"t{n}": 100 for n in range(9)})
-    found = suspicions([before], snapshot(8, {}, days=1), Alarm())
+    found = anomalies([before], snapshot(8, {}, days=1), Alarm())
     assert len(found) == 4
     assert found[-1].detail == "and 6 more of the kind"
 
@@ -94,20 +94,20 @@ def test_growth_is_never_suspicious_and_losses_are_by_the_limit(
 ) -> None:
     before = snapshot(1, tables)
     grown = snapshot(2, {name: rows + lost for name, rows in tables.items()}, days=1)
-    assert suspicions([before], grown, Alarm(rows_lost=limit)) == ()
+    assert anomalies([before], grown, Alarm(rows_lost=limit)) == ()
     left = {name: rows * (100 - lost) // 100 for name, rows in tables.items()}
     expected = any(rows > 20 and left[n] < rows * (100 - limit) / 100 for n, rows in tables.items())
-    assert bool(suspicions([before], snapshot(2, left, days=1), Alarm(rows_lost=limit))) == expected
+    assert bool(anomalies([before], snapshot(2, left, days=1), Alarm(rows_lost=limit))) == expected
 
 
 def test_a_little_each_night_adds_up() -> None:
     seen = [snapshot(n, {"ledger": 1000 - 60 * n}, days=n) for n in range(5)]
-    assert suspicions(seen, snapshot(5, {"ledger": 760}, days=5), Alarm()) == ()
-    (found,) = suspicions(seen, snapshot(5, {"ledger": 700}, days=5), Alarm())
+    assert anomalies(seen, snapshot(5, {"ledger": 760}, days=5), Alarm()) == ()
+    (found,) = anomalies(seen, snapshot(5, {"ledger": 700}, days=5), Alarm())
     assert found.detail == "table ledger lost 30 % of its rows since number 0 (1,000 then, 700 now)"
-    assert suspicions(seen, snapshot(5, {"ledger": 700}, days=5), Alarm(), accepted=3) == ()
+    assert anomalies(seen, snapshot(5, {"ledger": 700}, days=5), Alarm(), accepted=3) == ()
     months_later = snapshot(6, {"ledger": 700}, days=50)
-    assert suspicions([*seen, months_later], snapshot(7, {"ledger": 680}, days=51), Alarm()) == ()
+    assert anomalies([*seen, months_later], snapshot(7, {"ledger": 680}, days=51), Alarm()) == ()
 
 
 def contents(sequence: int, prints: str, rows: int = 50, days: float = 0) -> Snapshot:
@@ -118,14 +118,14 @@ def contents(sequence: int, prints: str, rows: int = 50, days: float = 0) -> Sna
 
 
 def test_everything_replaced_and_nothing_counted_differently() -> None:
-    (found,) = suspicions([contents(1, "abcd")], contents(2, "efgh", days=1), Alarm())
+    (found,) = anomalies([contents(1, "abcd")], contents(2, "efgh", days=1), Alarm())
     assert found.sign == "contents"
     assert "all 4 tables" in found.detail
-    assert suspicions([contents(1, "abcd")], contents(2, "efgd", days=1), Alarm()) == (), "one stayed"
+    assert anomalies([contents(1, "abcd")], contents(2, "efgd", days=1), Alarm()) == (), "one stayed"
     grown = contents(2, "efgh", rows=51, days=1)
-    assert suspicions([contents(1, "abcd")], grown, Alarm()) == (), "a busy day"
+    assert anomalies([contents(1, "abcd")], grown, Alarm()) == (), "a busy day"
     usual = [contents(1, "abcd"), contents(2, "efgh", days=1)]
-    assert suspicions(usual, contents(3, "ijkl", days=2), Alarm()) == (), "it was so before"
+    assert anomalies(usual, contents(3, "ijkl", days=2), Alarm()) == (), "it was so before"
 
 
 def test_a_column_that_is_gone() -> None:
@@ -133,7 +133,7 @@ def test_a_column_that_is_gone() -> None:
         table = TableProfile(name="ledger", rows=5, fingerprint="-", columns=names)
         return snapshot(1, {}).model_copy(update={"tables": (table,)})
 
-    (found,) = suspicions([with_columns("id", "cents")], with_columns("id"), Alarm())
+    (found,) = anomalies([with_columns("id", "cents")], with_columns("id"), Alarm())
     assert found == ("columns", "column cents of table ledger is gone")
-    assert suspicions([with_columns()], with_columns("id"), Alarm()) == (), "not recorded then"
-    assert suspicions([with_columns("id")], with_columns("id", "cents"), Alarm()) == ()
+    assert anomalies([with_columns()], with_columns("id"), Alarm()) == (), "not recorded then"
+    assert anomalies([with_columns("id")], with_columns("id", "cents"), Alarm()) == ()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.archive.names import name_trouble
+from tasks.archive.names import name_defect
 from tasks.sources.files.names import LONGEST_PART, StandIns, impossible, path_of, portable, shown, text_of
 
 NAMES = st.binary(min_size=1, max_size=255).filter(
@@ -37,7 +37,7 @@ def test_text_holds_any_bytes(name: bytes) -> None:
 @given(NAMES)
 def test_every_archive_takes_a_stand_in(name: bytes) -> None:
     stand_in = portable(os.fsdecode(name))
-    assert not name_trouble(stand_in, windows=True)
+    assert not name_defect(stand_in, windows=True)
     assert len(stand_in.encode("utf-8")) <= LONGEST_PART
 
 

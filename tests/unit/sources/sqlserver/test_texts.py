@@ -14,7 +14,7 @@ from tasks.errors import SourceError
 from tasks.sources.sqlserver.catalog import _column
 from tasks.sources.sqlserver.connection import Server, _moment, bracketed, literal
 from tasks.sources.sqlserver.errors import _MEANINGS, fault_of
-from tasks.sources.sqlserver.exchange import Passage
+from tasks.sources.sqlserver.exchange import ExchangeFolder
 from tasks.sources.sqlserver.source import SqlserverOptions, SqlserverSource
 
 
@@ -71,7 +71,7 @@ def test_paths_as_the_server_writes_them() -> None:
         ("D:", "D:\\a.bak"),
         ("/var/opt/mssql/backup/", "/var/opt/mssql/backup/a.bak"),
     ):
-        assert Passage(Path("/x"), there).server_path("a.bak") == path
+        assert ExchangeFolder(Path("/x"), there).server_path("a.bak") == path
 
 
 MICROSOFT = (
