@@ -43,7 +43,8 @@ A message names the operation, the object and the cause. The hint says what to d
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 
 class DatasaveError(Exception):
@@ -72,6 +73,27 @@ class DatasaveError(Exception):
 
 def _rebuild(kind: type[DatasaveError], message: str, hint: str, permanent: bool) -> DatasaveError:
     return kind(message, hint=hint, permanent=permanent)
+
+
+E = TypeVar("E", bound=DatasaveError)
+
+
+@dataclass(frozen=True)
+class Fault(Generic[E]):
+    """What one code of a driver, a tool or a service means; every table of such codes is made of these.
+
+    ``kind`` is the error to raise, ``cause`` a few plain words, ``hint`` what to do, ``permanent`` False
+    where the same again may well work.
+    """
+
+    kind: type[E]
+    cause: str
+    hint: str
+    permanent: bool = True
+
+    def error(self, operation: str, detail: str = "") -> E:
+        """The error for a failed ``operation`` ("cannot …"); ``detail`` follows the cause as it is."""
+        return self.kind(f"{operation}: {self.cause}{detail}", hint=self.hint, permanent=self.permanent)
 
 
 class PlanError(DatasaveError):
