@@ -146,7 +146,7 @@ def test_every_outcome_by_every_notice(office: PlanContext, outcome: str) -> Non
 
 
 @pytest.mark.parametrize("outcome", ["good", "medium away", "target failed", "drill good", "log failed"])
-@pytest.mark.parametrize("deaf", [BAD, "room", "phone", "heartbeat"])
+@pytest.mark.parametrize("unreachable", [BAD, "room", "phone", "heartbeat"])
 def test_every_outcome_where_someone_cannot_be_told(
     office: PlanContext, outcome: str, unreachable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,6 @@ def test_only_secret_errors_escape(text: str) -> None:
 @pytest.mark.parametrize("flow", ["audit", "backup", "deliver", "drill", "engine", "prune", "restore"])
 def test_every_flow_finds_secrets_of_the_prefect_server(flow: str) -> None:
     """A served run begins in a process that knows its own flow alone."""
-    program = f"import flows.{flow}; from tasks import secrets; assert secrets._lookups"
+    program = f"import flows.{flow}; from tasks.platform import secrets; assert secrets._lookups"
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
