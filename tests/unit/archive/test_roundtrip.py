@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.archive.names import name_trouble
+from tasks.archive.names import name_defect
 from tests.unit.archive.material import pack, settle, small_tree, tree, unpack
 
 NAMES = st.text(
     st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1, max_size=60
-).filter(lambda name: not name_trouble(name, windows=False))
+).filter(lambda name: not name_defect(name, windows=False))
 LINKS = st.sampled_from(["sibling", "./here", "sub/folder"])
 # Bytes are a file, text is a link, a dictionary is a folder.
 TREES = st.recursive(
