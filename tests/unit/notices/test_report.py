@@ -337,7 +337,7 @@ def test_further_sources_have_their_own_part_of_the_report(text_of: Text) -> Non
         profile=samples.profile({"FORMS": 120}),
         findings=samples.compared({"FORMS": 120}),
     )
-    arrived = samples.DELIVERIES[0].model_copy(update={"part": "programs"})
+    arrived = samples.DELIVERIES[0].model_copy(update={"source_name": "programs"})
     later = Delivery(target="vault", outcome="not due", problem="due again on fri 2026-11-27")
     deliveries = (*samples.DELIVERIES, arrived, later)
     text = text_of(samples.success().model_copy(update={"also": (programs,), "deliveries": deliveries}))
