@@ -24,8 +24,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tasks.steps",),
     ("tasks.backup", "tasks.recovery", "tasks.keys", "tasks.health"),
     ("tasks.context",),
-    ("tasks.sources", "tasks.targets", "tasks.plan", "tasks.manifests", "tasks.notices")
-    + ("tasks.policy", "tasks.checks", "tasks.archive", "tasks.age"),
+    (
+        *("tasks.sources", "tasks.targets", "tasks.plan", "tasks.manifests", "tasks.notices"),
+        *("tasks.policy", "tasks.checks", "tasks.archive", "tasks.age"),
+    ),
     ("tasks.platform", "tasks.options", "tasks.calendars"),
     ("tasks.reports",),
     ("tasks.records",),
@@ -75,7 +77,7 @@ class House:
 
     @cached_property
     def imports(self) -> Mapping[str, frozenset[str]]:
-        """What each module imports, at its top or inside a function: ours as modules, others by first name."""
+        """What each module imports, at its top or inside a function; ours as modules."""
         return {module: frozenset(self._imported(path)) for module, path in self.modules.items()}
 
     def _imported(self, path: Path) -> Iterator[str]:
@@ -133,9 +135,7 @@ def wrong_with(module: str, other: str) -> str:
     here, there = room_of(module), room_of(other)
     if here in LIBRARIES and there in LIBRARIES and here != there:
         return "libraries meet in records only"
-    return (
-        "" if _may_know_adapter(module, other) else "an adapter is known to its own package and the registry"
-    )
+    return "" if _may_know_adapter(module, other) else "only its own package and the registry know an adapter"
 
 
 def _may_know_adapter(module: str, other: str) -> bool:
