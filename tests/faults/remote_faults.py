@@ -41,7 +41,7 @@ OVERHEAD = MIB // 2
 CHILD = """
 import sys
 from pathlib import Path
-from tasks.files import HashingReader
+from tasks.platform.files import HashingReader
 from tasks.targets.registry import make_target, option_models
 kind, options, staged, name = sys.argv[1:]
 path = Path(staged)

@@ -191,8 +191,8 @@ def test_power_cut_after_put(tmp_path: Path) -> None:
 WRITER = """
 import io, sys
 from pathlib import Path
-from tasks.targets.disk import walk
-from tasks.targets.folder import FolderOptions, FolderTarget
+from tasks.targets.folder.disk import walk
+from tasks.targets.folder.target import FolderOptions, FolderTarget
 
 class Stalling(io.BytesIO):
     left = 3

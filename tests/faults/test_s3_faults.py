@@ -304,8 +304,8 @@ def test_a_wrong_clock(s3: Radosgw, bucket: str, shift: str, words: str) -> None
     code = """
 import sys
 from tasks.errors import TargetError
-from tasks.targets.s3 import S3Target
-from tasks.targets.s3_options import S3Options
+from tasks.targets.s3.target import S3Target
+from tasks.targets.s3.options import S3Options
 target = S3Target("cloud", S3Options.model_validate_json(sys.argv[1]))
 for call in (target.list, lambda: target.thaw("x")):
     try:

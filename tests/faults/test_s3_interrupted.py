@@ -31,9 +31,9 @@ KILLS = 10
 CHILD = r"""
 import re, sys
 from pathlib import Path
-from tasks.files import HashingReader
-from tasks.targets.s3 import S3Target
-from tasks.targets.s3_options import S3Options
+from tasks.platform.files import HashingReader
+from tasks.targets.s3.target import S3Target
+from tasks.targets.s3.options import S3Options
 staged = Path(sys.argv[2])
 with S3Target("cloud", S3Options.model_validate_json(sys.argv[1])) as target:
     with staged.open("rb", buffering=0) as stream:
