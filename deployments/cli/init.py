@@ -16,6 +16,7 @@ from tasks.errors import PlanError
 from tasks.health.doctor import checkup, tried_out
 from tasks.plan.sample import plan_schema, sample_plan
 from tasks.platform.files import create_private, private_folder
+from tasks.sources.capabilities import grants_of
 
 SCHEMA_NAME = "plan.schema.json"
 
@@ -131,7 +132,9 @@ def doctor(
     if policies:
         return _policies(context)
     if grants:
-        print("\n".join(context.source(source_name).grants() for source_name in context.source_names), end="")
+        print(
+            "\n".join(grants_of(context.source(source_name)) for source_name in context.source_names), end=""
+        )
         return 0
     if conformance:
         findings = tried_out(context, context.source_name(source))

@@ -23,8 +23,8 @@ from tasks.recovery.in_place import feasible as replaceable
 from tasks.recovery.in_place import replace as replacing
 from tasks.recovery.in_place.record import JournalFile, refuse_unfinished
 from tasks.recovery.in_place.replace import Replacement
-from tasks.sources.base import Source
-from tasks.sources.shared.live_place import LivePlace
+from tasks.sources.capabilities import SupportsInPlace, in_place
+from tasks.sources.shared.live_data import LiveData
 from tasks.targets.base import Target
 from tasks.targets.shared.unmarked import UnmarkedFolder
 
@@ -66,12 +66,12 @@ def run(options: InPlace, wanted: Wanted) -> int:
                 f"no restore in place of {context.full_name(source_name)} is under way or to be undone",
                 hint="`datasave restore --in-place` begins one.",
             )
-        return _go_on(Replacement(context.source(source_name), file, journal, say), options)
+        return _go_on(Replacement(in_place(context.source(source_name)), file, journal, say), options)
 
 
 def _show(context: PlanContext, source_name: str, wanted: Wanted) -> int:
-    source = context.source(source_name)
-    place = source.live_place()
+    source = in_place(context.source(source_name))
+    place = source.live_data()
     refuse_unfinished(context.state, context.full_name(source_name))
     with _opened(context, wanted) as target:
         _, manifest = _chosen(context, source_name, target, wanted)
@@ -88,8 +88,9 @@ def _replace(
         raise PlanError("no key was given", hint="Give --identity FILE, the key of one holder.")
     identities = unlock(wanted.identity, wanted.passphrase_from)
     refuse_unfinished(context.state, context.full_name(source_name))
-    source = context.source(source_name)
-    place = source.live_place()
+    adapter = context.source(source_name)
+    source = in_place(adapter)
+    place = source.live_data()
     with _opened(context, wanted) as target:
         backup, manifest = _chosen(context, source_name, target, wanted)
         replaceable.refuse_hopeless(source, place, manifest, _ours(context, wanted))
@@ -104,7 +105,7 @@ def _replace(
                 context.trusted(),
                 manifest.source,
                 context.checks(source_name),
-                source,
+                adapter,
                 context.timezone,
             )
             recovered = bring_back(found, backup, manifest, identities, replacement.journal.room, wanted.wait)
@@ -120,7 +121,7 @@ def _replace(
     return _done(replacement, options)
 
 
-def _tell_steps(manifest: Manifest, source: Source, place: LivePlace) -> None:
+def _tell_steps(manifest: Manifest, source: SupportsInPlace, place: LiveData) -> None:
     say(f"{title_of(manifest)} in place of {place.path}:")
     for line in replaceable.steps_of(source, place):
         say(f"  {line}")

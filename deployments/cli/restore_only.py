@@ -11,10 +11,11 @@ from tasks.backup.copy import require
 from tasks.errors import MismatchError
 from tasks.notices.wording import count_text
 from tasks.platform.files import private_folder
-from tasks.records import BackupEntry, Manifest
+from tasks.records import BackupEntry, CopiedFile, Manifest
 from tasks.recovery import pick as picking
-from tasks.recovery.recover import refuse_occupied
+from tasks.recovery import recover as recovering
 from tasks.recovery.thaw import Patience, awake
+from tasks.sources.capabilities import SupportsFiles
 from tasks.sources.registry import source_for_copies
 
 
@@ -28,9 +29,13 @@ def pick(
     hours: float,
 ) -> int:
     """Take ``only`` out of one backup into the new folder ``destination``; the exit status."""
-    refuse_occupied(destination)
-    if manifest.kind == picking.KIND_OF_FOLDERS:
-        return _files(found, backup, manifest, identities, only, destination, hours)
+    recovering.refuse_occupied(destination)
+    adapter = found.adapter if found.adapter and found.adapter.kind == manifest.kind else None
+    source = adapter or source_for_copies(manifest.kind)
+    if isinstance(source, SupportsFiles):
+        contents = recovering.open_contents(manifest, identities)
+        chosen = picking.chosen_files(source, backup, contents, only)
+        return _files(found, backup, manifest, identities, chosen, destination, hours)
     with room_beside(destination) as room:
         recovered = bring_back(found, backup, manifest, identities, room, hours)
         require(
@@ -39,8 +44,6 @@ def pick(
             MismatchError,
             "Nothing was taken out. Take another backup or another target.",
         )
-        adapter = found.adapter if found.adapter and found.adapter.kind == manifest.kind else None
-        source = adapter or source_for_copies(manifest.kind)
         scratch = private_folder(room / "engine")
         path = picking.pick_table(source, recovered, scratch, only, destination)
     good(f"one table of {title_of(manifest)}, its rows counted as recorded")
@@ -53,7 +56,7 @@ def _files(
     backup: BackupEntry,
     manifest: Manifest,
     identities: list[Identity],
-    only: str,
+    chosen: list[CopiedFile],
     destination: Path,
     hours: float,
 ) -> int:
@@ -64,7 +67,7 @@ def _files(
             backup,
             manifest,
             identities,
-            only,
+            chosen,
             destination,
             lambda done, total: progress(f"look through {backup.name}", done, total),
         )

@@ -8,6 +8,7 @@ from tasks.backup.retain import shelf_of
 from tasks.backup.workspace import exclusively
 from tasks.context import PlanContext
 from tasks.errors import NoBackup, TargetError
+from tasks.sources.capabilities import SupportsLogBackups, SupportsRestart, required
 
 
 def restart(context: PlanContext, source_name: str = "") -> None:
@@ -17,7 +18,13 @@ def restart(context: PlanContext, source_name: str = "") -> None:
     to restart, or the engine did not stop or did not come up again.
     """
     with exclusively(context.staging):
-        context.source(source_name).restart()
+        source = context.source(source_name)
+        required(
+            source,
+            SupportsRestart,
+            f"a source of kind {source.kind} needs no restart",
+            "Remove `schedule.restart` from the plan.",
+        ).restart()
 
 
 def back_up_log(context: PlanContext, source_name: str = "") -> Path:
@@ -32,7 +39,13 @@ def back_up_log(context: PlanContext, source_name: str = "") -> Path:
             hint="A chain of logs begins with a full backup: run `datasave backup` first.",
         )
     with exclusively(context.staging):
-        return context.source(source_name).back_up_log()
+        source = context.source(source_name)
+        return required(
+            source,
+            SupportsLogBackups,
+            f"a source of kind {source.kind} has no log backups here",
+            "Remove `schedule.log` from the plan; back up more often instead.",
+        ).back_up_log()
 
 
 def _has_left(context: PlanContext, source_name: str) -> bool:

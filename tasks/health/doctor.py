@@ -20,6 +20,7 @@ from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import MORE_ROOM, private_folder
 from tasks.records import Engine, Finding
+from tasks.sources.capabilities import SupportsConformance, required
 
 STOCK_TOOLS = ("age", "zstd", "tar")
 
@@ -51,8 +52,14 @@ def checkup(context: PlanContext) -> list[Finding]:
 
 def tried_out(context: PlanContext, source_name: str) -> list[Finding]:
     """What a source's conformance script finds. Raises SourceError where it has none, or cannot begin."""
+    source = context.source(source_name)
     with scratch_room(context.staging, "doctor") as room:
-        return context.source(source_name).conformance(room)
+        return required(
+            source,
+            SupportsConformance,
+            f"there is nothing to try for {source.kind}",
+            "Datasave's tests run against the real engine; `datasave doctor` checks this installation.",
+        ).conformance(room)
 
 
 def _of(check: str, source_name: str) -> str:

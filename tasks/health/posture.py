@@ -23,6 +23,7 @@ from tasks.policy.posture_facts import Facts, Place
 from tasks.policy.posture_rules import judge_posture
 from tasks.records import Certificate
 from tasks.reports import Posture
+from tasks.sources.capabilities import SupportsRestart
 from tasks.targets.s3.options import S3Options
 
 FOREVER = 1200
@@ -140,7 +141,7 @@ def _hours(times: Iterable[datetime], now: datetime) -> float | None:
 
 def _restarted(context: PlanContext, now: datetime) -> bool | None:
     """Whether the engine was restarted within two days; None where its maker advises none."""
-    if context.source().kind != "sqlanywhere" and context.plan.schedule.restart is None:
+    if not isinstance(context.source(), SupportsRestart) and context.plan.schedule.restart is None:
         return None
     hours = _hours((run.started for run in past_runs(context, "restart") if run.succeeded), now)
     return hours is not None and hours <= RESTART_HOURS

@@ -25,6 +25,7 @@ from tasks.plan.model import TargetEntry
 from tasks.platform.files import private_folder, write_atomic
 from tasks.policy.due_rules import when_due_text
 from tasks.records import Certificate
+from tasks.sources.capabilities import in_place
 from tasks.targets.base import Target
 from tasks.targets.shared.address_text import access_needed, rescue_words
 
@@ -150,7 +151,7 @@ def _reach(entry: TargetEntry) -> Reach:
 
 def _restorable(context: PlanContext, source_name: str) -> Restorable:
     try:
-        context.source(source_name).live_place()
+        in_place(context.source(source_name)).live_data()
     except SourceError:
         return Restorable(name=context.full_name(source_name), in_place=False)
     return Restorable(name=context.full_name(source_name), in_place=True)

@@ -15,13 +15,26 @@ from tasks.errors import DatasaveError, MismatchError, NoBackup, SourceError, Va
 from tasks.manifests.shelf import Place
 from tasks.platform.files import HashingReader, create_private, private_folder, sha256_of
 from tasks.records import BackupEntry, Contents, CopiedFile, Manifest, Progress, Table, no_progress
-from tasks.recovery.recover import Recovered, open_contents
+from tasks.recovery.recover import Recovered
 from tasks.sources.base import Source
-from tasks.sources.files.selection import Patterns
+from tasks.sources.capabilities import SupportsFiles
 
-KIND_OF_FOLDERS = "files"
-_IN_ARCHIVE = "files/"
 _ROWS = 1000
+
+
+def chosen_files(
+    source: SupportsFiles, backup: BackupEntry, contents: Contents, wanted: str
+) -> list[CopiedFile]:
+    """The files of a backup that ``wanted``, a path or pattern, names. Raises NoBackup where none does."""
+    chosen = source.files_matching(wanted, contents.files)
+    if not chosen:
+        count = len(source.files_matching("*", contents.files))
+        raise NoBackup(
+            f"none of the {count:,} files in {backup.name} fits {wanted}",
+            hint="Give the path from the folder on (Forms/letter.docx), a name (letter.docx) or a pattern "
+            "(*.docx), or take an older backup with --backup.",
+        )
+    return chosen
 
 
 def pick_files(
@@ -29,17 +42,15 @@ def pick_files(
     backup: BackupEntry,
     manifest: Manifest,
     identities: Sequence[Identity],
-    wanted: str,
+    chosen: Sequence[CopiedFile],
     destination: Path,
     progress: Progress = no_progress,
 ) -> list[Path]:
-    """Put the files that fit ``wanted`` into ``destination``, a new folder; nothing else is written.
+    """Put the ``chosen`` files of a backup into ``destination``, a new folder; nothing else is written.
 
-    ``wanted`` is a path in the folder that was backed up, or a pattern as in the plan's ``include``. The
-    whole archive is read, so that its own digest is proven too. Raises NoBackup where nothing fits,
-    MismatchError where a file is not what was recorded.
+    The whole archive is read, so that its own digest is proven too. Raises MismatchError where a file is
+    not what was recorded.
     """
-    chosen = _fitting(open_contents(manifest, identities), wanted, backup)
     names = {file.path for file in chosen}
     private_folder(destination)
     try:
@@ -93,24 +104,6 @@ def _require_rows(contents: Contents, table: Table, rows: int) -> None:
             f"table {table.name} gave {rows:,} rows, recorded were {recorded}",
             hint="Take another backup or another target.",
         )
-
-
-def _fitting(contents: Contents, wanted: str, backup: BackupEntry) -> list[CopiedFile]:
-    try:
-        pattern = Patterns((wanted,))
-    except ValueError as error:
-        raise SourceError(
-            f"cannot use the pattern {wanted!r}: {error}", hint="Write a path, or *.docx."
-        ) from None
-    inside = [file for file in contents.files if file.path.startswith(_IN_ARCHIVE)]
-    chosen = [file for file in inside if pattern.fit(file.path.removeprefix(_IN_ARCHIVE))]
-    if not chosen:
-        raise NoBackup(
-            f"none of the {len(inside):,} files in {backup.name} fits {wanted}",
-            hint="Give the path from the folder on (Forms/letter.docx), a name (letter.docx) or a pattern "
-            "(*.docx), or take an older backup with --backup.",
-        )
-    return chosen
 
 
 def _table(tables: Sequence[Table], wanted: str) -> Table:

@@ -40,6 +40,7 @@ from tasks.records import BackupEntry, Certificate, Contents, Finding, Manifest,
 from tasks.recovery.marks import no_warning, warnings_about
 from tasks.recovery.thaw import Patience, awake, thaw_finding
 from tasks.sources.base import Source
+from tasks.sources.capabilities import SupportsLogBackups, required
 from tasks.sources.registry import source_for_copies
 from tasks.targets.base import Target
 
@@ -238,7 +239,13 @@ def restore(
         )
     adapter = _adapter(recovered.manifest, source)
     if logs is not None:
-        return adapter.roll_forward(recovered.folder, logs, destination, until)
+        logged = required(
+            adapter,
+            SupportsLogBackups,
+            f"a source of kind {adapter.kind} has no log backups: {logs} cannot be applied",
+            "Restore without --logs.",
+        )
+        return logged.roll_forward(recovered.folder, logs, destination, until)
     return adapter.restore(recovered.folder, destination)
 
 

@@ -1,5 +1,6 @@
-"""The seam every engine fits into: six methods, held to one contract suite (tests/contract), and more that
-only some engines need: for log backups, the daily restart, a restore in place.
+"""The seam every engine fits into: six methods, held to one contract suite (tests/contract).
+
+What only some engines can do (log backups, a restart, a restore in place) stands in capabilities.py.
 """
 
 from __future__ import annotations
@@ -7,13 +8,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from tasks.errors import SourceError
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
-from tasks.sources.shared.live_place import TO_HINT, InPlaceOptions, LivePlace, open_files
 
 
 class Cursor(Protocol):
@@ -93,90 +91,3 @@ class Source(ABC):
 
         Returns the path a user opens. Raises SourceError if the destination holds anything.
         """
-
-    def grants(self) -> str:
-        """The statements that make an account with just the rights a backup needs, ready to run."""
-        return "-- No account is needed: the user who runs Datasave must be able to read the source.\n"
-
-    def conformance(self, scratch: Path) -> list[Finding]:
-        """Try on the real engine each behaviour this adapter relies on; one finding for each.
-
-        For engines that Datasave's own tests cannot run. Works in ``scratch``, an empty private folder,
-        and changes nothing of the source. Raises SourceError where the adapter is tested on the real
-        engine and there is nothing to try.
-        """
-        del scratch
-        raise SourceError(
-            f"there is nothing to try for {self.kind}",
-            hint="Datasave's tests run against the real engine; `datasave doctor` checks this installation.",
-        )
-
-    def back_up_log(self) -> Path:
-        """Add what changed since the last log backup to the chain of logs; the file that was added.
-
-        To be called only once a verified full copy has left the machine. Raises SourceError where the engine
-        has no such thing or the plan does not say where to, CopyError where it cannot be done.
-        """
-        raise SourceError(
-            f"a source of kind {self.kind} has no log backups here",
-            hint="Remove `schedule.log` from the plan; back up more often instead.",
-        )
-
-    def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
-        """As ``restore``, then apply the log backups in ``logs`` that follow the copy, without a gap.
-
-        With ``until`` nothing that was committed after that moment. Raises SourceError, also where there is
-        a gap.
-        """
-        del copy, destination, until
-        raise SourceError(
-            f"a source of kind {self.kind} has no log backups: {logs} cannot be applied",
-            hint="Restore without --logs.",
-        )
-
-    def restart(self) -> None:
-        """Restart the engine and see that it answers, for engines that want this daily.
-
-        Raises SourceError where the engine has no such need, the plan does not say how, or it failed.
-        """
-        raise SourceError(
-            f"a source of kind {self.kind} needs no restart", hint="Remove `schedule.restart` from the plan."
-        )
-
-    def live_place(self) -> LivePlace:
-        """The live data, as it can be put aside whole. Works with the engine down.
-
-        Raises SourceError where the engine's data cannot be replaced like that, with the way there is.
-        """
-        raise SourceError(f"a source of kind {self.kind} cannot be restored in place", hint=TO_HINT)
-
-    def in_place(self) -> InPlaceOptions:
-        """The plan's commands to stop and start what uses the data; none where it names none."""
-        return getattr(self._options, "in_place", None) or InPlaceOptions()  # type: ignore[attr-defined]
-
-    def in_use(self, place: LivePlace) -> str:
-        """Who uses the live data now, for a message; empty where nobody does. Alters nothing."""
-        return open_files(place.there)
-
-    def build(self, copy: Path, destination: Path) -> Path:
-        """As ``restore``, but gives what is to be renamed to the live place: a folder, or a file."""
-        return self.restore(copy, destination)
-
-    def compare_live(self, copy: Path, place: LivePlace) -> list[Finding]:
-        """Compare the live data, no engine running, with the copy it was built from, file by file."""
-        del copy, place
-        return []
-
-    def open_live(
-        self, copy: Path, place: LivePlace, scratch: Path
-    ) -> AbstractContextManager[Connection | None]:
-        """Open the live data in its place, privately, before its engine is started; None if it has no tables.
-
-        ``copy`` is the copy it was built from; ``scratch`` an empty private folder on the same disk. What
-        a start of the engine may change in the data, this may change too. Raises ValidationError.
-        """
-        raise NotImplementedError
-
-    def answers(self) -> bool:
-        """Whether the engine answers, with no account needed; True where there is no engine to ask."""
-        return True

@@ -14,10 +14,11 @@ from tasks.records import Manifest
 from tasks.recovery.in_place import feasible as replaceable
 from tasks.recovery.in_place import moves as moving
 from tasks.recovery.in_place.record import Journal
+from tasks.sources.capabilities import in_place
 from tasks.sources.files.source import FilesOptions, FilesSource
 from tasks.sources.mariadb.source import MariadbOptions, MariadbSource
 from tasks.sources.postgresql.source import PostgresqlOptions, PostgresqlSource
-from tasks.sources.shared.live_place import LivePlace, ServerInPlaceOptions
+from tasks.sources.shared.live_data import LiveData, ServerInPlaceOptions
 from tasks.sources.sqlite.source import SqliteOptions, SqliteSource
 from tasks.sources.sqlserver.source import SqlserverSource
 from tests.flows.site import Site
@@ -32,17 +33,17 @@ def test_a_symbolic_link_is_not_renamed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "data").symlink_to("real")
     with pytest.raises(SourceError, match="symbolic link"):
-        folder(tmp_path / "data").live_place()
+        folder(tmp_path / "data").live_data()
 
 
 @pytest.mark.slow
 def test_a_mount_point_is_not_renamed(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with tmpfs(tmp_path / "data"), pytest.raises(SourceError, match="mounted at"):
-        folder(tmp_path / "data").live_place()
+        folder(tmp_path / "data").live_data()
     (tmp_path / "data" / "inside").mkdir()
     with tmpfs(tmp_path / "data" / "inside"), pytest.raises(SourceError, match="mounted at"):
-        folder(tmp_path / "data").live_place()
+        folder(tmp_path / "data").live_data()
 
 
 @pytest.mark.slow
@@ -53,7 +54,7 @@ def test_without_hard_links_the_set_is_renamed_file_by_file(tmp_path: Path) -> N
         names = ["clinic.db", "clinic.db-wal"]
         for name in names:
             (disk.path / name).write_text(name)
-        place = SqliteSource(SqliteOptions(path=live)).live_place()
+        place = SqliteSource(SqliteOptions(path=live)).live_data()
         journal = Journal(
             source="clinic",
             backup="",
@@ -84,33 +85,33 @@ def test_without_hard_links_the_set_is_renamed_file_by_file(tmp_path: Path) -> N
 
 def test_a_missing_disk_is_not_taken_for_lost_data(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="is not there"):
-        SqliteSource(SqliteOptions(path=tmp_path / "unplugged" / "clinic.db")).live_place()
+        SqliteSource(SqliteOptions(path=tmp_path / "unplugged" / "clinic.db")).live_data()
 
 
 def test_lost_data_can_be_restored(tmp_path: Path) -> None:
-    place = SqliteSource(SqliteOptions(path=tmp_path / "clinic.db")).live_place()
+    place = SqliteSource(SqliteOptions(path=tmp_path / "clinic.db")).live_data()
     assert place.there == []
 
 
 def test_dumps_say_the_way() -> None:
     dump = PostgresqlSource(PostgresqlOptions(database="clinic", method="logical"))
     with pytest.raises(SourceError, match="pg_restore"):
-        dump.live_place()
+        dump.live_data()
     with pytest.raises(SourceError, match=r"dump\.sql"):
-        MariadbSource(MariadbOptions(database="clinic", method="dump")).live_place()
+        MariadbSource(MariadbOptions(database="clinic", method="dump")).live_data()
     with pytest.raises(SourceError, match="--to FOLDER"):
-        SqlserverSource.__new__(SqlserverSource).live_place()
+        in_place(SqlserverSource.__new__(SqlserverSource))
 
 
 def test_a_server_must_tell_its_folder(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="in_place"):
-        PostgresqlSource(PostgresqlOptions(database="clinic")).live_place()
+        PostgresqlSource(PostgresqlOptions(database="clinic")).live_data()
     data = tmp_path / "data"
     (data / "pg_tblspc").mkdir(parents=True)
     (data / "pg_tblspc" / "16400").symlink_to("/elsewhere")
     spread = PostgresqlOptions(database="clinic", in_place=ServerInPlaceOptions(data=data))
     with pytest.raises(SourceError, match="pg_tblspc/16400 leads to /elsewhere"):
-        PostgresqlSource(spread).live_place()
+        PostgresqlSource(spread).live_data()
 
 
 def test_a_database_that_the_backup_leaves_out_is_not_put_aside(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_database_that_the_backup_leaves_out_is_not_put_aside(tmp_path: Path) 
     (tmp_path / "SOS" / "DATA" / "clinic.db").write_bytes(b"SQLite format 3\0" + bytes(4080))
     (tmp_path / "SOS" / "DATA" / "clinic.db-wal").write_bytes(b"\x37\x7f\x06\x82" + bytes(28))
     with pytest.raises(SourceError, match="leaves out"):
-        folder(tmp_path / "SOS").live_place()
+        folder(tmp_path / "SOS").live_data()
 
 
 @pytest.mark.slow
@@ -158,4 +159,4 @@ def test_a_folder_in_place_and_its_hopeless_cases(
     assert restore() == 0, "a deleted folder comes back"
     assert (live / "forms" / "letter.rtf").read_text() == "Dear patient"
     with pytest.raises(StateError, match="lies in it"):
-        replaceable.refuse_hopeless(folder(live), LivePlace(live), Manifest.model_construct(), [live / "key"])
+        replaceable.refuse_hopeless(folder(live), LiveData(live), Manifest.model_construct(), [live / "key"])

@@ -12,13 +12,15 @@ from tasks.notices.wording import size_text
 from tasks.records import Manifest
 from tasks.recovery.in_place import moves as moving
 from tasks.recovery.in_place.record import Journal
-from tasks.sources.base import Source
-from tasks.sources.shared.live_place import LivePlace
+from tasks.sources.capabilities import SupportsInPlace
+from tasks.sources.shared.live_data import LiveData
 
 SPARE = 1.05
 
 
-def refuse_hopeless(source: Source, place: LivePlace, manifest: Manifest, ours: Sequence[Path]) -> None:
+def refuse_hopeless(
+    source: SupportsInPlace, place: LiveData, manifest: Manifest, ours: Sequence[Path]
+) -> None:
     """Raise StateError or SourceError where a restore in place could not be finished.
 
     ``ours`` are files and folders that Datasave itself needs meanwhile.
@@ -51,7 +53,7 @@ def refuse_hopeless(source: Source, place: LivePlace, manifest: Manifest, ours: 
             hint="Free some space on that disk, or restore to another one with `--to FOLDER`.",
         )
     holder = source.in_use(place)
-    if holder and not source.in_place().stop:
+    if holder and not source.in_place_options().stop:
         raise SourceError(
             f"{place.path} is in use by {holder}",
             hint="Close that program, or say in the plan how it is stopped and started: "
@@ -59,14 +61,14 @@ def refuse_hopeless(source: Source, place: LivePlace, manifest: Manifest, ours: 
         )
 
 
-def room_needed(source: Source, manifest: Manifest) -> int:
+def room_needed(source: SupportsInPlace, manifest: Manifest) -> int:
     """Bytes beside the old data: the unpacked copy, the new data, and a clone for engines that need one."""
     return int(manifest.copy_bytes * (3 if source.clones else 2) * SPARE)
 
 
-def steps_of(source: Source, place: LivePlace) -> list[str]:
+def steps_of(source: SupportsInPlace, place: LiveData) -> list[str]:
     """What a restore in place will do, for people."""
-    commands = source.in_place()
+    commands = source.in_place_options()
     words = [
         f"fetch the backup, open it and prove it, in a private folder in {place.path.parent}",
         "make the new data there; up to here nobody notices anything",
@@ -80,7 +82,7 @@ def steps_of(source: Source, place: LivePlace) -> list[str]:
     return [f"{number}. {step}" for number, step in enumerate(words, 1)]
 
 
-def _put_aside(place: LivePlace) -> str:
+def _put_aside(place: LiveData) -> str:
     if not place.there:
         return f"nothing to put aside: {place.path} is gone"
     aside = moving.aside_for(place.path)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tasks.platform.files import sha256_of, sync_folder, sync_tree
 from tasks.recovery.in_place.record import Journal
-from tasks.sources.shared.live_place import LivePlace
+from tasks.sources.shared.live_data import LiveData
 
 ASIDE = "DATASAVE"
 ROOM = ".datasave-in-place-"
@@ -41,7 +41,7 @@ def room_of_another(live: Path, source: str) -> Path | None:
     return next((path for path in sorted(live.parent.glob(f"{ROOM}*")) if path != mine), None)
 
 
-def duplicate_aside(journal: Journal, place: LivePlace) -> bool:
+def duplicate_aside(journal: Journal, place: LiveData) -> bool:
     """Link the files of a set into the folder aside; whether that was possible. Nothing for a folder."""
     if journal.folder or not place.there:
         return False
@@ -103,7 +103,7 @@ def old_is_lost(journal: Journal) -> bool:
     return not os.path.lexists(main)
 
 
-def withdraw(journal: Journal, place: LivePlace) -> Path | None:
+def withdraw(journal: Journal, place: LiveData) -> Path | None:
     """Clear the live place of what is not the old data; where it was kept, if it is more than our copy."""
     if not journal.has("moved") and not (journal.has("moving") and (journal.folder or journal.linked)):
         return None  # some of the old data may still be there
@@ -154,7 +154,7 @@ def revert_owner(live: Path) -> None:
             os.chown(path, 0, 0, follow_symlinks=False)
 
 
-def may_dress(place: LivePlace) -> bool:
+def may_dress(place: LiveData) -> bool:
     """Whether this account can make data that belongs to whom the old data belongs."""
     if os.name != "posix" or os.geteuid() == 0:
         return True

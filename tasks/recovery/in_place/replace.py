@@ -26,8 +26,8 @@ from tasks.records import Contents, Finding, Manifest
 from tasks.recovery.in_place import moves as moving
 from tasks.recovery.in_place.record import Journal, JournalFile, Phase
 from tasks.recovery.recover import Recovered
-from tasks.sources.base import Source
-from tasks.sources.shared.live_place import InPlaceOptions, LivePlace
+from tasks.sources.capabilities import SupportsInPlace
+from tasks.sources.shared.live_data import InPlaceOptions, LiveData
 
 DOWN = (
     "THE ENGINE MAY BE DOWN: nobody can work until it runs. Run `datasave restore --undo` again, or start it "
@@ -41,21 +41,21 @@ Tell = Callable[[str], None]
 class Replacement:
     """One restore in place under way: its source, its journal, and a way to say what is being done."""
 
-    source: Source
+    source: SupportsInPlace
     file: JournalFile
     journal: Journal
     tell: Tell
 
     @property
-    def place(self) -> LivePlace:
+    def place(self) -> LiveData:
         """The live place, as it was when all this began."""
         journal = self.journal
-        return LivePlace(journal.live, journal.folder, journal.beside, journal.deep, journal.owner)
+        return LiveData(journal.live, journal.folder, journal.beside, journal.deep, journal.owner)
 
     @property
     def commands(self) -> InPlaceOptions:
         """The plan's commands, as they are now."""
-        return self.source.in_place()
+        return self.source.in_place_options()
 
     def sign(self, phase: Phase, **facts: object) -> None:
         """Sign a step off."""
@@ -242,7 +242,7 @@ class Replacement:
             self.tell(f"what had been restored, and may have been added to, is kept in {kept}")
 
 
-def begin(file: JournalFile, manifest: Manifest, place: LivePlace) -> Journal:
+def begin(file: JournalFile, manifest: Manifest, place: LiveData) -> Journal:
     """Open the journal of a new restore in place, with its private room beside the live data."""
     room = moving.room_for(place.path, manifest.source)
     journal = Journal(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,15 +23,16 @@ from tasks.errors import CopyError, SourceError, SourceMissing, ValidationError
 from tasks.options import Options, problem
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
+from tasks.sources.capabilities import SupportsFiles, SupportsInPlace
 from tasks.sources.files.copy import Meter, copy_folder
 from tasks.sources.files.findings import findings_of
 from tasks.sources.files.index import read_index, write_index
-from tasks.sources.files.names import listed, shown
+from tasks.sources.files.names import CONTENTS, listed, shown
 from tasks.sources.files.restore import compare_folder, restore_folder
 from tasks.sources.files.selection import Patterns
 from tasks.sources.files.tables import measure, open_measured, top_tables
 from tasks.sources.files.walk import Listing, Selection, place_in, real_root, walk
-from tasks.sources.shared.live_place import TO_HINT, InPlaceOptions, LivePlace, live_folder
+from tasks.sources.shared.live_data import TO_HINT, InPlaceOptions, LiveData, live_folder
 
 MOST_NAMES = 5
 
@@ -90,7 +91,7 @@ class FilesOptions(Options):
         return patterns
 
 
-class FilesSource(Source):
+class FilesSource(Source, SupportsFiles, SupportsInPlace):
     """A folder of files, copied file by file while it is in use."""
 
     kind = "files"
@@ -187,8 +188,23 @@ class FilesSource(Source):
         restore_folder(read_index(copy), copy, destination)
         return destination
 
-    def live_place(self) -> LivePlace:
-        """See Source.live_place. Refused where it holds a database that this backup leaves out."""
+    def files_matching(self, wanted: str, files: Sequence[CopiedFile]) -> list[CopiedFile]:
+        """See SupportsFiles: a path in the folder, or a pattern as in the plan's ``include``."""
+        try:
+            pattern = Patterns((wanted,))
+        except ValueError as error:
+            raise SourceError(
+                f"cannot use the pattern {wanted!r}: {error}", hint="Write a path, or *.docx."
+            ) from None
+        prefix = f"{CONTENTS}/"
+        return [
+            file
+            for file in files
+            if file.path.startswith(prefix) and pattern.fit(file.path.removeprefix(prefix))
+        ]
+
+    def live_data(self) -> LiveData:
+        """See SupportsInPlace. Refused where it holds a database that this backup leaves out."""
         root = self._options.path
         place = live_folder(root, deep=False)
         if root.is_dir():
@@ -202,14 +218,18 @@ class FilesSource(Source):
                 )
         return place
 
-    def compare_live(self, copy: Path, place: LivePlace) -> list[Finding]:
-        """See Source.compare_live: the contents of every file, against the index of the copy."""
-        return compare_folder(read_index(copy), place.path)
+    def in_place_options(self) -> InPlaceOptions:
+        """See SupportsInPlace."""
+        return self._options.in_place or InPlaceOptions()
+
+    def compare_live(self, copy: Path, live: LiveData) -> list[Finding]:
+        """See SupportsInPlace: the contents of every file, against the index of the copy."""
+        return compare_folder(read_index(copy), live.path)
 
     @contextmanager
-    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> Iterator[None]:
-        """See Source.open_live: files are compared as they are, there is nothing to open."""
-        del copy, place, scratch
+    def open_live(self, copy: Path, live: LiveData, scratch: Path) -> Iterator[None]:
+        """See SupportsInPlace: files are compared as they are, there is nothing to open."""
+        del copy, live, scratch
         yield None
 
     def _selection(self, avoid: tuple[int, int] | None) -> Selection:

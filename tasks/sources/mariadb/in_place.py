@@ -13,10 +13,10 @@ from tasks.sources.mariadb.connection import Login, connected
 from tasks.sources.mariadb.copies import served
 from tasks.sources.mariadb.programs import Programs
 from tasks.sources.mariadb.record import DATA, CopyRecord
-from tasks.sources.shared.live_place import TO_HINT, LivePlace, ServerInPlaceOptions, live_folder
+from tasks.sources.shared.live_data import TO_HINT, LiveData, ServerInPlaceOptions, live_folder
 
 
-def live_place(method: str, options: ServerInPlaceOptions | None) -> LivePlace:
+def live_data(method: str, options: ServerInPlaceOptions | None) -> LiveData:
     """The server's data folder. Raises SourceError where it cannot be replaced in one step."""
     if method != "physical":
         raise SourceError(

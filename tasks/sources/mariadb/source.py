@@ -22,6 +22,7 @@ from tasks.options import Options, problem
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
+from tasks.sources.capabilities import SupportsGrants, SupportsInPlace
 from tasks.sources.mariadb import copies as mariadb_copies
 from tasks.sources.mariadb import grants as mariadb_rights
 from tasks.sources.mariadb import in_place as mariadb_inplace
@@ -33,7 +34,7 @@ from tasks.sources.mariadb.programs import Programs
 from tasks.sources.mariadb.record import DATA, DUMP, CopyRecord, read_record, write_record
 from tasks.sources.mariadb.tables import tables_of
 from tasks.sources.shared.folders import copied_files, emptied
-from tasks.sources.shared.live_place import LivePlace, ServerInPlaceOptions
+from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions
 
 _OWN_SCHEMAS = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 
@@ -118,7 +119,7 @@ class MariadbOptions(Options):
         return value
 
 
-class MariadbSource(Source):
+class MariadbSource(Source, SupportsGrants, SupportsInPlace):
     """A database on a MariaDB server of 10.6 or later, or on a MySQL server."""
 
     kind = "mariadb"
@@ -196,21 +197,25 @@ class MariadbSource(Source):
         """See Source.restore: the prepared data folder of a physical copy, or ``dump.sql``."""
         return mariadb_copies.restore(copy, destination, self._folder)
 
-    def live_place(self) -> LivePlace:
-        """See Source.live_place: the server's data folder, for physical copies."""
-        return mariadb_inplace.live_place(self._options.method, self._options.in_place)
+    def live_data(self) -> LiveData:
+        """See SupportsInPlace: the server's data folder, for physical copies."""
+        return mariadb_inplace.live_data(self._options.method, self._options.in_place)
 
-    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> AbstractContextManager[Connection]:
-        """See Source.open_live: a private server over the folder, which prepares it for the real one."""
+    def in_place_options(self) -> InPlaceOptions:
+        """See SupportsInPlace."""
+        return self._options.in_place or InPlaceOptions()
+
+    def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
+        """See SupportsInPlace: a private server over the folder, which prepares it for the real one."""
         record = read_record(copy)
-        return mariadb_inplace.opened(Programs(self._folder, record.release), record, place.path, scratch)
+        return mariadb_inplace.opened(Programs(self._folder, record.release), record, live.path, scratch)
 
     def answers(self) -> bool:
-        """See Source.answers."""
+        """See SupportsInPlace."""
         return mariadb_inplace.answers(self._login())
 
     def grants(self) -> str:
-        """See Source.grants: for an account on the server's own machine, else from any."""
+        """See SupportsGrants: for an account on the server's own machine, else from any."""
         options = self._options
         local = options.host in (None, *LOOPBACK)
         return mariadb_rights.statements(

@@ -23,12 +23,12 @@ from tasks.sources.postgresql.record import CopyRecord
 from tasks.sources.postgresql.scratch import told_as_damage
 from tasks.sources.postgresql.server import private_server
 from tasks.sources.postgresql.tables import METHOD_SETTING
-from tasks.sources.shared.live_place import TO_HINT, LivePlace, ServerInPlaceOptions, live_folder, open_files
+from tasks.sources.shared.live_data import TO_HINT, LiveData, ServerInPlaceOptions, live_folder, open_files
 
 _OWN = "postgresql.auto.conf"
 
 
-def live_place(method: str, options: ServerInPlaceOptions | None) -> LivePlace:
+def live_data(method: str, options: ServerInPlaceOptions | None) -> LiveData:
     """The server's data folder. Raises SourceError where it cannot be replaced in one step."""
     if method != "physical":
         raise SourceError(
@@ -55,7 +55,7 @@ def refuse_tablespaces(copy: Path) -> None:
         )
 
 
-def in_use(place: LivePlace) -> str:
+def in_use(place: LiveData) -> str:
     """Who runs over the data folder: by open files, and by the process id that the server leaves there."""
     holder = open_files(place.there)
     if holder:

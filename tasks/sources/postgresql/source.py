@@ -23,6 +23,7 @@ from tasks.platform.files import sha256_of
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
+from tasks.sources.capabilities import SupportsGrants, SupportsInPlace, SupportsLogBackups
 from tasks.sources.postgresql import in_place as postgresql_inplace
 from tasks.sources.postgresql import logical as postgresql_logical
 from tasks.sources.postgresql import logs as postgresql_logs
@@ -36,7 +37,7 @@ from tasks.sources.postgresql.tables import user_tables
 from tasks.sources.postgresql.texts import AFTER_RESTORE, grants_for
 from tasks.sources.postgresql.validate import check_copy
 from tasks.sources.shared.folders import close_to_others, emptied, restoring_into
-from tasks.sources.shared.live_place import LivePlace, ServerInPlaceOptions
+from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions
 
 
 def _plain(name: str) -> str:
@@ -115,7 +116,7 @@ class PostgresqlOptions(Options):
     )
 
 
-class PostgresqlSource(Source):
+class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBackups):
     """A PostgreSQL server of version 13 or later."""
 
     kind = "postgresql"
@@ -173,7 +174,7 @@ class PostgresqlSource(Source):
         return destination / ("data" if record.method == "physical" else "dump")
 
     def back_up_log(self) -> Path:
-        """See Source.back_up_log: by pg_receivewal, which ends when it has all there is."""
+        """See SupportsLogBackups: by pg_receivewal, which ends when it has all there is."""
         options = self._options
         if options.log_folder is None or options.method != "physical":
             raise SourceError(
@@ -185,7 +186,7 @@ class PostgresqlSource(Source):
             return postgresql_logs.back_up_log(server, programs, options.log_folder)
 
     def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
-        """See Source.roll_forward."""
+        """See SupportsLogBackups."""
         record = read_record(copy)
         if record.method != "physical":
             raise SourceError(
@@ -204,27 +205,31 @@ class PostgresqlSource(Source):
             raise
         return data
 
-    def live_place(self) -> LivePlace:
-        """See Source.live_place: the server's data folder, for physical copies."""
-        return postgresql_inplace.live_place(self._options.method, self._options.in_place)
+    def live_data(self) -> LiveData:
+        """See SupportsInPlace: the server's data folder, for physical copies."""
+        return postgresql_inplace.live_data(self._options.method, self._options.in_place)
 
-    def in_use(self, place: LivePlace) -> str:
-        """See Source.in_use."""
-        return postgresql_inplace.in_use(place)
+    def in_place_options(self) -> InPlaceOptions:
+        """See SupportsInPlace."""
+        return self._options.in_place or InPlaceOptions()
+
+    def in_use(self, live: LiveData) -> str:
+        """See SupportsInPlace."""
+        return postgresql_inplace.in_use(live)
 
     def build(self, copy: Path, destination: Path) -> Path:
-        """See Source.build. Raises SourceError too where tablespaces lie elsewhere."""
+        """See SupportsInPlace. Raises SourceError too where tablespaces lie elsewhere."""
         postgresql_inplace.refuse_tablespaces(copy)
         return self.restore(copy, destination)
 
-    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> AbstractContextManager[Connection]:
-        """See Source.open_live: a private server over the folder, which replays what the copy's log holds."""
+    def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
+        """See SupportsInPlace: a private server over the folder, which replays what the copy's log holds."""
         record = read_record(copy)
         programs = Scratch(copy, record, scratch, self._programs_folder).programs
-        return postgresql_inplace.opened(programs, record, copy, place.path, scratch)
+        return postgresql_inplace.opened(programs, record, copy, live.path, scratch)
 
     def answers(self) -> bool:
-        """See Source.answers: as pg_isready sees it, which needs no account."""
+        """See SupportsInPlace: as pg_isready sees it, which needs no account."""
         options = self._options
         host = options.host or local_host(options.port)
         return postgresql_inplace.is_ready(self._any_programs(), host, options.port)
@@ -233,7 +238,7 @@ class PostgresqlSource(Source):
         return programs_for(("pg_isready",), lambda _: True, "any version", self._programs_folder)
 
     def grants(self) -> str:
-        """See Source.grants."""
+        """See SupportsGrants."""
         options = self._options
         return grants_for(options.method, options.user, options.database)
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tasks.errors import SourceError
 from tasks.platform.files import private_folder, sync_tree
-from tasks.sources.shared.live_place import InPlaceOptions
+from tasks.sources.shared.live_data import InPlaceOptions
 from tasks.sources.sqlanywhere.copy import Note
 from tasks.sources.sqlanywhere.restart import RestartOptions
 from tasks.sources.sqlanywhere.scratch import MESSAGES, Access, readable, scratch_engine

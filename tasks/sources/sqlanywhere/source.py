@@ -24,8 +24,15 @@ from tasks.platform.files import create_private
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
+from tasks.sources.capabilities import (
+    SupportsConformance,
+    SupportsGrants,
+    SupportsInPlace,
+    SupportsLogBackups,
+    SupportsRestart,
+)
 from tasks.sources.shared.folders import restoring_into
-from tasks.sources.shared.live_place import InPlaceOptions, LivePlace, live_folder
+from tasks.sources.shared.live_data import InPlaceOptions, LiveData, live_folder
 from tasks.sources.sqlanywhere import conformance as sqlanywhere_conformance
 from tasks.sources.sqlanywhere import in_place as sqlanywhere_inplace
 from tasks.sources.sqlanywhere import logs as sqlanywhere_logs
@@ -128,7 +135,9 @@ class SqlanywhereOptions(Options):
         return self
 
 
-class SqlanywhereSource(Source):
+class SqlanywhereSource(
+    Source, SupportsConformance, SupportsGrants, SupportsInPlace, SupportsLogBackups, SupportsRestart
+):
     """A database on a SQL Anywhere engine of this machine."""
 
     kind = "sqlanywhere"
@@ -227,12 +236,12 @@ class SqlanywhereSource(Source):
         return file
 
     def grants(self) -> str:
-        """See Source.grants; written for the plan's version and account names."""
+        """See SupportsGrants; written for the plan's version and account names."""
         options = self._options
         return grants(options.version, options.user, options.read_user or options.user)
 
     def conformance(self, scratch: Path) -> list[Finding]:
-        """See Source.conformance. Makes copies of the source, and starts engines over clones of them only."""
+        """See SupportsConformance. Makes copies of the source; engines run over clones of them."""
         install = self._install
         check_driver(install)
         facts = self._facts(install)
@@ -241,36 +250,36 @@ class SqlanywhereSource(Source):
         )
 
     def restart(self) -> None:
-        """See Source.restart. An engine that doesn't come up again is an alarm."""
+        """See SupportsRestart. An engine that doesn't come up again is an alarm."""
         if self._options.restart is None:
             raise SourceError(
                 "the plan does not say how to restart the engine", hint="Set `restart` under `source`."
             )
         sqlanywhere_restart.restart(self._install, self._address, self._login, self._options.restart)
 
-    def live_place(self) -> LivePlace:
-        """See Source.live_place: the DATA folder. The engine must run, unless the plan tells the folder."""
+    def live_data(self) -> LiveData:
+        """See SupportsInPlace: the DATA folder. The engine must run, unless the plan tells the folder."""
         own = self._options.in_place
         if own is not None and own.data is not None:
             return live_folder(own.data, deep=True)
         facts = self._facts(self._install)
         return live_folder(sqlanywhere_inplace.folder_of(facts.file, facts.log), deep=True)
 
-    def in_place(self) -> InPlaceOptions:
-        """See Source.in_place: those of the daily restart where it has none of its own."""
+    def in_place_options(self) -> InPlaceOptions:
+        """See SupportsInPlace: those of the daily restart where it has none of its own."""
         return sqlanywhere_inplace.commands(self._options.in_place, self._options.restart)
 
     def build(self, copy: Path, destination: Path) -> Path:
-        """See Source.build: the folder, under whose name the database knows its log and dbspaces."""
+        """See SupportsInPlace: the folder, under whose name the database knows its log and dbspaces."""
         return self.restore(copy, destination).parent
 
-    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> AbstractContextManager[Connection]:
-        """See Source.open_live: a private engine over the database, recovered by that."""
+    def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
+        """See SupportsInPlace: a private engine over the database, recovered by that."""
         note = read_note(copy)
-        return sqlanywhere_inplace.opened(self._access(note), note, place.path, scratch)
+        return sqlanywhere_inplace.opened(self._access(note), note, live.path, scratch)
 
     def answers(self) -> bool:
-        """See Source.answers."""
+        """See SupportsInPlace."""
         return ping(self._install, self._address, self._login) in {DONE, *REFUSED}
 
     def _facts(self, install: Install) -> Facts:

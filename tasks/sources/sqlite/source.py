@@ -21,8 +21,9 @@ from tasks.options import Options
 from tasks.platform.files import BLOCK, atomic_writer, sha256_of
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
+from tasks.sources.capabilities import SupportsInPlace
 from tasks.sources.shared.folders import restoring_into
-from tasks.sources.shared.live_place import InPlaceOptions, LivePlace, open_files, require_renamable
+from tasks.sources.shared.live_data import InPlaceOptions, LiveData, open_files, require_renamable
 from tasks.sources.sqlite.connection import (
     cause_of,
     file_of_copy,
@@ -55,7 +56,7 @@ class SqliteOptions(Options):
     )
 
 
-class SqliteSource(Source):
+class SqliteSource(Source, SupportsInPlace):
     """An SQLite database file, whichever journal mode it uses."""
 
     kind = "sqlite"
@@ -150,21 +151,25 @@ class SqliteSource(Source):
             shutil.copyfileobj(stream, restored, BLOCK)
         return target
 
-    def live_place(self) -> LivePlace:
-        """See Source.live_place: the file and its journals, without which it may miss what was committed."""
+    def live_data(self) -> LiveData:
+        """See SupportsInPlace: the file and its journals, without which it may miss what was committed."""
         path = self._path
         require_renamable(path)
         beside = tuple(path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal"))
-        return LivePlace(path, folder=False, beside=beside)
+        return LiveData(path, folder=False, beside=beside)
 
-    def in_use(self, place: LivePlace) -> str:
-        """See Source.in_use: programs that have it open, or hold one of SQLite's locks."""
-        return open_files(place.there) or holders(place.path)
+    def in_place_options(self) -> InPlaceOptions:
+        """See SupportsInPlace."""
+        return self._options.in_place or InPlaceOptions()
 
-    def open_live(self, copy: Path, place: LivePlace, scratch: Path) -> AbstractContextManager[Connection]:
-        """See Source.open_live. Nobody has it open, so it can be read without leaving journals beside it."""
+    def in_use(self, live: LiveData) -> str:
+        """See SupportsInPlace: programs that have it open, or hold one of SQLite's locks."""
+        return open_files(live.there) or holders(live.path)
+
+    def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
+        """See SupportsInPlace. Nobody has it open, so it can be read without leaving journals beside it."""
         del copy, scratch
-        return _opened_file(place.path)
+        return _opened_file(live.path)
 
     def _engine(self, live: sqlite3.Connection) -> Engine:
         pages, page_bytes = (

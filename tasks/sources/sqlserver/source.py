@@ -22,6 +22,7 @@ from tasks.platform.files import BLOCK, atomic_writer
 from tasks.platform.secrets import SecretReference
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
+from tasks.sources.capabilities import SupportsConformance, SupportsGrants
 from tasks.sources.shared.folders import restoring_into
 from tasks.sources.sqlserver.catalog import user_tables
 from tasks.sources.sqlserver.check import State, examine, examine_folder, examine_scratch
@@ -90,7 +91,7 @@ class SqlserverOptions(Options):
         return self
 
 
-class SqlserverSource(Source):
+class SqlserverSource(Source, SupportsConformance, SupportsGrants):
     """A database of a SQL Server from 2012 on, on any edition that has disks of its own."""
 
     kind = "sqlserver"
@@ -182,11 +183,11 @@ class SqlserverSource(Source):
         return destination / backup.name
 
     def grants(self) -> str:
-        """See Source.grants."""
+        """See SupportsGrants."""
         return grants_for(getattr(self._options, "database", "Practice"))
 
     def conformance(self, scratch: Path) -> list[Finding]:
-        """See Source.conformance: it needs the plan's server, and backs the database up a few times."""
+        """See SupportsConformance: it needs the plan's server, and backs the database up a few times."""
         from tasks.sources.sqlserver.conformance import try_everything
 
         bench = self._bench

@@ -55,7 +55,7 @@ class ServerInPlaceOptions(InPlaceOptions):
 
 
 @dataclass(frozen=True)
-class LivePlace:
+class LiveData:
     """The live data: a folder, or a file with the files that belong to it (``beside``: they may be missing).
 
     ``deep``: everything in the folder belongs to the engine's account. ``owner`` names that account where
@@ -74,10 +74,10 @@ class LivePlace:
         return [path for path in (self.path, *self.beside) if os.path.lexists(path)]
 
 
-def live_folder(path: Path, owner: str | None = None, *, deep: bool) -> LivePlace:
+def live_folder(path: Path, owner: str | None = None, *, deep: bool) -> LiveData:
     """A folder as a live place. Raises SourceMissing or SourceError where it cannot be renamed."""
     require_renamable(path)
-    return LivePlace(path, deep=deep, owner=owner)
+    return LiveData(path, deep=deep, owner=owner)
 
 
 def require_renamable(path: Path) -> None:
