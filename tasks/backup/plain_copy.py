@@ -17,9 +17,9 @@ from tasks.checks.measure import measure_checks
 from tasks.context import PlanContext
 from tasks.errors import SourceError, ValidationError
 from tasks.platform.files import private_folder
+from tasks.platform.mounts import refuse_network
 from tasks.records import Finding, Record, Run
 from tasks.recovery.recover import refuse_occupied
-from tasks.sources.sqlanywhere.copy_folder import refuse_network
 from tasks.targets.shared.marker import MARKER
 
 FOLDER = "copies"

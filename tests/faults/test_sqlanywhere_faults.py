@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tasks.errors import CopyError, ProgramError, SourceError, SourceMissing
+from tasks.platform import mounts as platform_mounts
 from tasks.sources.sqlanywhere import copy as sqlanywhere_copy
-from tasks.sources.sqlanywhere import copy_folder as sqlanywhere_place
 from tasks.sources.sqlanywhere.connection import Address, Login
 from tasks.sources.sqlanywhere.copy import back_up
 from tasks.sources.sqlanywhere.errors import MEANINGS
@@ -188,7 +188,7 @@ def test_onto_the_network(standin: StandIn, tmp_path: Path, monkeypatch: pytest.
     """The disk that tests run on, declared a network one: dbbackup isn't even started."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     every = {line.partition(" - ")[2].split(" ")[0] for line in mounts}
-    monkeypatch.setattr(sqlanywhere_place, "NETWORK_SYSTEMS", frozenset(every))
+    monkeypatch.setattr(platform_mounts, "NETWORK_SYSTEMS", frozenset(every))
     calls = len(standin.events("call"))
     with pytest.raises(SourceError, match="on the network"):
         office(standin).copy_live(fresh(tmp_path / "copy"))

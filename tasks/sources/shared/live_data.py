@@ -7,7 +7,6 @@ file system inside cannot be put aside in one step, and is refused.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tasks.errors import SourceError, SourceMissing
+from tasks.platform.mounts import mount_at_or_below
 from tasks.records import Record
 
 TO_HINT = "Restore it to another folder with `datasave restore --to FOLDER`, and put it into place by hand."
@@ -94,7 +94,7 @@ def require_renamable(path: Path) -> None:
             f"{operation}: it is a symbolic link to {path.resolve()}",
             hint=f"Name the real place in the plan. {TO_HINT}",
         )
-    mounted = _mounts_at_or_below(path)
+    mounted = mount_at_or_below(path)
     if mounted or os.path.ismount(path):
         raise SourceError(
             f"{operation}: another file system is mounted at {mounted or path}",
@@ -134,18 +134,3 @@ def _name_of(process: Path) -> str:
         return (process / "comm").read_text("utf-8", "replace").strip()
     except OSError:
         return "a program"
-
-
-def _mounts_at_or_below(path: Path) -> str:
-    """The first mount point at ``path`` or below it, bind mounts too; "" where there is none (Linux)."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return ""
-    place = os.path.realpath(path)
-    for line in lines:
-        # proc(5): the fifth field, with blanks as octal escapes.
-        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), line.split(" ")[4])
-        if point == place or point.startswith(place.rstrip("/") + "/"):
-            return point
-    return ""

@@ -23,10 +23,10 @@ from uuid import uuid4
 
 from tasks.errors import CopyError, SourceError
 from tasks.platform.files import PRIVATE_FILE, create_private, private_folder, sync_folder
+from tasks.platform.mounts import refuse_network
 from tasks.platform.processes import run
 from tasks.sources.sqlanywhere.connection import Address, Login
 from tasks.sources.sqlanywhere.copy import Note, back_up
-from tasks.sources.sqlanywhere.copy_folder import refuse_network
 from tasks.sources.sqlanywhere.errors import DONE, failure
 from tasks.sources.sqlanywhere.programs import Install
 from tasks.sources.sqlanywhere.scratch import start_command

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 from tasks.errors import SourceError, ValidationError
 from tasks.options import Options
 from tasks.platform.files import create_private
+from tasks.platform.mounts import refuse_network
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
@@ -40,7 +41,6 @@ from tasks.sources.sqlanywhere import restart as sqlanywhere_restart
 from tasks.sources.sqlanywhere.catalog import base_tables, definitions
 from tasks.sources.sqlanywhere.connection import Address, Login
 from tasks.sources.sqlanywhere.copy import DATABASE, Note, copy_database, read_note
-from tasks.sources.sqlanywhere.copy_folder import refuse_network
 from tasks.sources.sqlanywhere.errors import DONE
 from tasks.sources.sqlanywhere.in_place import SqlanywhereInPlaceOptions
 from tasks.sources.sqlanywhere.programs import Install, check_driver, find_any_install, find_install

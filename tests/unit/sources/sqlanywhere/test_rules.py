@@ -11,7 +11,6 @@ import pytest
 from pydantic import ValidationError as OptionsError
 
 from tasks.errors import CopyError, SourceError, SourceMissing, ValidationError
-from tasks.sources.sqlanywhere import copy_folder as sqlanywhere_place
 from tasks.sources.sqlanywhere.catalog import definitions, quoted
 from tasks.sources.sqlanywhere.connection import (
     Address,
@@ -22,7 +21,6 @@ from tasks.sources.sqlanywhere.connection import (
     usable,
 )
 from tasks.sources.sqlanywhere.copy import NOTE, read_note
-from tasks.sources.sqlanywhere.copy_folder import is_share, network_mount, refuse_network
 from tasks.sources.sqlanywhere.errors import MEANINGS, cause_of, failure, meaning_of
 from tasks.sources.sqlanywhere.logs import LogFile, following, parse_offsets
 from tasks.sources.sqlanywhere.programs import TOOLS, Install, find_any_install, find_install
@@ -207,57 +205,7 @@ class TestInstallation:
             find_any_install(17)
 
 
-MOUNTS = """\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 22 0:40 / /srv/nas rw shared:7 - nfs4 nas:/export rw
-31 30 254:1 / /srv/nas/local rw shared:8 - ext4 /dev/vdb rw
-32 22 0:41 / /mnt/my\\040share rw - cifs //nas/share rw
-33 22 0:42 / /home/u/remote rw - fuse.sshfs u@h:/ rw
-34 22 0:43 / /data rw - ext4 /dev/vdc rw
-35 22 0:44 / /data rw - smb3 //nas/data rw
-"""
-
-
 class TestPlaces:
-    @pytest.mark.parametrize(
-        ("folder", "kind"),
-        [
-            ("/srv/datasave", ""),
-            ("/srv/nas", "nfs4"),
-            ("/srv/nas/staging", "nfs4"),
-            ("/srv/nasty", ""),
-            ("/srv/nas/local/staging", ""),
-            ("/mnt/my share/x", "cifs"),
-            ("/home/u/remote/x", "fuse.sshfs"),
-            ("/data/x", "smb3"),
-        ],
-    )
-    def test_network_mounts(self, folder: str, kind: str) -> None:
-        assert network_mount(folder, MOUNTS) == kind
-
-    @pytest.mark.parametrize(
-        ("folder", "share"),
-        [
-            (r"C:\Datasave", False),
-            (r"\\nas\backup", True),
-            ("//nas/backup", True),
-            (r"\\?\UNC\nas\backup", True),
-            (r"\\?\C:\Datasave", False),
-            (r"\\.\C:\Datasave", False),
-        ],
-    )
-    def test_shares(self, folder: str, share: bool) -> None:
-        assert is_share(folder) is share
-
-    def test_refused_by_the_real_mount_table(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The disk that tests run on, declared a network one."""
-        refuse_network(tmp_path)
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-        every = {line.partition(" - ")[2].split(" ")[0] for line in mounts}
-        monkeypatch.setattr(sqlanywhere_place, "NETWORK_SYSTEMS", frozenset(every))
-        with pytest.raises(SourceError, match="on the network"):
-            refuse_network(tmp_path / "not" / "yet" / "there")
-
     @pytest.mark.parametrize(
         ("told", "own", "same"),
         [

@@ -1,11 +1,13 @@
-"""Where a copy may be written: a disk of this machine. SQL Anywhere's backups onto network shares break."""
+"""Which file system a folder lies on: network folders and mount points, on Linux and Windows."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from tasks.errors import SourceError
 
@@ -16,14 +18,20 @@ NETWORK_SYSTEMS = frozenset(
 _DRIVE_REMOTE = 4
 """What Windows' GetDriveType says of a mapped network drive."""
 
-
-HINT = (
+LOCAL_HINT = (
     "Set `state:` in the plan to a folder on a disk of this machine, the one that runs the database. "
     "Datasave takes the finished copy to other places itself."
 )
 
 
-def refuse_network(folder: Path, hint: str = HINT) -> None:
+class Mount(NamedTuple):
+    """One mounted file system: where, and its type."""
+
+    point: str
+    system: str
+
+
+def refuse_network(folder: Path, hint: str = LOCAL_HINT) -> None:
     """Raise SourceError where ``folder`` is on another machine: a share, or a mapped or mounted one."""
     where = _on_windows(folder) if os.name == "nt" else _on_unix(folder)
     if not where:
@@ -37,21 +45,20 @@ def refuse_network(folder: Path, hint: str = HINT) -> None:
 def network_mount(folder: str, mountinfo: str) -> str:
     """The type of the network file system that ``folder`` lies on, "" for a local one.
 
-    ``mountinfo`` is the text of /proc/self/mountinfo (proc(5)): the mount point is its fifth field, with
-    blanks as octal escapes; the file system's type comes first after " - ". The longest mount point above
-    the folder holds it, of equal ones the last.
+    ``mountinfo`` is the text of /proc/self/mountinfo. The longest mount point above the folder holds it, of
+    equal ones the last.
     """
     found, longest = "", -1
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        fields = left.split(" ")
-        if len(fields) < 5 or not right:
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
-        above = folder == point or folder.startswith(point.rstrip("/") + "/")
-        if above and len(point) >= longest:
-            found, longest = right.split(" ")[0], len(point)
+    for mount in _mounts(mountinfo):
+        if _is_below(folder, mount.point) and len(mount.point) >= longest:
+            found, longest = mount.system, len(mount.point)
     return found if found in NETWORK_SYSTEMS else ""
+
+
+def mount_at_or_below(path: Path) -> str:
+    """The first mount point at ``path`` or below it, bind mounts too; "" where there is none."""
+    place = os.path.realpath(path)
+    return next((mount.point for mount in _mounts(_mountinfo()) if _is_below(mount.point, place)), "")
 
 
 def is_share(folder: str) -> bool:
@@ -60,12 +67,32 @@ def is_share(folder: str) -> bool:
     return plain.startswith("\\\\") and not re.match(r"\\\\[?.]\\(?!UNC\\)", plain, re.IGNORECASE)
 
 
-def _on_unix(folder: Path) -> str:
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _mounts(mountinfo: str) -> Iterator[Mount]:
+    """Each mount of a mountinfo text, in its order.
+
+    proc(5): the mount point is the fifth field, blanks as octal escapes; the type comes first after " - ".
+    """
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        if len(fields) >= 5 and right:
+            point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+            yield Mount(point, right.split(" ")[0])
+
+
+def _mountinfo() -> str:
     try:
-        mountinfo = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+        return Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
     except OSError:
         return ""  # not Linux: there is nothing to ask
-    return network_mount(os.path.realpath(folder), mountinfo)
+
+
+def _on_unix(folder: Path) -> str:
+    return network_mount(os.path.realpath(folder), _mountinfo())
 
 
 def _on_windows(folder: Path) -> str:
