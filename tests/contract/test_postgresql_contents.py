@@ -12,7 +12,7 @@ import pytest
 from tasks.checks.measure import measure_checks, profile
 from tasks.options import Expectation, UserCheck
 from tasks.records import Finding, LiveCopy, Profile
-from tasks.sources.postgresql.connection import Server
+from tasks.sources.postgresql.connection import PostgresqlLogin
 from tasks.sources.postgresql.source import PostgresqlSource
 from tests.contract.source_contract import fresh, one_value
 from tests.servers.postgresql import SUPERUSER, PostgresqlServer, postgresql
@@ -157,7 +157,7 @@ def live(server: PostgresqlServer, database: str, **settings: str) -> Iterator[A
     """The running database, as its superuser; nothing that is done there stays."""
     quiet = {"session_preload_libraries": "", "session_replication_role": "replica"}
     pass_file = server.folder / f"{SUPERUSER}.pass"
-    here = Server(
+    here = PostgresqlLogin(
         server.host, server.port, SUPERUSER, database, pass_file=pass_file, options={**quiet, **settings}
     )
     with here.connected(autocommit=False) as connection:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.sources.postgresql.connection import Server
+from tasks.sources.postgresql.connection import PostgresqlLogin
 from tests.contract.postgresql_ledger import create_ledger, damage_text, writing
 from tests.contract.source_contract import SourceCase, SourceContract
 from tests.servers.postgresql import SUPERUSER, PostgresqlServer, postgresql, started
@@ -37,7 +37,7 @@ def database(postgresql: PostgresqlServer, template: str) -> Iterator[str]:
 @contextmanager
 def connected(server: PostgresqlServer, host: str, port: int, database: str) -> Iterator[Any]:
     """As the superuser, over ODBC."""
-    here = Server(host, port, SUPERUSER, database, pass_file=server.folder / f"{SUPERUSER}.pass")
+    here = PostgresqlLogin(host, port, SUPERUSER, database, pass_file=server.folder / f"{SUPERUSER}.pass")
     with here.connected() as connection:
         yield connection
 

@@ -17,9 +17,9 @@ import pytest
 from tasks.errors import CopyError, DatasaveError, SourceError, SourceMissing, ValidationError
 from tasks.sources.postgresql import check as postgresql_check
 from tasks.sources.postgresql import connection as postgresql_connection
-from tasks.sources.postgresql import logical as postgresql_logical
+from tasks.sources.postgresql import copy as postgresql_copy
 from tasks.sources.postgresql import programs as postgresql_programs
-from tasks.sources.postgresql.connection import Server
+from tasks.sources.postgresql.connection import PostgresqlLogin
 from tasks.sources.postgresql.source import PostgresqlOptions, PostgresqlSource
 from tests import mounts
 from tests.contract.postgresql_ledger import create_ledger
@@ -344,7 +344,7 @@ def test_no_room_for_the_scratch_copy(
 def test_a_table_that_stays_locked(
     postgresql: PostgresqlServer, clinic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql_logical, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(postgresql_copy, "LOCK_SECONDS", 1)
     with (
         holding(postgresql, clinic, "LOCK TABLE counter IN ACCESS EXCLUSIVE MODE"),
         pytest.raises(CopyError, match="keeps a table locked") as caught,
@@ -357,7 +357,7 @@ def test_a_table_that_stays_locked(
 @contextmanager
 def holding(server: PostgresqlServer, database: str, statement: str) -> Iterator[None]:
     """A session that has run ``statement`` in a transaction and leaves it open."""
-    here = Server(
+    here = PostgresqlLogin(
         server.host, server.port, SUPERUSER, database, pass_file=server.folder / f"{SUPERUSER}.pass"
     )
     with here.connected(autocommit=False) as connection:
@@ -371,13 +371,13 @@ def test_a_table_emptied_before_it_was_counted(
 ) -> None:
     """TRUNCATE heeds no snapshot: the dump holds its rows, the count after it would say none."""
     postgresql.sql(clinic, "CREATE TABLE short_lived AS SELECT generate_series(1, 1000) AS id")
-    dump = postgresql_logical._dump
+    dump = postgresql_copy._dump
 
     def dump_then_truncate(*arguments: Any) -> None:
         dump(*arguments)
         postgresql.sql(clinic, "TRUNCATE short_lived")
 
-    monkeypatch.setattr(postgresql_logical, "_dump", dump_then_truncate)
+    monkeypatch.setattr(postgresql_copy, "_dump", dump_then_truncate)
     folder = fresh(tmp_path / "copy")
     with pytest.raises(CopyError, match=r"public\.short_lived was emptied or rebuilt meanwhile") as caught:
         postgresql.source("logical", clinic).copy_live(folder)

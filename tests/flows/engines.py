@@ -90,10 +90,10 @@ def _dump(server: PostgresqlServer, dump: Path) -> Iterator[Any]:
 
 @contextmanager
 def _postgresql_connection(host: Any, port: int, server: PostgresqlServer, database: str) -> Iterator[Any]:
-    from tasks.sources.postgresql.connection import Server
+    from tasks.sources.postgresql.connection import PostgresqlLogin
 
     pass_file = server.folder / f"{SUPERUSER}.pass"
-    with Server(str(host), port, SUPERUSER, database, pass_file=pass_file).connected() as connection:
+    with PostgresqlLogin(str(host), port, SUPERUSER, database, pass_file=pass_file).connected() as connection:
         yield connection
 
 

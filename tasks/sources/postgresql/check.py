@@ -1,18 +1,15 @@
-"""The preflight: could a copy be made now, by this account, with these programs?"""
+"""The preflight: could a copy be made now, by this account, with these programs? How to grant the rights."""
 
 # ruff: noqa: S608 - only queries of our own are put together here
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from tasks.errors import SourceError
-from tasks.platform.processes import run
 from tasks.records import Engine
 from tasks.sources.postgresql.catalog import rows_of, table_query
-from tasks.sources.postgresql.connection import Server, told_as
-from tasks.sources.postgresql.errors import as_error, trouble_in
+from tasks.sources.postgresql.connection import PostgresqlLogin, run_program, told_as
 from tasks.sources.postgresql.programs import OLDEST, Programs
 from tasks.sources.postgresql.record import Method
 
@@ -20,9 +17,9 @@ ANSWER_SECONDS = 60
 _GRANTS = "`datasave doctor --grants` shows what the account needs."
 
 
-def look(server: Server, method: Method) -> tuple[Engine, int]:
+def look(login: PostgresqlLogin, method: Method) -> tuple[Engine, int]:
     """What answers at ``server``, and its major version, if a copy could be made. Raises SourceError."""
-    with told_as(f"cannot read {server.database} of the server {server}"), server.connected() as connection:
+    with told_as(f"cannot read {login.database} of the server {login}"), login.connected() as connection:
         connection.cursor().execute(f"SET statement_timeout = '{ANSWER_SECONDS}s'")
         version, number = rows_of(
             connection, "SELECT current_setting('server_version'), current_setting('server_version_num')::int"
@@ -30,45 +27,44 @@ def look(server: Server, method: Method) -> tuple[Engine, int]:
         major = int(number) // 10_000
         if major < OLDEST:
             raise SourceError(
-                f"cannot back up the server {server}: it is PostgreSQL {version}, too old",
+                f"cannot back up the server {login}: it is PostgreSQL {version}, too old",
                 hint=f"Upgrade it to PostgreSQL {OLDEST} or later: no older one gets corrections any more.",
             )
-        if method == "physical":
-            size = _look_physical(connection, server)
-        else:
-            size = _look_logical(connection, server)
+        size = (_look_physical if method == "physical" else _look_logical)(connection, login)
     return Engine(kind="postgresql", version=version.split()[0], bytes=size), major
 
 
-def try_replication(server: Server, programs: Programs) -> None:
+def try_replication(login: PostgresqlLogin, programs: Programs) -> None:
     """Open a replication connection, which pg_hba.conf rules by lines of its own. Raises SourceError."""
-    what = f"cannot copy the server {server}"
-    command: list[str | Path] = [programs.path("psql"), "-X", "-w", "-A", "-t", "-c", "IDENTIFY_SYSTEM"]
-    ended = run([*command, "replication=true"], environment=server.environment, seconds=60)
-    if ended.code != 0:
-        trouble = trouble_in(ended.err, f"psql ended with status {ended.code}")
-        raise as_error(what, trouble, copying=False)
+    run_program(
+        login,
+        f"cannot copy the server {login}",
+        programs.path("psql"),
+        *("-X", "-w", "-A", "-t", "-c", "IDENTIFY_SYSTEM", "replication=true"),
+        copying=False,
+        seconds=60,
+    )
 
 
-def _look_physical(connection: Any, server: Server) -> int:
+def _look_physical(connection: Any, login: PostgresqlLogin) -> int:
     may, wal_level, senders, tablespaces = rows_of(
         connection,
         """SELECT (SELECT (rolreplication OR rolsuper)::int FROM pg_roles WHERE rolname = current_user),
             current_setting('wal_level'), current_setting('max_wal_senders')::int,
             (SELECT count(*) FROM pg_tablespace WHERE pg_tablespace_location(oid) <> '')""",
     )[0]
-    what = f"cannot copy the server {server}"
+    operation = f"cannot copy the server {login}"
     if not int(may or 0):
-        raise SourceError(f"{what}: the account {server.user} may not replicate", hint=_GRANTS)
+        raise SourceError(f"{operation}: the account {login.user} may not replicate", hint=_GRANTS)
     if wal_level == "minimal" or int(senders) < 2:
         raise SourceError(
-            f"{what}: its wal_level is {wal_level} and its max_wal_senders {senders}",
+            f"{operation}: its wal_level is {wal_level} and its max_wal_senders {senders}",
             hint="Set wal_level = replica and max_wal_senders = 10 in postgresql.conf and restart the "
             "server, or use `method: logical`.",
         )
     if os.name == "nt" and int(tablespaces):
         raise SourceError(
-            f"{what}: it has {tablespaces} tablespaces outside its data folder",
+            f"{operation}: it has {tablespaces} tablespaces outside its data folder",
             hint="On Windows such a copy cannot be archived: use `method: logical`.",
         )
     # Sizes of databases that the account may not enter are not told.
@@ -78,10 +74,10 @@ def _look_physical(connection: Any, server: Server) -> int:
     return int(rows_of(connection, sql)[0][0]) + int(rows_of(connection, segments)[0][0])
 
 
-def _look_logical(connection: Any, server: Server) -> int:
-    what = f"cannot dump the database {server.database} of {server}"
+def _look_logical(connection: Any, login: PostgresqlLogin) -> int:
+    operation = f"cannot dump the database {login.database} of {login}"
     _refuse(
-        what,
+        operation,
         "the account may not read",
         rows_of(
             connection,
@@ -92,13 +88,13 @@ def _look_logical(connection: Any, server: Server) -> int:
         _GRANTS,
     )
     _refuse(
-        what,
+        operation,
         "row security hides rows from the account in",
         rows_of(connection, f"SELECT name FROM ({table_query('r,p')}) AS t WHERE row_security_active(oid)"),
         f"Let a superuser run: ALTER ROLE … BYPASSRLS; {_GRANTS}",
     )
     _refuse(
-        what,
+        operation,
         "the account may not read the large objects",
         rows_of(
             connection,
@@ -114,10 +110,50 @@ def _look_logical(connection: Any, server: Server) -> int:
     return int(rows_of(connection, "SELECT pg_database_size(current_database())")[0][0])
 
 
-def _refuse(what: str, trouble: str, rows: list[Any], hint: str) -> None:
+def _refuse(operation: str, cause: str, rows: list[Any], hint: str) -> None:
     """Raise a SourceError naming some of ``rows``, if there are any: a dump would lack them or fail."""
     if not rows:
         return
     named = ", ".join(str(row[0]) for row in rows[:5])
     more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
-    raise SourceError(f"{what}: {trouble} {named}{more}", hint=hint)
+    raise SourceError(f"{operation}: {cause} {named}{more}", hint=hint)
+
+
+_PHYSICAL = """\
+-- Run as a superuser, on the server that is backed up. In psql, set the password with: \\password {user}
+CREATE ROLE {role} LOGIN REPLICATION;
+-- pg_hba.conf needs a line for replication and one for the database (then: SELECT pg_reload_conf();).
+-- On the same machine, over the socket; `peer` with a line in pg_ident.conf does without a password:
+--   local  replication  {role}                scram-sha-256
+--   local  {database}  {role}                scram-sha-256
+-- From another machine, encrypted:
+--   hostssl  replication  {role}  ADDRESS/32  scram-sha-256
+--   hostssl  {database}  {role}  ADDRESS/32  scram-sha-256
+"""
+
+_LOGICAL = """\
+-- Run as a superuser, on the server that is backed up. In psql, set the password with: \\password {user}
+CREATE ROLE {role} LOGIN BYPASSRLS;
+GRANT CONNECT ON DATABASE {database} TO {role};
+GRANT pg_read_all_data TO {role};
+-- PostgreSQL 13 has no pg_read_all_data; there, in the database, for each schema:
+--   GRANT USAGE ON SCHEMA public TO {role};
+--   GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};
+--   GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
+-- Only where the database has large objects:
+--   ALTER ROLE {role} SET lo_compat_privileges = on;
+-- pg_hba.conf needs a line (then: SELECT pg_reload_conf();): over the socket, or encrypted from elsewhere.
+-- `peer` with a line in pg_ident.conf does without a password.
+--   local    {database}  {role}              scram-sha-256
+--   hostssl  {database}  {role}  ADDRESS/32  scram-sha-256
+"""
+
+
+def grants_for(method: Method, user: str, database: str) -> str:
+    """The statements that make ``user`` with just the rights that ``method`` needs."""
+    text = _PHYSICAL if method == "physical" else _LOGICAL
+    return text.format(user=user, role=_quoted(user), database=_quoted(database))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any
 
 from tasks.errors import SourceError
 from tasks.platform.files import PRIVATE_FILE, create_private
-from tasks.sources.postgresql.errors import as_error, driver_trouble
+from tasks.platform.processes import run
+from tasks.sources.postgresql.errors import driver_fault, failure, fault_in
 from tasks.sources.shared.odbc import manager
 
 # On Windows the name says for how many bits; Red Hat's package has the short one.
@@ -27,7 +28,7 @@ _SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S1
 
 
 @dataclass(frozen=True)
-class Server:
+class PostgresqlLogin:
     """A server, a database on it, and who we are there. ``host`` is a name or a socket's folder."""
 
     host: str
@@ -91,14 +92,33 @@ class Server:
 
 
 @contextmanager
-def told_as(what: str, *, copying: bool = False) -> Iterator[None]:
-    """Tell a driver's error as a SourceError (a CopyError while ``copying``) about ``what``."""
+def told_as(operation: str, *, copying: bool = False) -> Iterator[None]:
+    """Tell a driver's error as a SourceError (a CopyError while ``copying``) about ``operation``."""
     pyodbc = _driver_module()
     try:
         yield
     except pyodbc.Error as error:
         # `from None`: a driver's text may quote the row it stumbled over.
-        raise as_error(what, driver_trouble(error), copying=copying) from None
+        raise failure(operation, driver_fault(error), copying=copying) from None
+
+
+def run_program(
+    login: PostgresqlLogin,
+    operation: str,
+    program: Path,
+    *arguments: str | Path,
+    copying: bool = True,
+    seconds: float = 24 * 3600.0,
+    watch: Callable[[], object] | None = None,
+) -> None:
+    """Run one of PostgreSQL's own programs against the server, to its end.
+
+    Raises SourceError (a CopyError while ``copying``) about ``operation`` where it fails.
+    """
+    ended = run([program, *arguments], environment=login.environment, seconds=seconds, watch=watch)
+    if ended.code != 0:
+        fault = fault_in(ended.err, f"{program.stem} ended with status {ended.code}")
+        raise failure(operation, fault, copying=copying)
 
 
 @contextmanager

@@ -7,164 +7,183 @@ told by a sentence of ours, all else by the program's name and status or by the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 
-from tasks.errors import CopyError, DatasaveError, SourceError, SourceMissing
+from tasks.errors import CopyError, Fault, SourceError, SourceMissing
 from tasks.sources.shared.odbc import sqlstate
 
-
-@dataclass(frozen=True)
-class Trouble:
-    """A cause, what to do, whether the source is not there at all, whether waiting may help."""
-
-    cause: str
-    hint: str
-    missing: bool = False
-    passing: bool = False
-
-
 _AWAY = "Check that PostgreSQL runs there, and `host:` and `port:` in the plan."
-_KNOWN: tuple[tuple[str, Trouble], ...] = (
+_FAULTS: tuple[tuple[str, Fault[SourceError]], ...] = (
     (
         r"password authentication failed|no password supplied|\b28P01\b",
-        Trouble("the server refused the password", "Check `user:` and the secret that `password:` names."),
+        Fault(
+            SourceError,
+            "the server refused the password",
+            "Check `user:` and the secret that `password:` names.",
+        ),
     ),
     (
         r"no pg_hba\.conf entry|pg_hba\.conf rejects",
-        Trouble(
+        Fault(
+            SourceError,
             "the server's pg_hba.conf does not let this account in",
             "Add the lines that `datasave doctor --grants` shows to pg_hba.conf, then reload the server.",
         ),
     ),
     (
         r"(?:Peer|Ident|GSSAPI|LDAP|PAM|RADIUS|certificate) authentication failed",
-        Trouble(
+        Fault(
+            SourceError,
             "the server did not recognise this account",
             "For `peer`, map the system's account to the role in pg_ident.conf, or use a password.",
         ),
     ),
     (
         r"role \".*\" does not exist|not permitted to log in",
-        Trouble(
+        Fault(
+            SourceError,
             "the server has no such account",
             "Make it by what `datasave doctor --grants` shows, or correct `user:`.",
         ),
     ),
     (
         r"database \".*\" does not exist|\b3D000\b",
-        Trouble("the server has no such database", "Check `database:` in the plan.", missing=True),
+        Fault(SourceMissing, "the server has no such database", "Check `database:` in the plan."),
     ),
     (
         r"starting up|shutting down|not yet accepting connections|not accepting connections",
-        Trouble("the server is starting or stopping", "Run the backup again in a few minutes.", passing=True),
+        Fault(
+            SourceError,
+            "the server is starting or stopping",
+            "Run the backup again in a few minutes.",
+            permanent=False,
+        ),
     ),
     (
         r"Connection refused|Is the server running|could not translate host name|No route to host"
         r"|Network is unreachable|timeout expired|timed out|Connection reset by peer$",
-        Trouble("no server answers there", _AWAY, missing=True, passing=True),
+        Fault(SourceMissing, "no server answers there", _AWAY, permanent=False),
     ),
     (
         r"permission denied to start WAL sender|replication role to start walsender",
-        Trouble(
+        Fault(
+            SourceError,
             "the account may not replicate",
             "Let a superuser run: ALTER ROLE … REPLICATION; (`datasave doctor --grants`).",
         ),
     ),
     (
         r"exceeds (?:current )?max_wal_senders|max_wal_senders|all replication slots are in use",
-        Trouble(
+        Fault(
+            SourceError,
             "the server has no free place for a replication connection",
             "Raise max_wal_senders and max_replication_slots, or end what holds them.",
-            passing=True,
+            permanent=False,
         ),
     ),
     (
         r"too many c(?:lients|onnections)|connection slots are reserved",
-        Trouble("the server takes no more connections", "Raise max_connections, or try later.", passing=True),
+        Fault(
+            SourceError,
+            "the server takes no more connections",
+            "Raise max_connections, or try later.",
+            permanent=False,
+        ),
     ),
     (
         r"does not support SSL|certificate verify failed|root certificate file|SSL error|server certificate",
-        Trouble(
+        Fault(
+            SourceError,
             "the encrypted connection that `sslmode:` asks for cannot be had",
             "Switch SSL on at the server, and give its authority's certificate in `root_certificate:`.",
         ),
     ),
     (
         r"No space left on device|[Dd]isk quota exceeded|There is not enough space",
-        Trouble("the disk is full", "Free some space there, then run the backup again."),
+        Fault(SourceError, "the disk is full", "Free some space there, then run the backup again."),
     ),
     (
         r"server version mismatch|incompatible server version",
-        Trouble("programs and server are of different versions", "Name the matching folder in `programs:`."),
+        Fault(
+            SourceError,
+            "programs and server are of different versions",
+            "Name the matching folder in `programs:`.",
+        ),
     ),
     (
         r"checksum (?:error|verification)|checksum mismatch|invalid page in block",
-        Trouble(
+        Fault(
+            SourceError,
             "pages of the running database are damaged",
             "Keep every older backup, and have disk and memory of the server looked at today.",
         ),
     ),
     (
         r"permission denied for large object",
-        Trouble(
+        Fault(
+            SourceError,
             "the account may not read large objects",
             "Let a superuser run: ALTER ROLE … SET lo_compat_privileges = on; (`datasave doctor --grants`).",
         ),
     ),
     (
         r"permission denied|must be owner|\b42501\b",
-        Trouble("the account lacks a right", "Grant it what `datasave doctor --grants` shows."),
+        Fault(SourceError, "the account lacks a right", "Grant it what `datasave doctor --grants` shows."),
     ),
     (
         r"row-level security policy",
-        Trouble(
+        Fault(
+            SourceError,
             "a row security policy hides rows from the account",
             "Let a superuser run: ALTER ROLE … BYPASSRLS; (`datasave doctor --grants`).",
         ),
     ),
     (
         r"(?:lock|statement) timeout|could not obtain lock|\b55P03\b|\b57014\b",
-        Trouble(
+        Fault(
+            SourceError,
             "another program keeps a table locked",
             "Run the backup when no maintenance (ALTER TABLE, VACUUM FULL) is under way.",
-            passing=True,
+            permanent=False,
         ),
     ),
     (
         r"out of shared memory",
-        Trouble("the server has too few locks for so many tables", "Raise max_locks_per_transaction."),
+        Fault(
+            SourceError, "the server has too few locks for so many tables", "Raise max_locks_per_transaction."
+        ),
     ),
     (
         r"closed the connection unexpectedly|terminating connection|connection to server was lost"
         r"|could not receive data|could not send data|unexpected termination of replication|\b57P01\b",
-        Trouble("the connection to the server broke", "Run the backup again.", passing=True),
+        Fault(SourceError, "the connection to the server broke", "Run the backup again.", permanent=False),
     ),
     (
         r"relation .* does not exist|could not open relation|cache lookup failed|\b42P01\b",
-        Trouble("a table was dropped meanwhile", "Run the backup again.", passing=True),
+        Fault(SourceError, "a table was dropped meanwhile", "Run the backup again.", permanent=False),
     ),
 )
 
 
-def trouble_in(text: str, otherwise: str) -> Trouble:
+def fault_in(text: str, otherwise: str) -> Fault[SourceError]:
     """What ``text`` says, as far as we know it; else ``otherwise`` for the cause."""
-    for pattern, trouble in _KNOWN:
+    for pattern, fault in _FAULTS:
         if re.search(pattern, text, re.MULTILINE):
-            return trouble
-    return Trouble(
-        otherwise, "Run the backup again; if it happens twice, look into the server's log.", passing=True
-    )
+            return fault
+    hint = "Run the backup again; if it happens twice, look into the server's log."
+    return Fault(SourceError, otherwise, hint, permanent=False)
 
 
-def driver_trouble(error: Exception) -> Trouble:
+def driver_fault(error: Exception) -> Fault[SourceError]:
     """What an error of the driver is about. ``error.args`` are a SQLSTATE and a text, as ODBC has it."""
     state = sqlstate(error)
-    return trouble_in(
+    return fault_in(
         f"{state}\n{error}", f"SQLSTATE {state}" if state else f"the driver's {type(error).__name__}"
     )
 
 
-def as_error(what: str, trouble: Trouble, *, copying: bool) -> DatasaveError:
-    """The error that says ``what`` failed and why; a CopyError while ``copying``."""
-    kind: type[SourceError] = SourceMissing if trouble.missing else CopyError if copying else SourceError
-    return kind(f"{what}: {trouble.cause}", hint=trouble.hint, permanent=not trouble.passing)
+def failure(operation: str, fault: Fault[SourceError], *, copying: bool) -> SourceError:
+    """The error for a failed ``operation``; while ``copying``, a CopyError unless nothing is there."""
+    if copying and fault.kind is SourceError:
+        fault = replace(fault, kind=CopyError)
+    return fault.error(operation)

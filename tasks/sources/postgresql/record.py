@@ -1,4 +1,4 @@
-"""``datasave.json`` in a copy: all that is needed to open it, wherever it turns up."""
+"""What a copy says of itself, wherever it turns up: ``datasave.json`` to programs, RECOVER.md to people."""
 
 from __future__ import annotations
 
@@ -71,3 +71,36 @@ def read_record(copy: Path) -> CopyRecord:
             f"cannot read the copy in {copy}: its {NAME} is damaged",
             hint="Restore it again from the archive, or take an older backup.",
         ) from error
+
+
+AFTER_RESTORE = """\
+The folder holds `datasave.json`, which names the version and the method, and either `data` (a whole server)
+or `dump` (one database). Use the programs of the version that `datasave.json` names; for a `dump` a later one
+will do. On Debian and Ubuntu they are in `/usr/lib/postgresql/VERSION/bin`. Work as the system's account
+`postgres`, never as root, and start it on another port first if the old server still runs.
+
+**`data`: a whole server.** The folder must belong to the account that runs PostgreSQL, closed to others:
+
+    chown -R postgres: .
+    chmod 700 data
+    pg_verifybackup -i postgresql.conf -i pg_hba.conf -i pg_ident.conf data
+    pg_ctl -D "$PWD/data" -o "-p 5433 -k /tmp" -l server.log -w start
+    psql -h /tmp -p 5433 -l
+
+If there is a folder `tablespaces`, first make each link in `data/pg_tblspc` absolute: `ln -sfn
+"$PWD/tablespaces/16400" data/pg_tblspc/16400`. A restored server archives nothing and follows no other
+server: lines at the end of `data/postgresql.auto.conf` see to that. Remove them once it has taken the lost
+server's place. Accounts and passwords are those of the lost server; who may connect stands in
+`data/pg_hba.conf`. On Debian the configuration lies in `/etc/postgresql` and is in no backup. Unlogged
+tables come back empty, as after a crash.
+
+**`dump`: one database.** On any running server:
+
+    psql -d postgres -f roles.sql
+    createdb -T template0 clinic
+    pg_restore -j 2 -d clinic dump
+
+`roles.sql` makes the accounts, without passwords; that some exist already is no fault. Give `createdb` the
+encoding (`-E`) and locale (`-l`) that `datasave.json` names. The tablespaces and extensions of the old server
+must be there (`pg_restore --no-tablespaces` does without the former). Subscriptions are not brought back.
+"""

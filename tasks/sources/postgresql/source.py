@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -19,24 +18,20 @@ from pydantic import AfterValidator, Field
 
 from tasks.errors import SourceError, ValidationError
 from tasks.options import Options, problem
-from tasks.platform.files import sha256_of
 from tasks.platform.secrets import SecretReference, secret_of
-from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
+from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsGrants, SupportsInPlace, SupportsLogBackups
-from tasks.sources.postgresql import in_place as postgresql_inplace
-from tasks.sources.postgresql import logical as postgresql_logical
-from tasks.sources.postgresql import logs as postgresql_logs
-from tasks.sources.postgresql import physical as postgresql_physical
-from tasks.sources.postgresql.check import look, try_replication
-from tasks.sources.postgresql.connection import Server, local_host, pass_file
+from tasks.sources.postgresql import copy as copying
+from tasks.sources.postgresql import restore as restoring
+from tasks.sources.postgresql.catalog import user_tables
+from tasks.sources.postgresql.check import grants_for, look, try_replication
+from tasks.sources.postgresql.connection import PostgresqlLogin, local_host, pass_file
 from tasks.sources.postgresql.programs import Programs, programs_for, unprivileged
-from tasks.sources.postgresql.record import Method, read_record
+from tasks.sources.postgresql.record import AFTER_RESTORE, Method, read_record
 from tasks.sources.postgresql.scratch import Scratch
-from tasks.sources.postgresql.tables import user_tables
-from tasks.sources.postgresql.texts import AFTER_RESTORE, grants_for
 from tasks.sources.postgresql.validate import check_copy
-from tasks.sources.shared.folders import close_to_others, emptied, restoring_into
+from tasks.sources.shared.folders import copied_files
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions
 
 
@@ -127,17 +122,18 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
 
     def check(self) -> Engine:
         """See Source.check. ``bytes`` is the size of all databases, or of the one that is dumped."""
-        with self._server() as server:
-            return self._ready(server)[0]
+        with self._server() as login:
+            return self._ready(login)[0]
 
     def copy_live(self, destination: Path, progress: Progress = no_progress) -> LiveCopy:
         """See Source.copy_live. Raises SourceMissing or SourceError where there is nothing to copy."""
         started = datetime.now(UTC)
-        with self._server() as server:
-            engine, programs = self._ready(server)
-            module = postgresql_physical if self._options.method == "physical" else postgresql_logical
-            module.take(server, programs, destination, engine.bytes, progress)
-        files = tuple(_copied_files(destination))
+        with self._server() as login:
+            engine, programs = self._ready(login)
+            physical = self._options.method == "physical"
+            take = copying.take_physical if physical else copying.take_logical
+            take(login, programs, destination, engine.bytes, progress)
+        files = copied_files(destination)
         size = sum(file.bytes for file in files)
         progress(size, size)
         return LiveCopy(
@@ -156,7 +152,7 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
         except SourceError as error:
             raise ValidationError(f"cannot open the copy: {error.message}", hint=error.hint) from error
         brought.prepare()
-        with brought.serving(read_only=True) as server, brought.connected(server) as connection:
+        with brought.serving(read_only=True) as login, brought.connected(login) as connection:
             yield connection
 
     def tables(self, connection: Connection) -> list[Table]:
@@ -165,13 +161,7 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
 
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore. The data folder of a physical copy, the folder of a logical one's dump."""
-        record = read_record(copy)
-        with restoring_into(destination):
-            shutil.copytree(copy, destination, symlinks=True, dirs_exist_ok=True)
-            close_to_others(destination)
-            if record.method == "physical":
-                postgresql_physical.link_absolute(destination)
-        return destination / ("data" if record.method == "physical" else "dump")
+        return restoring.restore_copy(copy, destination)
 
     def back_up_log(self) -> Path:
         """See SupportsLogBackups: by pg_receivewal, which ends when it has all there is."""
@@ -181,33 +171,17 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
                 "the plan does not say where log backups go",
                 hint="Set `log_folder` under `source`, with `method: physical`.",
             )
-        with self._server() as server:
-            programs = self._ready(server)[1]
-            return postgresql_logs.back_up_log(server, programs, options.log_folder)
+        with self._server() as login:
+            programs = self._ready(login)[1]
+            return copying.back_up_log(login, programs, options.log_folder)
 
     def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
         """See SupportsLogBackups."""
-        record = read_record(copy)
-        if record.method != "physical":
-            raise SourceError(
-                "a dump cannot be rolled forward: only a physical copy goes on where the log begins",
-                hint="Restore without --logs and --until.",
-            )
-        needed = ("postgres", "pg_controldata")
-        programs = programs_for(
-            needed, lambda own: own == record.major, str(record.major), self._programs_folder
-        )
-        data = self.restore(copy, destination)
-        try:
-            postgresql_logs.replay(programs, record, destination, logs, until)
-        except BaseException:
-            emptied(destination)
-            raise
-        return data
+        return restoring.roll_forward(copy, logs, destination, until, self._programs_folder)
 
     def live_data(self) -> LiveData:
         """See SupportsInPlace: the server's data folder, for physical copies."""
-        return postgresql_inplace.live_data(self._options.method, self._options.in_place)
+        return restoring.live_data(self._options.method, self._options.in_place)
 
     def in_place_options(self) -> InPlaceOptions:
         """See SupportsInPlace."""
@@ -215,24 +189,24 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
 
     def in_use(self, live: LiveData) -> str:
         """See SupportsInPlace."""
-        return postgresql_inplace.in_use(live)
+        return restoring.in_use(live)
 
     def build(self, copy: Path, destination: Path) -> Path:
         """See SupportsInPlace. Raises SourceError too where tablespaces lie elsewhere."""
-        postgresql_inplace.refuse_tablespaces(copy)
+        restoring.refuse_tablespaces(copy)
         return self.restore(copy, destination)
 
     def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
         """See SupportsInPlace: a private server over the folder, which replays what the copy's log holds."""
         record = read_record(copy)
         programs = Scratch(copy, record, scratch, self._programs_folder).programs
-        return postgresql_inplace.opened(programs, record, copy, live.path, scratch)
+        return restoring.open_in_place(programs, record, copy, live.path, scratch)
 
     def answers(self) -> bool:
         """See SupportsInPlace: as pg_isready sees it, which needs no account."""
         options = self._options
         host = options.host or local_host(options.port)
-        return postgresql_inplace.is_ready(self._any_programs(), host, options.port)
+        return restoring.is_ready(self._any_programs(), host, options.port)
 
     def _any_programs(self) -> Programs:
         return programs_for(("pg_isready",), lambda _: True, "any version", self._programs_folder)
@@ -248,38 +222,30 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
         return getattr(self._options, "programs", None)
 
     @contextmanager
-    def _server(self) -> Iterator[Server]:
+    def _server(self) -> Iterator[PostgresqlLogin]:
         """The plan's server, with a password file that lasts for the block."""
         options = self._options
         host = options.host or local_host(options.port)
         away = not (os.path.isabs(host) or host in {"localhost", "127.0.0.1", "::1"})  # noqa: PTH117
         sslmode = ("require" if away else "prefer") if options.sslmode == "auto" else options.sslmode
-        server = Server(host, options.port, options.user, options.database, sslmode, options.root_certificate)
+        login = PostgresqlLogin(
+            host, options.port, options.user, options.database, sslmode, options.root_certificate
+        )
         password = secret_of(options.password) if options.password else None
         with pass_file(password) as path:
-            yield replace(server, pass_file=path)
+            yield replace(login, pass_file=path)
 
-    def _ready(self, server: Server) -> tuple[Engine, Programs]:
+    def _ready(self, login: PostgresqlLogin) -> tuple[Engine, Programs]:
         """What answers, and programs that fit it. Raises SourceError where a copy could not be made now."""
         unprivileged()
-        engine, major = look(server, self._options.method)
+        engine, major = look(login, self._options.method)
         if self._options.method == "physical":
             needed = ("pg_basebackup", "psql", "pg_verifybackup", "postgres", "pg_controldata")
             programs = programs_for(needed, lambda own: own == major, str(major), self._programs_folder)
-            try_replication(server, programs)
+            try_replication(login, programs)
         else:
             needed = ("pg_dump", "pg_dumpall", "pg_restore", "initdb", "postgres")
             programs = programs_for(
                 needed, lambda own: own >= major, f"{major} or later", self._programs_folder
             )
         return engine, programs
-
-
-def _copied_files(folder: Path) -> Iterator[CopiedFile]:
-    """Every file of a finished copy, by name."""
-    found: list[Path] = []
-    for place, _, names in os.walk(folder):
-        found += [path for path in (Path(place, name) for name in names) if not path.is_symlink()]
-    for path in sorted(found):
-        name = path.relative_to(folder).as_posix()
-        yield CopiedFile(path=name, bytes=path.stat().st_size, sha256=sha256_of(path))

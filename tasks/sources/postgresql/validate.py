@@ -12,8 +12,8 @@ from tasks.errors import SourceError, ValidationError
 from tasks.platform.processes import run
 from tasks.records import Finding
 from tasks.sources.postgresql.catalog import count_rows, object_names, rows_of, table_query
-from tasks.sources.postgresql.connection import Server
-from tasks.sources.postgresql.physical import STAND_INS
+from tasks.sources.postgresql.connection import PostgresqlLogin
+from tasks.sources.postgresql.copy import STAND_INS
 from tasks.sources.postgresql.record import CopyRecord, read_record
 from tasks.sources.postgresql.scratch import Scratch, table_of_contents, told_as_damage
 from tasks.sources.shared.folders import folder_bytes
@@ -43,10 +43,10 @@ def check_copy(copy: Path, scratch: Path, programs: Path | None) -> list[Finding
         return before
     try:
         brought.prepare()
-        with brought.serving(read_only=False) as server:
-            with brought.connected(server) as connection:
+        with brought.serving(read_only=False) as login:
+            with brought.connected(login) as connection:
                 found = [*_opens(connection, record, brought), *_against_record(connection, record)]
-            found += _pages(server, brought, copy) if record.method == "physical" else []
+            found += _pages(login, brought, copy) if record.method == "physical" else []
     except ValidationError as error:
         found = [Finding(check="opens", passed=False, detail=error.message)]
     return [*before, *found]
@@ -182,13 +182,13 @@ def _derived(record: CopyRecord) -> list[Finding]:
     return [Finding(check="contents of materialized views", passed=True, detail=detail)]
 
 
-def _pages(server: Server, brought: Scratch, copy: Path) -> list[Finding]:
+def _pages(login: PostgresqlLogin, brought: Scratch, copy: Path) -> list[Finding]:
     """pg_amcheck over all databases; where that is not to be had, pg_dump reads every row of them."""
     amcheck = brought.programs.path("pg_amcheck")
     if amcheck.is_file():
         small = folder_bytes(copy) <= HEAP_ALL_INDEXED_BYTES
         options = ["--all", "--install-missing", "-j", "2", "-w", *(["--heapallindexed"] if small else [])]
-        ended = run([amcheck, *options], environment=server.environment)
+        ended = run([amcheck, *options], environment=login.environment)
         if ended.code == 0:
             how = "every row is in every index" if small else "heaps and indexes"
             return [Finding(check="pages", passed=True, detail=f"pg_amcheck: {how}, in all databases")]
@@ -197,16 +197,16 @@ def _pages(server: Server, brought: Scratch, copy: Path) -> list[Finding]:
             return _listed("pages", [f"{name} is damaged" for name in damaged] or ["damage was found"])
         if "is not available" not in ended.err:
             return [Finding(check="pages", passed=False, detail=f"pg_amcheck ended with status {ended.code}")]
-    return [_every_row_read(server, brought)]
+    return [_every_row_read(login, brought)]
 
 
-def _every_row_read(server: Server, brought: Scratch) -> Finding:
-    with server.connected() as connection:
+def _every_row_read(login: PostgresqlLogin, brought: Scratch) -> Finding:
+    with login.connected() as connection:
         sql = "SELECT datname::text FROM pg_database WHERE datallowconn AND datname <> 'template1'"
         names = [str(row[0]) for row in rows_of(connection, sql)]
     for name in names:
         reading: list[str | Path] = [brought.programs.path("pg_dump"), "-F", "p", "-f", os.devnull, "-w"]
-        ended = run([*reading, "-d", name], environment=server.environment)
+        ended = run([*reading, "-d", name], environment=login.environment)
         if ended.code != 0:
             detail = f"the database {name} cannot be read to its end"
             return Finding(check="pages", passed=False, detail=detail)
