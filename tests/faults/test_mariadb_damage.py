@@ -322,7 +322,7 @@ def test_numbers_that_a_dump_shortens(tmp_path: Path) -> None:
 )
 def test_any_change_of_a_value_shows(taken: Taken, change: str) -> None:
     """In the fingerprint of the profile, and in the checksum beside a dump."""
-    from tasks.sources.mariadb.tables import contents
+    from tasks.sources.mariadb.catalog import contents
 
     source = taken.sources["dump"]
     with closing(taken.server.connect(DATABASE)) as connection:

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import SourceError, SourceMissing, ValidationError
+from tasks.errors import SourceError, ValidationError
 from tasks.platform.files import create_private
-from tasks.sources.mariadb.errors import DISK_FULL, Cause, cause_of
+from tasks.sources.mariadb.errors import fault_of
 from tasks.sources.shared.odbc import fetch, manager, sqlstate
 
 LOGIN_SECONDS = 15
 
 
 @dataclass(frozen=True)
-class Login:
+class MariadbLogin:
     """Where a server is, and as whom to come. Without a password the server must know the system's user."""
 
     user: str
@@ -42,7 +42,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerFacts:
     """What a server says of itself."""
 
     version: str
@@ -69,7 +69,7 @@ class Server:
 
 
 @contextmanager
-def connected(login: Login, operation: str, database: str | None = None) -> Iterator[Any]:
+def connected(login: MariadbLogin, operation: str, database: str | None = None) -> Iterator[Any]:
     """A pyodbc connection to a live server, for the block. Raises SourceMissing or SourceError.
 
     ``operation`` begins the message of an error: "cannot <doing>: <cause>". Statements of the block that fail
@@ -88,9 +88,7 @@ def connected(login: Login, operation: str, database: str | None = None) -> Iter
 
 def failure(error: Exception, operation: str) -> SourceError:
     """What an ODBC error means, without the driver's own text: that may quote rows."""
-    cause = cause_of(odbc_code(error), sqlstate(error))
-    kind = SourceMissing if cause.missing else SourceError
-    return kind(f"cannot {operation}: {cause.text}", hint=cause.hint, permanent=cause.permanent)
+    return fault_of(odbc_code(error), sqlstate(error)).error(f"cannot {operation}")
 
 
 def odbc_code(error: Exception) -> int:
@@ -107,18 +105,18 @@ def driver() -> Any:
     )
 
 
-def describe(connection: Any) -> Server:
+def describe(connection: Any) -> ServerFacts:
     """Ask the server what it is."""
     row = fetch(
         connection,
         "SELECT @@version, @@hostname, @@datadir, @@lower_case_table_names, @@innodb_data_file_path",
     )[0]
-    return Server(str(row[0]), str(row[1]), Path(str(row[2])), int(row[3]), str(row[4]))
+    return ServerFacts(str(row[0]), str(row[1]), Path(str(row[2])), int(row[3]), str(row[4]))
 
 
 @contextmanager
-def opened(socket: str, database: str) -> Iterator[Any]:
-    """A reading connection to a private server (mariadb_scratch.py).
+def private_connection(socket: str, database: str) -> Iterator[Any]:
+    """A reading connection to a private server (scratch.py).
 
     Raises ValidationError, also for statements of the block that fail.
     """
@@ -136,15 +134,15 @@ def opened(socket: str, database: str) -> Iterator[Any]:
         finally:
             connection.close()
     except odbc.Error as error:
-        cause = cause_of(odbc_code(error), sqlstate(error))
+        fault = fault_of(odbc_code(error), sqlstate(error))
         raise ValidationError(
-            f"cannot read the copy of database {database}: {cause.text}",
+            f"cannot read the copy of database {database}: {fault.cause}",
             hint="If the ODBC driver is installed, the copy is damaged: take an older backup.",
         ) from None
 
 
 @contextmanager
-def defaults_file(login: Login) -> Iterator[Path]:
+def defaults_file(login: MariadbLogin) -> Iterator[Path]:
     """A private file with address and password, to be a program's first argument: --defaults-file=…"""
     lines = ["[client]", f"user={_quoted(login.user)}"]
     if login.password is not None:
@@ -170,17 +168,7 @@ def braced(value: str) -> str:
     return "{" + value.replace("}", "}}") + "}"
 
 
-def tool_cause(output: str) -> Cause:
-    """What the error output of one of MariaDB's programs means judged by its numbers alone."""
-    if re.search(r"(Errcode|errno|OS error|error number):? 28\b", output, re.IGNORECASE):
-        return cause_of(DISK_FULL, "")
-    numbered = re.findall(r"(?:error:?|\() ?(\d{4})\b", output, re.IGNORECASE)
-    if not numbered and re.search(r"Failed to connect.*Access denied", output):
-        numbered = ["1045"]
-    return cause_of(int(numbered[-1]) if numbered else 0, "")
-
-
-def _connection_string(login: Login, database: str | None) -> str:
+def _connection_string(login: MariadbLogin, database: str | None) -> str:
     words = ["Driver=MariaDB Unicode", f"UID={braced(login.user)}", "CHARSET=utf8mb4"]
     if login.socket is not None:
         words.append(f"Socket={login.socket}")

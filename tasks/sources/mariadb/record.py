@@ -1,4 +1,4 @@
-"""What a MariaDB copy says of itself: ``datasave.json`` beside the dump or the data folder."""
+"""What a copy says of itself, wherever it turns up: ``datasave.json`` to programs, RECOVER.md to people."""
 
 from __future__ import annotations
 
@@ -64,3 +64,27 @@ def read_record(copy: Path) -> CopyRecord:
         f"cannot use the copy in {copy}: {cause}",
         hint="This is no whole copy of a MariaDB database: restore it again, or take an older backup.",
     )
+
+
+AFTER_RESTORE = """\
+The folder holds `datasave.json`, which says how the copy was made, and either a folder `data` or
+a file `dump.sql`.
+
+**With `data`** (a copy of the whole server). Install the release of MariaDB that `datasave.json`
+names under `server` (for example 10.11), with its `mariadb-backup`. Then, in this folder:
+
+1. `mariadb-backup --prepare --target-dir=data` must end with `completed OK!`. Without it the
+   newest entries are missing, and nothing says so.
+2. Stop the server (`systemctl stop mariadb`). Rename its data folder, usually `/var/lib/mysql`,
+   to `/var/lib/mysql-DATASAVE`; don't delete it yet. Make a new, empty `/var/lib/mysql`.
+3. `mariadb-backup --copy-back --target-dir=data --datadir=/var/lib/mysql`
+4. `chown -R mysql:mysql /var/lib/mysql`, then `systemctl start mariadb`.
+
+Accounts and passwords are those of the server that was copied.
+
+**With `dump.sql`** (one database as SQL). On a server that has no database of that name yet:
+`mariadb < dump.sql` (on MySQL: `mysql < dump.sql`), as its administrator. The dump makes the
+database itself. It never overwrites: where a table exists already, it stops. Make the account of
+your program anew (`CREATE USER`, `GRANT`).
+
+Then start the program and look whether the newest entries are there."""

@@ -1,4 +1,7 @@
-"""A private server on scratch data: no network, no clients but us, none of the copy's jobs run.
+"""A copy brought to life under a private server in scratch: no network, no client but us, no job of its own.
+
+A clone that was not prepared starts and looks right, but misses what was committed during the copy: only the
+word ``log-applied`` in ``xtrabackup_checkpoints`` tells that it was.
 
 On Windows, where such servers have no sockets, a named pipe of a random name takes the socket's place; that
 way was written by the documentation and has not been tried.
@@ -7,19 +10,35 @@ way was written by the documentation and has not been tried.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tasks.errors import ProgramError, ValidationError
-from tasks.platform.files import private_folder
+from tasks.platform.files import PRIVATE_FILE, private_folder
 from tasks.platform.processes import run, serving
-from tasks.sources.mariadb.connection import opened
+from tasks.records import Finding
+from tasks.sources.mariadb.catalog import check_tables, contents, differences, tables_of
+from tasks.sources.mariadb.connection import private_connection
+from tasks.sources.mariadb.copy import outside
 from tasks.sources.mariadb.programs import WINDOWS, Programs, as_account
-from tasks.sources.mariadb.record import DATA, CopyRecord
+from tasks.sources.mariadb.record import DATA, DUMP, CopyRecord, read_record
+from tasks.sources.shared.folders import close_to_others
+
+# Of the copy's own settings only those that its files need; another might lead out of the folder.
+_NEEDED = (
+    "innodb_page_size",
+    "innodb_data_file_path",
+    "innodb_undo_tablespaces",
+    "innodb_checksum_algorithm",
+)
+SCRATCH_SETTINGS = ("--event-scheduler=OFF",)
+
 
 LONGEST_SOCKET = 100
 """A socket's path may have 107 bytes on Linux, 103 on some other systems."""
@@ -136,7 +155,166 @@ def _answers(socket: Path | str) -> bool:
     if isinstance(socket, Path) and not socket.exists():
         return False
     try:
-        with opened(words_for(socket), "information_schema"):
+        with private_connection(words_for(socket), "information_schema"):
             return True
     except ValidationError:
         return False
+
+
+def prepare_clone(programs: Programs, copy: Path, scratch: Path) -> None:
+    """Clone the copy's data folder into ``scratch`` and prepare it. Raises ValidationError."""
+    fresh_data(scratch)
+    clone(copy / DATA, scratch / DATA)
+    prepare(programs, scratch / DATA)
+    (scratch / READY).touch(PRIVATE_FILE)
+
+
+def clone(source: Path, target: Path) -> None:
+    """Copy a data folder, private to its owner. Raises ValidationError."""
+    if source.is_dir() and outside(source):
+        raise ValidationError(
+            f"cannot clone the copy: {outside(source)[0]} lies outside its folder",
+            hint="Do not use this copy.",
+        )
+    try:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+        close_to_others(target)
+    except (OSError, shutil.Error) as error:
+        cause = getattr(error, "strerror", None) or "not all files could be copied"
+        raise ValidationError(
+            f"cannot clone the copy into {target}: {cause}",
+            hint="Check the free space of that folder, and that the copy is whole.",
+        ) from error
+
+
+def prepare(programs: Programs, data: Path) -> None:
+    """Apply the copied log to the copied files, in place. Raises ValidationError, ProgramError."""
+    program = programs.matching("mariadb-backup", "mariabackup")
+    settings_of(data)
+    # Named outright, so that the machine's own configuration is never read.
+    ended = run([program, f"--defaults-file={data / 'backup-my.cnf'}", "--prepare", f"--target-dir={data}"])
+    if ended.code != 0 or "completed OK!" not in ended.err:
+        raise ValidationError(
+            f"cannot prepare the copy: mariadb-backup ended with status {ended.code}",
+            hint="The copy is damaged, or the disk is full: take an older backup if there is room.",
+        )
+    require_prepared(data)
+
+
+def require_prepared(data: Path) -> None:
+    """Raises ValidationError where the log was not applied to this data folder."""
+    try:
+        told = (data / "xtrabackup_checkpoints").read_text("utf-8", "replace")
+    except OSError:
+        told = ""
+    if not re.search(r"^backup_type = log-applied$", told, re.MULTILINE):
+        raise ValidationError(
+            "cannot open the copy: its log was not applied",
+            hint="Prepare a fresh clone of the copy (mariadb-backup --prepare); never start one without it.",
+        )
+
+
+def settings_of(data: Path) -> list[str]:
+    """The arguments a server needs for the data folder of a copy. Raises ValidationError."""
+    try:
+        lines = (data / "backup-my.cnf").read_text("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise ValidationError(
+            f"cannot open the copy: backup-my.cnf cannot be read ({error.strerror})",
+            hint="The copy is not whole: restore it again, or take an older backup.",
+        ) from error
+    pairs = [line.split("=", 1) for line in lines if "=" in line and not line.startswith("#")]
+    held = {name.strip(): value.strip() for name, value in pairs}
+    if re.search(r"[/\\]", held.get("innodb_data_file_path", "")):
+        raise ValidationError(
+            "cannot open the copy: its settings lead out of its folder", hint="Do not use this copy."
+        )
+    return ["--skip-grant-tables", *(f"--{name}={held[name]}" for name in _NEEDED if name in held)]
+
+
+def load(programs: Programs, copy: Path, record: CopyRecord, scratch: Path) -> list[Finding]:
+    """Load the dump into a new private server in ``scratch``, compare with the record, check the tables.
+
+    Raises ValidationError where it cannot be loaded.
+    """
+    fresh_data(scratch)
+    try:
+        names = ("mariadb", "mysql") if record.mariadb else ("mysql",)
+        client = programs.matching(*names)
+        install(programs, record, scratch)
+        with private_server(programs, record, scratch, SCRATCH_SETTINGS) as socket:
+            _load_into(client, socket, copy)
+            with private_connection(words_for(socket), record.database) as connection:
+                tables = tables_of(connection)
+                wrong = differences(record.contents, contents(connection, tables))
+                checked = check_tables(connection)
+    except ProgramError as error:
+        raise ValidationError(f"cannot load the dump: {error.message}", hint=error.hint) from error
+    (scratch / READY).touch(PRIVATE_FILE)
+    count = sum(not table.name.startswith("(") for table in tables)
+    told = f"{count} tables and what belongs to them, all as they were" if count else "there are no tables"
+    return [*(wrong or [Finding(check="dump complete", passed=count > 0, detail=told)]), *checked]
+
+
+def _load_into(client: Path, socket: Path | str, copy: Path) -> None:
+    command: list[str | Path] = [
+        client,
+        "--no-defaults",
+        f"--socket={socket}",
+        *(() if isinstance(socket, Path) else ("--protocol=pipe",)),
+        "--user=root",
+        "--batch",
+        "--default-character-set=utf8mb4",
+        "--max-allowed-packet=1G",
+        # Without it the client reads on after an error, and ends with status 0. MySQL's does not know it.
+        "--loose-abort-source-on-error",
+        f"--execute=source {DUMP}",
+    ]
+    ended = run(command, folder=copy)
+    error = re.search(r"^ERROR (\d+)", ended.err, re.MULTILINE)
+    if ended.code != 0 or error:
+        told = f"error {error[1]}" if error else f"status {ended.code}"
+        raise ValidationError(
+            f"cannot load the dump: the client ended with {told}",
+            hint="The dump is damaged, or needs what this server lacks: take an older backup.",
+        )
+
+
+@contextmanager
+def open_copy(copy: Path, scratch: Path, folder: Path | None) -> Iterator[Any]:
+    """A connection to a private server on the copy, for reading. Raises ValidationError."""
+    record = read_record(copy)
+    programs = Programs(folder, record.release)
+    if not (scratch / READY).exists():
+        _build(programs, copy, record, scratch)
+    with served(programs, record, scratch) as connection:
+        yield connection
+
+
+def _build(programs: Programs, copy: Path, record: CopyRecord, scratch: Path) -> None:
+    try:
+        if record.method == "physical":
+            prepare_clone(programs, copy, scratch)
+            return
+        wrong = [finding for finding in load(programs, copy, record, scratch) if not finding.passed]
+    except ProgramError as error:
+        raise ValidationError(f"cannot open the copy: {error.message}", hint=error.hint) from error
+    if wrong:
+        raise ValidationError(
+            f"cannot open the copy: table {wrong[0].table}: {wrong[0].detail}",
+            hint="The dump is not what was recorded: take an older backup.",
+        )
+
+
+@contextmanager
+def served(programs: Programs, record: CopyRecord, scratch: Path) -> Iterator[Any]:
+    """A connection to a private server over the data folder in ``scratch``. Raises ValidationError."""
+    settings: Sequence[str] = SCRATCH_SETTINGS
+    if record.method == "physical":
+        require_prepared(scratch / DATA)
+        settings = settings_of(scratch / DATA)
+    with (
+        private_server(programs, record, scratch, settings) as socket,
+        private_connection(words_for(socket), record.database) as connection,
+    ):
+        yield connection

@@ -23,16 +23,15 @@ from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsGrants, SupportsInPlace
-from tasks.sources.mariadb import copies as mariadb_copies
-from tasks.sources.mariadb import grants as mariadb_rights
-from tasks.sources.mariadb import in_place as mariadb_inplace
-from tasks.sources.mariadb import logical as mariadb_dump
-from tasks.sources.mariadb import physical as mariadb_physical
-from tasks.sources.mariadb.check import LOOPBACK, ready_to_copy
-from tasks.sources.mariadb.connection import Login, Server
+from tasks.sources.mariadb import restore as restoring
+from tasks.sources.mariadb.catalog import tables_of
+from tasks.sources.mariadb.check import LOOPBACK, grants_for, ready_to_copy
+from tasks.sources.mariadb.connection import MariadbLogin, ServerFacts
+from tasks.sources.mariadb.copy import Dump, take_physical
 from tasks.sources.mariadb.programs import Programs
-from tasks.sources.mariadb.record import DATA, DUMP, CopyRecord, read_record, write_record
-from tasks.sources.mariadb.tables import tables_of
+from tasks.sources.mariadb.record import AFTER_RESTORE, DATA, DUMP, CopyRecord, read_record, write_record
+from tasks.sources.mariadb.scratch import open_copy
+from tasks.sources.mariadb.validate import check_copy
 from tasks.sources.shared.folders import copied_files, emptied
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions
 
@@ -123,24 +122,7 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
     """A database on a MariaDB server of 10.6 or later, or on a MySQL server."""
 
     kind = "mariadb"
-    after_restore = (
-        "The folder holds `datasave.json`, which says how the copy was made, and either a folder `data` or\n"
-        "a file `dump.sql`.\n\n"
-        "**With `data`** (a copy of the whole server). Install the release of MariaDB that `datasave.json`\n"
-        "names under `server` (for example 10.11), with its `mariadb-backup`. Then, in this folder:\n\n"
-        "1. `mariadb-backup --prepare --target-dir=data` must end with `completed OK!`. Without it the\n"
-        "   newest entries are missing, and nothing says so.\n"
-        "2. Stop the server (`systemctl stop mariadb`). Rename its data folder, usually `/var/lib/mysql`,\n"
-        "   to `/var/lib/mysql-DATASAVE`; don't delete it yet. Make a new, empty `/var/lib/mysql`.\n"
-        "3. `mariadb-backup --copy-back --target-dir=data --datadir=/var/lib/mysql`\n"
-        "4. `chown -R mysql:mysql /var/lib/mysql`, then `systemctl start mariadb`.\n\n"
-        "Accounts and passwords are those of the server that was copied.\n\n"
-        "**With `dump.sql`** (one database as SQL). On a server that has no database of that name yet:\n"
-        "`mariadb < dump.sql` (on MySQL: `mysql < dump.sql`), as its administrator. The dump makes the\n"
-        "database itself. It never overwrites: where a table exists already, it stops. Make the account of\n"
-        "your program anew (`CREATE USER`, `GRANT`).\n\n"
-        "Then start the program and look whether the newest entries are there."
-    )
+    after_restore = AFTER_RESTORE
 
     def __init__(self, options: MariadbOptions) -> None:
         self._options = options
@@ -178,16 +160,16 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
             finished=datetime.now(UTC),
         )
 
-    def _ready(self, login: Login) -> tuple[Server, int]:
+    def _ready(self, login: MariadbLogin) -> tuple[ServerFacts, int]:
         return ready_to_copy(login, self._options.database, self._options.method, self._folder)
 
     def validate(self, copy: Path, scratch: Path) -> list[Finding]:
         """See Source.validate. Leaves a stopped server's data in ``scratch``, ready to be started."""
-        return mariadb_copies.validate(copy, scratch, self._folder)
+        return check_copy(copy, scratch, self._folder)
 
     def open(self, copy: Path, scratch: Path) -> AbstractContextManager[Connection]:
         """See Source.open: a private server on the data in ``scratch``, made anew where it is not there."""
-        return mariadb_copies.opened_copy(copy, scratch, self._folder)
+        return open_copy(copy, scratch, self._folder)
 
     def tables(self, connection: Connection) -> list[Table]:
         """See Source.tables, and tables_of for how columns are read."""
@@ -195,11 +177,11 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
 
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore: the prepared data folder of a physical copy, or ``dump.sql``."""
-        return mariadb_copies.restore(copy, destination, self._folder)
+        return restoring.restore_copy(copy, destination, self._folder)
 
     def live_data(self) -> LiveData:
         """See SupportsInPlace: the server's data folder, for physical copies."""
-        return mariadb_inplace.live_data(self._options.method, self._options.in_place)
+        return restoring.live_data(self._options.method, self._options.in_place)
 
     def in_place_options(self) -> InPlaceOptions:
         """See SupportsInPlace."""
@@ -208,17 +190,17 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
     def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
         """See SupportsInPlace: a private server over the folder, which prepares it for the real one."""
         record = read_record(copy)
-        return mariadb_inplace.opened(Programs(self._folder, record.release), record, live.path, scratch)
+        return restoring.open_in_place(Programs(self._folder, record.release), record, live.path, scratch)
 
     def answers(self) -> bool:
         """See SupportsInPlace."""
-        return mariadb_inplace.answers(self._login())
+        return restoring.answers(self._login())
 
     def grants(self) -> str:
         """See SupportsGrants: for an account on the server's own machine, else from any."""
         options = self._options
         local = options.host in (None, *LOOPBACK)
-        return mariadb_rights.statements(
+        return grants_for(
             options.method,
             options.database,
             self._account,
@@ -235,9 +217,9 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
     def _account(self) -> str:
         return self._options.user or getpass.getuser()
 
-    def _login(self) -> Login:
+    def _login(self) -> MariadbLogin:
         options = self._options
-        return Login(
+        return MariadbLogin(
             user=self._account,
             password=None if options.password is None else secret_of(options.password),
             socket=options.socket,
@@ -247,7 +229,7 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
         )
 
     def _copied(
-        self, login: Login, server: Server, folder: Path, size: int, progress: Progress
+        self, login: MariadbLogin, server: ServerFacts, folder: Path, size: int, progress: Progress
     ) -> tuple[CopiedFile, ...]:
         """Make the copy and what it says of itself; all its files with their digests."""
         options = self._options
@@ -259,10 +241,10 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
             names_folded=server.names_folded,
         )
         if options.method == "physical":
-            files = mariadb_physical.back_up(login, programs, folder / DATA, size, progress)
+            files = take_physical(login, programs, folder / DATA, size, progress)
             record = record.model_copy(update={"files": files})
         else:
-            dumping = mariadb_dump.Dumping(login, server, programs, options.database, folder / DUMP)
+            dumping = Dump(login, server, programs, options.database, folder / DUMP)
             record = record.model_copy(update={"contents": dumping.run(size, progress)})
         write_record(folder, record)
         return copied_files(folder)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from tasks.sources.mariadb.connection import Login, Server, defaults_file, tool_cause
-from tasks.sources.mariadb.errors import cause_of
-from tasks.sources.mariadb.grants import missing, pattern_of
+from tasks.sources.mariadb.check import missing_rights, pattern_of
+from tasks.sources.mariadb.connection import MariadbLogin, ServerFacts, defaults_file
+from tasks.sources.mariadb.errors import fault_in, fault_of
 from tasks.sources.mariadb.record import CopyRecord
 from tasks.sources.mariadb.source import MariadbOptions, MariadbSource
 
@@ -66,7 +66,7 @@ FULL = "SELECT, SHOW VIEW, EVENT, TRIGGER"
     ],
 )
 def test_missing_rights(method: str, database: str, grants: list[str], lacking: list[str]) -> None:
-    found = missing(method, database, grants)
+    found = missing_rights(method, database, grants)
     assert len(found) == len(lacking), found
     for told, word in zip(found, lacking, strict=True):
         assert word in told
@@ -74,8 +74,8 @@ def test_missing_rights(method: str, database: str, grants: list[str], lacking: 
 
 def test_rights_on_mysql() -> None:
     grants = [f"GRANT RELOAD ON *.* {TO}", f"GRANT {FULL} ON `d`.* {TO}"]
-    assert missing("dump", "d", grants, mariadb=False) == ["SHOW_ROUTINE ON *.*"]
-    assert missing("dump", "d", [*grants, f"GRANT SHOW_ROUTINE ON *.* {TO}"], mariadb=False) == []
+    assert missing_rights("dump", "d", grants, mariadb=False) == ["SHOW_ROUTINE ON *.*"]
+    assert missing_rights("dump", "d", [*grants, f"GRANT SHOW_ROUTINE ON *.* {TO}"], mariadb=False) == []
 
 
 def test_database_name_in_a_grant() -> None:
@@ -99,20 +99,20 @@ def test_database_name_in_a_grant() -> None:
     ],
 )
 def test_what_programs_say(output: str, words: str) -> None:
-    cause = tool_cause(output)
-    assert words in cause.text
-    assert cause.hint
-    assert "Jane" not in cause.text + cause.hint
-    assert "'" not in cause.text
+    fault = fault_in(output)
+    assert words in fault.cause
+    assert fault.hint
+    assert "Jane" not in fault.cause + fault.hint
+    assert "'" not in fault.cause
 
 
 @pytest.mark.parametrize("state", ["IM002", "01000"])
 def test_driver_not_installed(state: str) -> None:
-    assert "odbc-mariadb" in cause_of(0, state).hint
+    assert "odbc-mariadb" in fault_of(0, state).hint
 
 
 def test_option_file_quotes(tmp_path: Path) -> None:
-    login = Login(
+    login = MariadbLogin(
         user='a"b', password="c\\d#;", host="db.example", port=3307, certificate=tmp_path / "ca.pem"
     )
     with defaults_file(login) as path:
@@ -145,7 +145,7 @@ def test_passwords_only_by_reference() -> None:
     ],
 )
 def test_releases(version: str, release: str, mariadb: bool) -> None:
-    server = Server(version, "here", Path("/data"), 0, "ibdata1")
+    server = ServerFacts(version, "here", Path("/data"), 0, "ibdata1")
     record = CopyRecord(method="dump", server=version, database="d", names_folded=0)
     assert server.name == record.release == release
     assert server.mariadb is record.mariadb is mariadb

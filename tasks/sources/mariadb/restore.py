@@ -1,19 +1,48 @@
-"""A data folder restored to where the server's own was: opened there privately, before the server starts."""
+"""A copy restored: into a folder, or in the place of the live data, opened there before the server starts."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import SourceError, SourceMissing
-from tasks.platform.files import private_folder, sync_tree
-from tasks.sources.mariadb.connection import Login, connected
-from tasks.sources.mariadb.copies import served
+from tasks.errors import ProgramError, SourceError, SourceMissing, ValidationError
+from tasks.platform.files import BLOCK, create_private, private_folder, sync_tree
+from tasks.sources.mariadb.connection import MariadbLogin, connected
 from tasks.sources.mariadb.programs import Programs
-from tasks.sources.mariadb.record import DATA, CopyRecord
+from tasks.sources.mariadb.record import DATA, DUMP, CopyRecord, read_record
+from tasks.sources.mariadb.scratch import clone, prepare, served
+from tasks.sources.shared.folders import emptied, restoring_into
 from tasks.sources.shared.live_data import TO_HINT, LiveData, ServerInPlaceOptions, live_folder
+
+
+def restore_copy(copy: Path, destination: Path, folder: Path | None) -> Path:
+    """Put the copy into ``destination``; the path that a server, or its client, is given."""
+    try:
+        record = read_record(copy)
+    except ValidationError as error:
+        raise SourceError(error.message, hint=error.hint) from error
+    try:
+        with restoring_into(destination):
+            try:
+                return _restored(copy, record, destination, Programs(folder, record.release))
+            except BaseException:
+                emptied(destination)
+                raise
+    except (ProgramError, ValidationError) as error:
+        raise SourceError(f"cannot restore into {destination}: {error.message}", hint=error.hint) from error
+
+
+def _restored(copy: Path, record: CopyRecord, destination: Path, programs: Programs) -> Path:
+    if record.method == "physical":
+        clone(copy / DATA, destination)
+        prepare(programs, destination)
+        return destination
+    with (copy / DUMP).open("rb") as stream, create_private(destination / DUMP) as restored:
+        shutil.copyfileobj(stream, restored, BLOCK)
+    return destination / DUMP
 
 
 def live_data(method: str, options: ServerInPlaceOptions | None) -> LiveData:
@@ -33,7 +62,7 @@ def live_data(method: str, options: ServerInPlaceOptions | None) -> LiveData:
     return live_folder(options.data, options.owner, deep=True)
 
 
-def answers(login: Login) -> bool:
+def answers(login: MariadbLogin) -> bool:
     """Whether a server is there; one that refuses the account is."""
     try:
         with connected(login, "ask the server"):
@@ -45,7 +74,7 @@ def answers(login: Login) -> bool:
 
 
 @contextmanager
-def opened(programs: Programs, record: CopyRecord, data: Path, scratch: Path) -> Iterator[Any]:
+def open_in_place(programs: Programs, record: CopyRecord, data: Path, scratch: Path) -> Iterator[Any]:
     """A connection to the live data folder under a private server; durable when the block ends."""
     # The private server's data folder lies in scratch; here it is a way to the live one.
     link = private_folder(scratch) / DATA

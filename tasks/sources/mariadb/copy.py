@@ -1,4 +1,6 @@
-"""The dump: mariadb-dump's SQL text, and beside it what the database held in the very same snapshot.
+"""What is copied from the running server: its files by mariadb-backup, or one database by mariadb-dump.
+
+The files stay as mariadb-backup wrote them; the log that it copied beside them is applied to clones only.
 
 mariadb-dump opens a snapshot of its own, and MariaDB cannot share one between sessions. So two are opened
 while no transaction can commit (BACKUP STAGE BLOCK_COMMIT; on MySQL FLUSH TABLES WITH READ LOCK), which is
@@ -18,23 +20,95 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import CopyError, ProgramError, ValidationError
-from tasks.platform.files import PRIVATE_FILE, create_private
+from tasks.errors import CopyError
+from tasks.platform.files import create_private
 from tasks.platform.processes import Ended, run
-from tasks.records import Finding, Progress
-from tasks.sources.mariadb.connection import Login, Server, connected, defaults_file, opened, tool_cause
+from tasks.records import Progress
+from tasks.sources.mariadb.catalog import contents, tables_of
+from tasks.sources.mariadb.connection import MariadbLogin, ServerFacts, connected, defaults_file
+from tasks.sources.mariadb.errors import copy_failure
 from tasks.sources.mariadb.programs import Programs
-from tasks.sources.mariadb.record import DUMP, CopyRecord
-from tasks.sources.mariadb.scratch import READY, fresh_data, install, private_server, words_for
-from tasks.sources.mariadb.tables import check_tables, contents, differences, tables_of
+from tasks.sources.shared.folders import Growth, close_to_others
 from tasks.sources.shared.odbc import fetch
+
+_NOT_COPIED = re.compile(
+    r"(ib_logfile\d+|ibtmp.*|.*\.(pid|err|sock)|.*-bin\..*|.*relay.*|multi-master.info)$"
+)
+_BACKUP_OPTIONS = (
+    # Milliseconds between looks at the log. At the end commits wait for the next look: by default a second.
+    "--log-copy-interval=50",
+    # It holds every table's file open at once.
+    "--open-files-limit=65535",
+)
+OUTSIDE_HINT = "Use `method: dump` for this server, or move the table into the data folder."
+
+
+def live_bytes(data: Path) -> int:
+    """Bytes that mariadb-backup will copy from a server's data folder. Raises OSError."""
+    return sum(
+        path.stat().st_size
+        for path in (*_inside(data), *(path for folder in _databases(data) for path in _inside(folder)))
+    )
+
+
+def outside(data: Path) -> list[str]:
+    """Tables whose files lie outside the data folder: by an .isl file, or by a symbolic link."""
+    return [
+        f"{path.parent.name}/{path.stem}"
+        for folder in _databases(data)
+        for path in folder.iterdir()
+        if path.suffix == ".isl" or path.is_symlink()
+    ]
+
+
+def take_physical(
+    login: MariadbLogin, programs: Programs, data: Path, total: int, progress: Progress
+) -> dict[str, int]:
+    """Copy the running server into ``data``; each file below it with its size in bytes. Raises CopyError."""
+    program = programs.matching("mariadb-backup", "mariabackup")
+    growth = Growth(data, total, progress)
+    with defaults_file(login) as defaults:
+        command: list[str | Path] = [
+            program,
+            f"--defaults-file={defaults}",
+            "--backup",
+            f"--target-dir={data}",
+            *_BACKUP_OPTIONS,
+        ]
+        ended = run(command, watch=growth)
+    # Its exit status alone has been 0 for copies that were cut off.
+    if ended.code != 0 or "completed OK!" not in ended.err:
+        operation = f"cannot copy the database server at {login.place} to {data}"
+        raise copy_failure(operation, "mariadb-backup", ended)
+    if outside(data):
+        raise CopyError(
+            f"cannot use the copy of {login.place}: table {outside(data)[0]} lies outside the data folder",
+            hint=OUTSIDE_HINT,
+            permanent=True,
+        )
+    close_to_others(data)
+    growth.end()
+    return {path.relative_to(data).as_posix(): path.stat().st_size for path in files_below(data)}
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_file() and not _NOT_COPIED.match(path.name))
+
+
+def _databases(data: Path) -> Iterator[Path]:
+    return (path for path in data.iterdir() if path.is_dir() and not path.name.startswith("#"))
+
+
+def files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
 
 ATTEMPTS = 5
 HELD_SECONDS = 0.7
 """Longest time for which commits are held up."""
 LAST_LINE = b"-- Dump completed"
 
-_OPTIONS = (
+_DUMP_OPTIONS = (
     "--single-transaction",
     "--routines",
     "--triggers",
@@ -46,10 +120,9 @@ _OPTIONS = (
     # A dump that is loaded over a database by mistake stops at its first table, and destroys nothing.
     "--skip-add-drop-table",
 )
-_MYSQL_OPTIONS = ("--set-gtid-purged=OFF", "--column-statistics=0")
+_MYSQL_DUMP_OPTIONS = ("--set-gtid-purged=OFF", "--column-statistics=0")
 _HOLD = ("BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT")
 _HOLD_MYSQL = ("FLUSH TABLES WITH READ LOCK",)
-SCRATCH_SETTINGS = ("--event-scheduler=OFF",)
 
 
 class _HeldTooLongError(Exception):
@@ -69,11 +142,11 @@ def unfit(connection: Any) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Dumping:
+class Dump:
     """One dump of a database into a file that does not exist yet."""
 
-    login: Login
-    server: Server
+    login: MariadbLogin
+    server: ServerFacts
     programs: Programs
     database: str
     file: Path
@@ -86,7 +159,7 @@ class Dumping:
         progress(0, total)
         # From its first moment on it is our file, readable by us alone.
         create_private(self.file).close()
-        with connected(self.login, self._doing, self.database) as reader:
+        with connected(self.login, self._operation, self.database) as reader:
             with defaults_file(self.login) as defaults:
                 self._written(reader, self._command(defaults), total, progress)
             held = contents(reader, tables_of(reader))
@@ -95,7 +168,7 @@ class Dumping:
         return held
 
     @property
-    def _doing(self) -> str:
+    def _operation(self) -> str:
         return f"dump the database {self.database}"
 
     def _command(self, defaults: Path) -> list[str | Path]:
@@ -103,8 +176,8 @@ class Dumping:
         return [
             self.programs.matching(*names),
             f"--defaults-file={defaults}",
-            *_OPTIONS,
-            *(() if self.server.mariadb else _MYSQL_OPTIONS),
+            *_DUMP_OPTIONS,
+            *(() if self.server.mariadb else _MYSQL_DUMP_OPTIONS),
             f"--result-file={self.file}",
             "--databases",
             self.database,
@@ -115,14 +188,14 @@ class Dumping:
             try:
                 with self._commits_held_up() as release:
                     fetch(reader, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-                    ended = _run(command, self.file, total, progress, release)
+                    ended = _run_dump(command, self.file, total, progress, release)
             except _HeldTooLongError:
                 fetch(reader, "ROLLBACK")
                 time.sleep(attempt)
                 continue
             return self._require_whole(ended)
         raise CopyError(
-            f"cannot {self._doing}: no moment came in which its snapshot could be opened",
+            f"cannot {self._operation}: no moment came in which its snapshot could be opened",
             hint="The machine is very busy: run the backup at another time.",
         )
 
@@ -139,19 +212,14 @@ class Dumping:
 
     def _require_whole(self, ended: Ended) -> None:
         if ended.code != 0:
-            cause = tool_cause(ended.err)
-            raise CopyError(
-                f"cannot {self._doing}: {cause.text} (the program ended with status {ended.code})",
-                hint=cause.hint,
-                permanent=cause.permanent,
-            )
+            raise copy_failure(f"cannot {self._operation}", "the program", ended)
         if not ends_in_order(self.file):
             raise CopyError(
-                f"cannot {self._doing}: the dump has no end", hint="Check the free space, then try again."
+                f"cannot {self._operation}: the dump has no end", hint="Check the free space, then try again."
             )
 
 
-def _run(
+def _run_dump(
     command: list[str | Path], file: Path, total: int, progress: Progress, release: Callable[[], object]
 ) -> Ended:
     """Run the dump; call ``release`` when its snapshot is open, which its first bytes on disk tell.
@@ -183,51 +251,3 @@ def ends_in_order(file: Path) -> bool:
     with file.open("rb") as stream:
         stream.seek(max(0, file.stat().st_size - 200))
         return LAST_LINE in stream.read()
-
-
-def load(programs: Programs, copy: Path, record: CopyRecord, scratch: Path) -> list[Finding]:
-    """Load the dump into a new private server in ``scratch``, compare with the record, check the tables.
-
-    Raises ValidationError where it cannot be loaded.
-    """
-    fresh_data(scratch)
-    try:
-        names = ("mariadb", "mysql") if record.mariadb else ("mysql",)
-        client = programs.matching(*names)
-        install(programs, record, scratch)
-        with private_server(programs, record, scratch, SCRATCH_SETTINGS) as socket:
-            _load_into(client, socket, copy)
-            with opened(words_for(socket), record.database) as connection:
-                tables = tables_of(connection)
-                wrong = differences(record.contents, contents(connection, tables))
-                checked = check_tables(connection)
-    except ProgramError as error:
-        raise ValidationError(f"cannot load the dump: {error.message}", hint=error.hint) from error
-    (scratch / READY).touch(PRIVATE_FILE)
-    count = sum(not table.name.startswith("(") for table in tables)
-    told = f"{count} tables and what belongs to them, all as they were" if count else "there are no tables"
-    return [*(wrong or [Finding(check="dump complete", passed=count > 0, detail=told)]), *checked]
-
-
-def _load_into(client: Path, socket: Path | str, copy: Path) -> None:
-    command: list[str | Path] = [
-        client,
-        "--no-defaults",
-        f"--socket={socket}",
-        *(() if isinstance(socket, Path) else ("--protocol=pipe",)),
-        "--user=root",
-        "--batch",
-        "--default-character-set=utf8mb4",
-        "--max-allowed-packet=1G",
-        # Without it the client reads on after an error, and ends with status 0. MySQL's does not know it.
-        "--loose-abort-source-on-error",
-        f"--execute=source {DUMP}",
-    ]
-    ended = run(command, folder=copy)
-    error = re.search(r"^ERROR (\d+)", ended.err, re.MULTILINE)
-    if ended.code != 0 or error:
-        told = f"error {error[1]}" if error else f"status {ended.code}"
-        raise ValidationError(
-            f"cannot load the dump: the client ended with {told}",
-            hint="The dump is damaged, or needs what this server lacks: take an older backup.",
-        )
