@@ -1,13 +1,19 @@
-"""Which file system a folder lies on: network folders and mount points, on Linux and Windows."""
+"""Which file system a folder lies on: whether it is a network's, and what is mounted at it or below.
+
+Windows is asked for the type of one drive only: listing all of them, as psutil does, waits for those that are
+not there.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from tasks.errors import SourceError
 
@@ -42,14 +48,13 @@ def refuse_network(folder: Path, hint: str = LOCAL_HINT) -> None:
     )
 
 
-def network_mount(folder: str, mountinfo: str) -> str:
+def network_mount(folder: str, mounts: Sequence[Mount]) -> str:
     """The type of the network file system that ``folder`` lies on, "" for a local one.
 
-    ``mountinfo`` is the text of /proc/self/mountinfo. The longest mount point above the folder holds it, of
-    equal ones the last.
+    The longest mount point above the folder holds it, of equal ones the last.
     """
     found, longest = "", -1
-    for mount in _mounts(mountinfo):
+    for mount in mounts:
         if _is_below(folder, mount.point) and len(mount.point) >= longest:
             found, longest = mount.system, len(mount.point)
     return found if found in NETWORK_SYSTEMS else ""
@@ -58,7 +63,7 @@ def network_mount(folder: str, mountinfo: str) -> str:
 def mount_at_or_below(path: Path) -> str:
     """The first mount point at ``path`` or below it, bind mounts too; "" where there is none."""
     place = os.path.realpath(path)
-    return next((mount.point for mount in _mounts(_mountinfo()) if _is_below(mount.point, place)), "")
+    return next((mount.point for mount in _mounts() if _is_below(mount.point, place)), "")
 
 
 def is_share(folder: str) -> bool:
@@ -71,28 +76,18 @@ def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def _mounts(mountinfo: str) -> Iterator[Mount]:
-    """Each mount of a mountinfo text, in its order.
-
-    proc(5): the mount point is the fifth field, blanks as octal escapes; the type comes first after " - ".
-    """
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        fields = left.split(" ")
-        if len(fields) >= 5 and right:
-            point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
-            yield Mount(point, right.split(" ")[0])
-
-
-def _mountinfo() -> str:
+def _mounts() -> list[Mount]:
+    """All that is mounted, in that order; nothing where the system does not tell."""
+    if os.name == "nt":
+        return []
     try:
-        return Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+        return [Mount(one.mountpoint, one.fstype) for one in psutil.disk_partitions(all=True)]
     except OSError:
-        return ""  # not Linux: there is nothing to ask
+        return []
 
 
 def _on_unix(folder: Path) -> str:
-    return network_mount(os.path.realpath(folder), _mountinfo())
+    return network_mount(os.path.realpath(folder), _mounts())
 
 
 def _on_windows(folder: Path) -> str:

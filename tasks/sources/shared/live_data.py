@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from pydantic import Field
 
 from tasks.errors import SourceError, SourceMissing
@@ -107,30 +109,30 @@ def require_renamable(path: Path) -> None:
 def open_files(paths: Sequence[Path]) -> str:
     """Which programs hold files in ``paths`` open: their names, empty for none. Knows Linux only.
 
-    Elsewhere an open file shows by its rename, which Windows refuses.
+    Elsewhere an open file shows by its rename, which Windows refuses. Links are read, and no file is asked
+    for, as psutil's open_files does: one on a network share that is gone would keep us waiting for ever.
     """
     wanted = tuple(os.path.realpath(path) for path in paths)
-    found: list[str] = []
-    for process in Path("/proc").glob("[0-9]*"):
-        if int(process.name) != os.getpid() and _holds(process, wanted):
-            found.append(f"{_name_of(process)} (process {process.name})")
-    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
-    return ", ".join(found[:_MOST]) + more
+    holders = [pid for pid in psutil.pids() if pid != os.getpid() and _holds(pid, wanted)]
+    more = f" and {len(holders) - _MOST} more" if len(holders) > _MOST else ""
+    return ", ".join(f"{_name_of(pid)} (process {pid})" for pid in holders[:_MOST]) + more
 
 
-def _holds(process: Path, wanted: tuple[str, ...]) -> bool:
+def _holds(pid: int, wanted: Sequence[str]) -> bool:
     try:
-        for descriptor in (process / "fd").iterdir():
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False  # ended meanwhile, or another account's: then its data is not ours to replace either
+    for descriptor in descriptors:
+        with suppress(OSError):  # closed meanwhile
             target = os.readlink(descriptor)  # noqa: PTH115 - thousands of them, and "pipe:[1]" is no path
             if any(target == path or target.startswith(f"{path}{os.sep}") for path in wanted):
                 return True
-    except OSError:
-        return False  # ended meanwhile, or another account's: then its data is not ours to replace either
     return False
 
 
-def _name_of(process: Path) -> str:
+def _name_of(pid: int) -> str:
     try:
-        return (process / "comm").read_text("utf-8", "replace").strip()
-    except OSError:
+        return psutil.Process(pid).name()
+    except psutil.Error:
         return "a program"

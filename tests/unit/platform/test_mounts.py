@@ -8,17 +8,17 @@ import pytest
 
 from tasks.errors import SourceError
 from tasks.platform import mounts as platform_mounts
-from tasks.platform.mounts import is_share, mount_at_or_below, network_mount, refuse_network
+from tasks.platform.mounts import Mount, is_share, mount_at_or_below, network_mount, refuse_network
 
-MOUNTS = """\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-30 22 0:40 / /srv/nas rw shared:7 - nfs4 nas:/export rw
-31 30 254:1 / /srv/nas/local rw shared:8 - ext4 /dev/vdb rw
-32 22 0:41 / /mnt/my\\040share rw - cifs //nas/share rw
-33 22 0:42 / /home/u/remote rw - fuse.sshfs u@h:/ rw
-34 22 0:43 / /data rw - ext4 /dev/vdc rw
-35 22 0:44 / /data rw - smb3 //nas/data rw
-"""
+MOUNTS = [
+    Mount("/", "ext4"),
+    Mount("/srv/nas", "nfs4"),
+    Mount("/srv/nas/local", "ext4"),
+    Mount("/mnt/my share", "cifs"),
+    Mount("/home/u/remote", "fuse.sshfs"),
+    Mount("/data", "ext4"),
+    Mount("/data", "smb3"),
+]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_refused_by_the_real_mount_table(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_mount_points_below_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform_mounts, "_mountinfo", lambda: MOUNTS)
+    monkeypatch.setattr(platform_mounts, "_mounts", lambda: MOUNTS)
     assert mount_at_or_below(Path("/srv")) == "/srv/nas"
     assert mount_at_or_below(Path("/mnt/my share")) == "/mnt/my share"
     assert mount_at_or_below(Path("/srv/nasty")) == ""
