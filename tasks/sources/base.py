@@ -6,21 +6,11 @@ What only some engines can do (log backups, a restart, a restore in place) stand
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
-
-
-class Cursor(Protocol):
-    """The part of a DB-API 2.0 cursor that measuring needs (pyodbc and sqlite3 both have it)."""
-
-    def execute(self, sql: str, /) -> Any: ...
-    def fetchmany(self, size: int, /) -> Sequence[Sequence[Any]]: ...
-    def fetchone(self) -> Any: ...
-    def close(self) -> None: ...
 
 
 class Connection(Protocol):
@@ -81,7 +71,7 @@ class Source(ABC):
     def tables(self, connection: Connection) -> list[Table]:
         """All user tables of an open copy, in name order.
 
-        What else must come back (triggers, procedures, views) is told as tables too: their names begin
+        What else must come back (triggers, procedures, views) is listed as tables too: their names begin
         with "(", their reference is a query in brackets over the engine's own catalog.
         """
 

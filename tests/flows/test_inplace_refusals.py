@@ -112,6 +112,12 @@ def test_a_server_must_tell_its_folder(tmp_path: Path) -> None:
     spread = PostgresqlOptions(database="clinic", in_place=ServerInPlaceOptions(data=data))
     with pytest.raises(SourceError, match="pg_tblspc/16400 leads to /elsewhere"):
         PostgresqlSource(spread).live_data()
+    (data / "pg_wal").symlink_to("/gone")
+    with pytest.raises(SourceError, match="pg_wal leads to /gone"):
+        PostgresqlSource(spread).live_data()
+    (data / "pg_wal").rename(data / "ibdata1")
+    with pytest.raises(SourceError, match="ibdata1 leads to /gone"):
+        MariadbSource(MariadbOptions(database="clinic", in_place=spread.in_place)).live_data()
 
 
 def test_a_database_that_the_backup_leaves_out_is_not_put_aside(tmp_path: Path) -> None:

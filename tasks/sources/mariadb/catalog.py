@@ -17,7 +17,7 @@ from tasks.sources.mariadb.connection import driver, odbc_code
 from tasks.sources.shared.odbc import fetch
 
 SHORT = 1024
-"""Texts that may have more bytes than this are told by their SHA-256."""
+"""Texts that may have more bytes than this are hashed (SHA-256)."""
 
 _TEXTS = frozenset({"char", "varchar", "binary", "varbinary", "enum", "set"})
 _LONG = frozenset(
@@ -39,7 +39,7 @@ _HELD = (
 )
 _ROWS = "'BASE TABLE', 'SYSTEM VERSIONED', 'SEQUENCE'"
 
-# Name, catalog table, its column with the schema's name, what is told of each, which of them.
+# Name, catalog table, its column with the schema's name, which columns, which rows.
 _OBJECTS = (
     (
         "(columns)",
@@ -180,9 +180,9 @@ def check_tables(connection: Any) -> list[Finding]:
 
 def _check_table(connection: Any, schema: str, name: str) -> list[Finding]:
     try:
-        told = fetch(connection, f"CHECK TABLE {quoted(schema)}.{quoted(name)} EXTENDED")
+        rows = fetch(connection, f"CHECK TABLE {quoted(schema)}.{quoted(name)} EXTENDED")
         # The texts may quote keys: only that there was an error is handed on.
-        bad = any(str(row[2]).lower() in ("error", "warning") for row in told)
+        bad = any(str(row[2]).lower() in ("error", "warning") for row in rows)
         detail = "the engine finds it damaged" if bad else ""
     except driver().Error as error:
         detail = f"the engine fails on it (error {odbc_code(error)})"
@@ -199,27 +199,27 @@ def _expression(column: str, kind: str, size: int) -> str:
 
 def _row_of(values: Sequence[str]) -> str:
     """One hash of a row. No value can hold the mark between them, nor the word for NULL."""
-    told = ", ".join(f"IFNULL({value}, 'NULL')" for value in values) or "''"
-    return f"SHA1(CONCAT_WS('|', {told}))"
+    texts = ", ".join(f"IFNULL({value}, 'NULL')" for value in values) or "''"
+    return f"SHA1(CONCAT_WS('|', {texts}))"
 
 
 def _objects(connection: Any) -> list[Table]:
     found = []
     for name, catalog, schema, columns, which in _OBJECTS:
-        told = columns.split(", ")
-        listed = ", ".join(f"{column} AS c{place}" for place, column in enumerate(told))
+        names = columns.split(", ")
+        listed = ", ".join(f"{column} AS c{place}" for place, column in enumerate(names))
         query = (
             f"SELECT {listed} FROM information_schema.{catalog} "  # noqa: S608 - words of this module
             f"WHERE {schema} = DATABASE() AND {which}"
         )
-        found.append(_as_table(name, query, len(told)))
+        found.append(_as_table(name, query, len(names)))
     found.append(_as_table("(events)", _events_of(connection), 4))
     return found
 
 
 def _as_table(name: str, query: str, columns: int) -> Table:
-    told = [f"SHA2(TRIM(CONVERT(c{place} USING utf8mb4)), 256)" for place in range(columns)]
-    return Table(name=name, reference=f"({query}) AS held", columns=(_row_of(told),))
+    hashed = [f"SHA2(TRIM(CONVERT(c{place} USING utf8mb4)), 256)" for place in range(columns)]
+    return Table(name=name, reference=f"({query}) AS held", columns=(_row_of(hashed),))
 
 
 def _events_of(connection: Any) -> str:

@@ -26,6 +26,15 @@ _ELSEWHERE = (
 )
 
 
+# BACKUP STAGE, FLUSH; INNODB_SYS_TABLES; the position in the binary log.
+PHYSICAL = ("RELOAD", "PROCESS", "BINLOG MONITOR")
+DUMP = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
+# Blocks commits for the moment in which the dump's snapshot and that of its counts are opened.
+DUMP_SERVER = ("RELOAD",)
+_OTHER_NAMES = {"BINLOG MONITOR": ("REPLICATION CLIENT",)}
+_GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<on>.+?) TO ", re.DOTALL)
+
+
 def ready_to_copy(
     login: MariadbLogin, database: str, method: str, folder: Path | None
 ) -> tuple[ServerFacts, int]:
@@ -38,7 +47,7 @@ def ready_to_copy(
     with connected(login, operation, database if method == "dump" else None) as connection:
         server = describe(connection)
         if server.mariadb:
-            # Questions of a moment: a server that cannot answer them by then is in trouble.
+            # These queries take a moment: a server that needs longer has a problem of its own.
             fetch(connection, "SET SESSION max_statement_time = 60")
         _require_release(server, method, operation)
         _require_rights(connection, server, database, method, operation)
@@ -57,7 +66,7 @@ def _require_release(server: ServerFacts, method: str, operation: str) -> None:
     if server.mariadb and server.release < OLDEST:
         raise SourceError(
             f"cannot {operation}: MariaDB {server.name} is older than 10.6",
-            hint="Have the server brought to a release that is still maintained.",
+            hint="Upgrade the server to a release that is still maintained.",
         )
 
 
@@ -164,16 +173,6 @@ def _require_database(connection: Any, server: ServerFacts, database: str, opera
         )
     if not any(folder.glob("*.frm")):
         raise SourceError(f"cannot {operation}: it has no tables", hint="Check `database` in the plan.")
-
-
-# BACKUP STAGE, FLUSH; INNODB_SYS_TABLES; the position in the binary log.
-PHYSICAL = ("RELOAD", "PROCESS", "BINLOG MONITOR")
-DUMP = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
-# Blocks commits for the moment in which the dump's snapshot and that of its counts are opened.
-DUMP_SERVER = ("RELOAD",)
-
-_OTHER_NAMES = {"BINLOG MONITOR": ("REPLICATION CLIENT",)}
-_GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<on>.+?) TO ", re.DOTALL)
 
 
 def grants_for(method: str, database: str, account: str, host: str, *, password: bool) -> str:

@@ -72,8 +72,8 @@ class ServerFacts:
 def connected(login: MariadbLogin, operation: str, database: str | None = None) -> Iterator[Any]:
     """A pyodbc connection to a live server, for the block. Raises SourceMissing or SourceError.
 
-    ``operation`` begins the message of an error: "cannot <doing>: <cause>". Statements of the block that fail
-    are reported in the same way.
+    The message of an error begins with ``operation``: "cannot <operation>: <cause>". Statements of the block
+    that fail are reported in the same way.
     """
     odbc = driver()
     try:
@@ -128,7 +128,7 @@ def private_connection(socket: str, database: str) -> Iterator[Any]:
     try:
         connection = odbc.connect(f"{words}INITSTMT={{SET SESSION TRANSACTION READ ONLY}};", autocommit=True)
         try:
-            # Times are told as they were stored, wherever this machine stands.
+            # Times are read as they were stored, whatever this machine's time zone.
             fetch(connection, "SET time_zone = '+00:00'")
             yield connection
         finally:

@@ -43,6 +43,27 @@ _BACKUP_OPTIONS = (
 OUTSIDE_HINT = "Use `method: dump` for this server, or move the table into the data folder."
 
 
+ATTEMPTS = 5
+HELD_SECONDS = 0.7
+"""Longest time for which commits are held up."""
+LAST_LINE = b"-- Dump completed"
+_DUMP_OPTIONS = (
+    "--single-transaction",
+    "--routines",
+    "--triggers",
+    "--events",
+    "--hex-blob",
+    "--no-tablespaces",
+    "--default-character-set=utf8mb4",
+    "--max-allowed-packet=1G",
+    # A dump that is loaded over a database by mistake stops at its first table, and destroys nothing.
+    "--skip-add-drop-table",
+)
+_MYSQL_DUMP_OPTIONS = ("--set-gtid-purged=OFF", "--column-statistics=0")
+_HOLD = ("BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT")
+_HOLD_MYSQL = ("FLUSH TABLES WITH READ LOCK",)
+
+
 def live_bytes(data: Path) -> int:
     """Bytes that mariadb-backup will copy from a server's data folder. Raises OSError."""
     return sum(
@@ -101,28 +122,6 @@ def _databases(data: Path) -> Iterator[Path]:
 
 def files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-ATTEMPTS = 5
-HELD_SECONDS = 0.7
-"""Longest time for which commits are held up."""
-LAST_LINE = b"-- Dump completed"
-
-_DUMP_OPTIONS = (
-    "--single-transaction",
-    "--routines",
-    "--triggers",
-    "--events",
-    "--hex-blob",
-    "--no-tablespaces",
-    "--default-character-set=utf8mb4",
-    "--max-allowed-packet=1G",
-    # A dump that is loaded over a database by mistake stops at its first table, and destroys nothing.
-    "--skip-add-drop-table",
-)
-_MYSQL_DUMP_OPTIONS = ("--set-gtid-purged=OFF", "--column-statistics=0")
-_HOLD = ("BACKUP STAGE START", "BACKUP STAGE BLOCK_COMMIT")
-_HOLD_MYSQL = ("FLUSH TABLES WITH READ LOCK",)
 
 
 class _HeldTooLongError(Exception):

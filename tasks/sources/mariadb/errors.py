@@ -102,10 +102,10 @@ def fault_of(code: int, state: str) -> Fault[SourceError]:
         return _FAULTS[code]
     if not code and state in ("IM002", "IM003", "01000"):
         return _NO_DRIVER
-    told = f"error {code}" if code else f"SQLSTATE {state}" if state else "an error without a number"
+    what = f"error {code}" if code else f"SQLSTATE {state}" if state else "an error without a number"
     return Fault(
         SourceError,
-        f"the database server or its driver told {told}",
+        f"the database server or its driver reported {what}",
         "Look the number up in MariaDB's list of error codes, or in the server's error log.",
     )
 

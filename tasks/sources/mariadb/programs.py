@@ -60,15 +60,15 @@ class Programs:
 def release_of(program: Path) -> str:
     """Major and minor version of a program, as "10.11" (MariaDB) or "8.0 MySQL"; empty if it won't say."""
     ended = run([program, "--version"], seconds=60)
-    told = ended.out + ended.err
-    mariadb = re.search(r"(\d+\.\d+)\.\d+-MariaDB", told, re.IGNORECASE)
+    output = ended.out + ended.err
+    mariadb = re.search(r"(\d+\.\d+)\.\d+-MariaDB", output, re.IGNORECASE)
     if mariadb:
         return mariadb[1]
-    mysql = re.search(r"Ver (\d+\.\d+)\.\d+", told)
+    mysql = re.search(r"Ver (\d+\.\d+)\.\d+", output)
     return f"{mysql[1]} MySQL" if mysql else ""
 
 
 def as_account() -> list[str]:
-    """The servers refuse to run as root unless they are told that this is meant."""
+    """The servers refuse to run as root unless told that this is meant."""
     root = not WINDOWS and os.geteuid() == 0
     return ["--user=root"] if root else []

@@ -21,7 +21,7 @@ LARGEST = 64 * 1024 * 1024
 class CopyRecord(Record):
     """How a copy was made, and what it must hold.
 
-    ``server`` is the version as the server told it. ``names_folded`` is its lower_case_table_names, which a
+    ``server`` is the version as the server reports it, ``names_folded`` its lower_case_table_names, which a
     server on the copy must share. ``files`` (physical) gives each file below ``data`` its size in bytes.
     ``contents`` (dump) gives each table its row count and a checksum, read in the dump's own snapshot.
     """

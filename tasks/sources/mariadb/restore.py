@@ -15,7 +15,7 @@ from tasks.sources.mariadb.programs import Programs
 from tasks.sources.mariadb.record import DATA, DUMP, CopyRecord, read_record
 from tasks.sources.mariadb.scratch import clone, prepare, served
 from tasks.sources.shared.folders import emptied, restoring_into
-from tasks.sources.shared.live_data import TO_HINT, LiveData, ServerInPlaceOptions, live_folder
+from tasks.sources.shared.live_data import LiveData, ServerInPlaceOptions, server_folder
 
 
 def restore_copy(copy: Path, destination: Path, folder: Path | None) -> Path:
@@ -53,13 +53,7 @@ def live_data(method: str, options: ServerInPlaceOptions | None) -> LiveData:
             hint="Restore it with `datasave restore --to FOLDER`, then load dump.sql into a server that has "
             "no database of that name; RECOVER.md has the commands.",
         )
-    if options is None:
-        raise SourceError(
-            "the plan does not say which folder holds the server's data",
-            hint="Set `source.in_place: {data: …, stop: […], start: […]}` in the plan.",
-        )
-    _refuse_spread(options.data)
-    return live_folder(options.data, options.owner, deep=True)
+    return server_folder(options, lambda data: data.glob("*"))
 
 
 def answers(login: MariadbLogin) -> bool:
@@ -86,11 +80,3 @@ def open_in_place(programs: Programs, record: CopyRecord, data: Path, scratch: P
     finally:
         link.unlink(missing_ok=True)
         sync_tree(data)
-
-
-def _refuse_spread(data: Path) -> None:
-    links = [path for path in data.iterdir() if path.is_symlink()] if data.is_dir() else []
-    if links:
-        raise SourceError(
-            f"cannot restore in place of {data}: {links[0].name} leads to {links[0].readlink()}", hint=TO_HINT
-        )

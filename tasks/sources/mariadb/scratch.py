@@ -1,4 +1,4 @@
-"""A copy brought to life under a private server in scratch: no network, no client but us, no job of its own.
+"""A private server over a copy, in scratch: no network, no client but us, none of the copy's own jobs.
 
 A clone that was not prepared starts and looks right, but misses what was committed during the copy: only the
 word ``log-applied`` in ``xtrabackup_checkpoints`` tells that it was.
@@ -77,12 +77,12 @@ def private_server(
         raise ValidationError(f"cannot open the copy: {error.message}", hint=error.hint) from error
 
 
-def words_for(socket: Path | str) -> str:
+def _words_for(socket: Path | str) -> str:
     """The part of an ODBC connection string that leads to a private server."""
     return f"Socket={socket};" if isinstance(socket, Path) else f"NamedPipe=1;Socket={socket};"
 
 
-def install(programs: Programs, record: CopyRecord, scratch: Path) -> None:
+def _install(programs: Programs, record: CopyRecord, scratch: Path) -> None:
     """Make an empty data folder for a private server. Raises ProgramError or ValidationError."""
     data = scratch / DATA
     command: list[str | Path]
@@ -104,7 +104,7 @@ def install(programs: Programs, record: CopyRecord, scratch: Path) -> None:
     private_folder(data)
 
 
-def fresh_data(scratch: Path) -> None:
+def _fresh_data(scratch: Path) -> None:
     """Remove what an earlier, unfinished attempt left."""
     (scratch / READY).unlink(missing_ok=True)
     shutil.rmtree(scratch / DATA, ignore_errors=True)
@@ -155,7 +155,7 @@ def _answers(socket: Path | str) -> bool:
     if isinstance(socket, Path) and not socket.exists():
         return False
     try:
-        with private_connection(words_for(socket), "information_schema"):
+        with private_connection(_words_for(socket), "information_schema"):
             return True
     except ValidationError:
         return False
@@ -163,7 +163,7 @@ def _answers(socket: Path | str) -> bool:
 
 def prepare_clone(programs: Programs, copy: Path, scratch: Path) -> None:
     """Clone the copy's data folder into ``scratch`` and prepare it. Raises ValidationError."""
-    fresh_data(scratch)
+    _fresh_data(scratch)
     clone(copy / DATA, scratch / DATA)
     prepare(programs, scratch / DATA)
     (scratch / READY).touch(PRIVATE_FILE)
@@ -190,7 +190,7 @@ def clone(source: Path, target: Path) -> None:
 def prepare(programs: Programs, data: Path) -> None:
     """Apply the copied log to the copied files, in place. Raises ValidationError, ProgramError."""
     program = programs.matching("mariadb-backup", "mariabackup")
-    settings_of(data)
+    _settings_of(data)
     # Named outright, so that the machine's own configuration is never read.
     ended = run([program, f"--defaults-file={data / 'backup-my.cnf'}", "--prepare", f"--target-dir={data}"])
     if ended.code != 0 or "completed OK!" not in ended.err:
@@ -198,23 +198,23 @@ def prepare(programs: Programs, data: Path) -> None:
             f"cannot prepare the copy: mariadb-backup ended with status {ended.code}",
             hint="The copy is damaged, or the disk is full: take an older backup if there is room.",
         )
-    require_prepared(data)
+    _require_prepared(data)
 
 
-def require_prepared(data: Path) -> None:
+def _require_prepared(data: Path) -> None:
     """Raises ValidationError where the log was not applied to this data folder."""
     try:
-        told = (data / "xtrabackup_checkpoints").read_text("utf-8", "replace")
+        state = (data / "xtrabackup_checkpoints").read_text("utf-8", "replace")
     except OSError:
-        told = ""
-    if not re.search(r"^backup_type = log-applied$", told, re.MULTILINE):
+        state = ""
+    if not re.search(r"^backup_type = log-applied$", state, re.MULTILINE):
         raise ValidationError(
             "cannot open the copy: its log was not applied",
             hint="Prepare a fresh clone of the copy (mariadb-backup --prepare); never start one without it.",
         )
 
 
-def settings_of(data: Path) -> list[str]:
+def _settings_of(data: Path) -> list[str]:
     """The arguments a server needs for the data folder of a copy. Raises ValidationError."""
     try:
         lines = (data / "backup-my.cnf").read_text("utf-8", "replace").splitlines()
@@ -237,14 +237,14 @@ def load(programs: Programs, copy: Path, record: CopyRecord, scratch: Path) -> l
 
     Raises ValidationError where it cannot be loaded.
     """
-    fresh_data(scratch)
+    _fresh_data(scratch)
     try:
         names = ("mariadb", "mysql") if record.mariadb else ("mysql",)
         client = programs.matching(*names)
-        install(programs, record, scratch)
+        _install(programs, record, scratch)
         with private_server(programs, record, scratch, SCRATCH_SETTINGS) as socket:
             _load_into(client, socket, copy)
-            with private_connection(words_for(socket), record.database) as connection:
+            with private_connection(_words_for(socket), record.database) as connection:
                 tables = tables_of(connection)
                 wrong = differences(record.contents, contents(connection, tables))
                 checked = check_tables(connection)
@@ -252,8 +252,8 @@ def load(programs: Programs, copy: Path, record: CopyRecord, scratch: Path) -> l
         raise ValidationError(f"cannot load the dump: {error.message}", hint=error.hint) from error
     (scratch / READY).touch(PRIVATE_FILE)
     count = sum(not table.name.startswith("(") for table in tables)
-    told = f"{count} tables and what belongs to them, all as they were" if count else "there are no tables"
-    return [*(wrong or [Finding(check="dump complete", passed=count > 0, detail=told)]), *checked]
+    detail = f"{count} tables and what belongs to them, all as they were" if count else "there are no tables"
+    return [*(wrong or [Finding(check="dump complete", passed=count > 0, detail=detail)]), *checked]
 
 
 def _load_into(client: Path, socket: Path | str, copy: Path) -> None:
@@ -273,9 +273,9 @@ def _load_into(client: Path, socket: Path | str, copy: Path) -> None:
     ended = run(command, folder=copy)
     error = re.search(r"^ERROR (\d+)", ended.err, re.MULTILINE)
     if ended.code != 0 or error:
-        told = f"error {error[1]}" if error else f"status {ended.code}"
+        what = f"error {error[1]}" if error else f"status {ended.code}"
         raise ValidationError(
-            f"cannot load the dump: the client ended with {told}",
+            f"cannot load the dump: the client ended with {what}",
             hint="The dump is damaged, or needs what this server lacks: take an older backup.",
         )
 
@@ -311,10 +311,10 @@ def served(programs: Programs, record: CopyRecord, scratch: Path) -> Iterator[An
     """A connection to a private server over the data folder in ``scratch``. Raises ValidationError."""
     settings: Sequence[str] = SCRATCH_SETTINGS
     if record.method == "physical":
-        require_prepared(scratch / DATA)
-        settings = settings_of(scratch / DATA)
+        _require_prepared(scratch / DATA)
+        settings = _settings_of(scratch / DATA)
     with (
         private_server(programs, record, scratch, settings) as socket,
-        private_connection(words_for(socket), record.database) as connection,
+        private_connection(_words_for(socket), record.database) as connection,
     ):
         yield connection

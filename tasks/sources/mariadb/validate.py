@@ -38,12 +38,12 @@ def check_copy(copy: Path, scratch: Path, folder: Path | None) -> list[Finding]:
 def _physical_steps(
     programs: Programs, copy: Path, record: CopyRecord, scratch: Path
 ) -> Iterator[Sequence[Finding]]:
-    yield [complete(copy, record)]
+    yield [_complete(copy, record)]
     prepare_clone(programs, copy, scratch)
     yield [Finding(check="log applied", passed=True, detail="mariadb-backup prepared a clone of the copy")]
-    yield pages(programs, scratch / DATA)
+    yield _pages(programs, scratch / DATA)
     with served(programs, record, scratch) as connection:
-        yield dictionary(connection, scratch / DATA)
+        yield _dictionary(connection, scratch / DATA)
         yield check_tables(connection)
         yield [_has_tables(connection)]
 
@@ -63,7 +63,7 @@ def _has_tables(connection: Any) -> Finding:
     return Finding(check="has tables", passed=count > 0, detail=detail)
 
 
-def complete(copy: Path, record: CopyRecord) -> Finding:
+def _complete(copy: Path, record: CopyRecord) -> Finding:
     """Whether the copy holds the files that mariadb-backup wrote, each of its size, and no others."""
     data = copy / DATA
     found = {path.relative_to(data).as_posix(): path.stat().st_size for path in files_below(data)}
@@ -78,7 +78,7 @@ def complete(copy: Path, record: CopyRecord) -> Finding:
     return Finding(check="copy complete", passed=whole, detail=detail)
 
 
-def pages(programs: Programs, data: Path) -> list[Finding]:
+def _pages(programs: Programs, data: Path) -> list[Finding]:
     """The checksum of every page of every InnoDB table, by innochecksum on a stopped, prepared clone."""
     # Not ibdata1: innochecksum takes the pages of its doublewrite buffer for wrong ones (MDEV-37138). The
     # server checks its pages when it starts and reads them.
@@ -97,7 +97,7 @@ def pages(programs: Programs, data: Path) -> list[Finding]:
     return findings or [Finding(check="pages", passed=True, detail=f"{len(files)} files, every page checked")]
 
 
-def dictionary(connection: Any, data: Path) -> list[Finding]:
+def _dictionary(connection: Any, data: Path) -> list[Finding]:
     """Whether each table InnoDB knows has its definition and its data: without, it isn't even listed."""
     rows = fetch(connection, "SELECT NAME, SPACE FROM information_schema.INNODB_SYS_TABLES")
     findings = []

@@ -140,6 +140,11 @@ def table_query(kinds: str) -> str:
     return _TABLES.replace("{kinds}", kinds)
 
 
+def quoted(name: str) -> str:
+    """A name for SQL, in quotation marks."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def rows_of(connection: Any, sql: str) -> list[Any]:
     """All rows of a small result."""
     cursor = connection.cursor()
@@ -193,7 +198,7 @@ def user_tables(connection: Any) -> list[Table]:
 
     Partitions are tables, what they are partitions of is not: their rows would count twice. Unlogged
     tables come back empty from a physical copy, materialized views are computed anew by a logical one: each
-    is told only where it is really there, which ``METHOD_SETTING`` of the connection says. Foreign tables
+    is listed only where it is really there, which ``METHOD_SETTING`` of the connection says. Foreign tables
     never are: reading one would reach out to another server.
     """
     for name, value in PINNED.items():

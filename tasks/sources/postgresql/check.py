@@ -8,8 +8,8 @@ from typing import Any
 
 from tasks.errors import SourceError
 from tasks.records import Engine
-from tasks.sources.postgresql.catalog import rows_of, table_query
-from tasks.sources.postgresql.connection import PostgresqlLogin, run_program, told_as
+from tasks.sources.postgresql.catalog import quoted, rows_of, table_query
+from tasks.sources.postgresql.connection import PostgresqlLogin, reported_as, run_program
 from tasks.sources.postgresql.programs import OLDEST, Programs
 from tasks.sources.postgresql.record import Method
 
@@ -19,7 +19,7 @@ _GRANTS = "`datasave doctor --grants` shows what the account needs."
 
 def look(login: PostgresqlLogin, method: Method) -> tuple[Engine, int]:
     """What answers at ``server``, and its major version, if a copy could be made. Raises SourceError."""
-    with told_as(f"cannot read {login.database} of the server {login}"), login.connected() as connection:
+    with reported_as(f"cannot read {login.database} of the server {login}"), login.connected() as connection:
         connection.cursor().execute(f"SET statement_timeout = '{ANSWER_SECONDS}s'")
         version, number = rows_of(
             connection, "SELECT current_setting('server_version'), current_setting('server_version_num')::int"
@@ -67,7 +67,7 @@ def _look_physical(connection: Any, login: PostgresqlLogin) -> int:
             f"{operation}: it has {tablespaces} tablespaces outside its data folder",
             hint="On Windows such a copy cannot be archived: use `method: logical`.",
         )
-    # Sizes of databases that the account may not enter are not told.
+    # The size of a database is shown only to accounts that may connect to it.
     sql = """SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database
         WHERE has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')"""
     segments = "SELECT 2 * pg_size_bytes(current_setting('wal_segment_size'))"
@@ -152,8 +152,4 @@ GRANT pg_read_all_data TO {role};
 def grants_for(method: Method, user: str, database: str) -> str:
     """The statements that make ``user`` with just the rights that ``method`` needs."""
     text = _PHYSICAL if method == "physical" else _LOGICAL
-    return text.format(user=user, role=_quoted(user), database=_quoted(database))
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return text.format(user=user, role=quoted(user), database=quoted(database))

@@ -1,7 +1,7 @@
 """Reaching a PostgreSQL server: over ODBC from here, by libpq's variables from its own programs.
 
 The password goes to both through a private file that lasts as long as the work does. PGPASSWORD would be seen
-by whatever those programs start, and setting it in our own environment would be true for every thread.
+by whatever those programs start, and our own environment is shared by all threads.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class PostgresqlLogin:
     def connected(self, *, streaming: bool = False, autocommit: bool = True) -> Iterator[Any]:
         """A connection over ODBC. ``streaming`` fetches large results in portions.
 
-        Raises the driver's own error; ``told_as`` translates it.
+        Raises the driver's own error; ``reported_as`` translates it.
         """
         connection = _driver_module().connect(self._connection_string(streaming), autocommit=autocommit)
         try:
@@ -92,8 +92,8 @@ class PostgresqlLogin:
 
 
 @contextmanager
-def told_as(operation: str, *, copying: bool = False) -> Iterator[None]:
-    """Tell a driver's error as a SourceError (a CopyError while ``copying``) about ``operation``."""
+def reported_as(operation: str, *, copying: bool = False) -> Iterator[None]:
+    """Raise a driver's error as a SourceError (a CopyError while ``copying``) about ``operation``."""
     pyodbc = _driver_module()
     try:
         yield

@@ -12,7 +12,7 @@ A physical copy is made harmless at once, so that stock programs restore it safe
 archives nothing, follows no server and subscribes to nothing. All else is as the manifest of pg_basebackup
 says.
 
-pg_dump leaves out in silence what its account is not told of. So all is counted here, by another way and in
+pg_dump leaves out in silence what its account may not see. So all is counted here, by another way and in
 the very snapshot that is dumped, and compared with what a restore brings back.
 
 The log is received by pg_receivewal into a folder that collects it; a replication slot makes the server keep
@@ -36,7 +36,7 @@ from tasks.platform.files import (
 )
 from tasks.records import Progress
 from tasks.sources.postgresql.catalog import count_rows, object_names, rows_of, table_query
-from tasks.sources.postgresql.connection import PostgresqlLogin, run_program, told_as
+from tasks.sources.postgresql.connection import PostgresqlLogin, reported_as, run_program
 from tasks.sources.postgresql.programs import Programs
 from tasks.sources.postgresql.record import CopyRecord
 from tasks.sources.shared.folders import Growth, all_or_nothing, close_to_others
@@ -87,7 +87,7 @@ def take_physical(
     Raises CopyError; then nothing is left in ``copy``.
     """
     operation = f"cannot copy the server {login}"
-    with told_as(operation, copying=True), login.connected() as connection:
+    with reported_as(operation, copying=True), login.connected() as connection:
         record = _physical_record(connection, login)
         places = _tablespaces(connection)
         slots = int(rows_of(connection, "SHOW max_replication_slots")[0][0])
@@ -201,7 +201,7 @@ def take_logical(
     """
     operation = f"cannot dump the database {login.database} of {login}"
     with all_or_nothing(copy, f"{operation} into {copy}"):
-        with told_as(operation, copying=True), _snapshot(login) as (connection, snapshot):
+        with reported_as(operation, copying=True), _snapshot(login) as (connection, snapshot):
             files = _files_of(connection)
             _dump(login, programs, copy, snapshot, Growth(copy, expected, progress))
             record = _logical_record(connection, sorted(files))
@@ -284,7 +284,7 @@ def back_up_log(login: PostgresqlLogin, programs: Programs, folder: Path) -> Pat
         seconds=_RECEIVE_SECONDS,
     )
     receive("--create-slot", "--if-not-exists")
-    with told_as(operation, copying=True), login.connected() as connection:
+    with reported_as(operation, copying=True), login.connected() as connection:
         # One byte less: the end itself is only passed when the server writes on.
         end = rows_of(connection, "SELECT pg_current_wal_flush_lsn() - 1::numeric")[0][0]
     receive("--no-loop", f"--endpos={end}")

@@ -1,7 +1,7 @@
 """What PostgreSQL's programs and its driver say when they fail, in our own words.
 
-Their texts may quote rows and are in the server's language, so none is ever handed on: what is known is
-told by a sentence of ours, all else by the program's name and status or by the SQLSTATE.
+Their texts may quote rows and are in the server's language, so none is ever handed on: what is known has
+a sentence of ours, all else the program's name and status, or the SQLSTATE.
 """
 
 from __future__ import annotations

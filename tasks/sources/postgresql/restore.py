@@ -25,9 +25,9 @@ from tasks.sources.postgresql.catalog import METHOD_SETTING
 from tasks.sources.postgresql.copy import LOG_FILE
 from tasks.sources.postgresql.programs import Programs, programs_for
 from tasks.sources.postgresql.record import CopyRecord, read_record
-from tasks.sources.postgresql.scratch import private_server, told_as_damage
+from tasks.sources.postgresql.scratch import private_server, reported_as_damage
 from tasks.sources.shared.folders import close_to_others, emptied, restoring_into
-from tasks.sources.shared.live_data import TO_HINT, LiveData, ServerInPlaceOptions, live_folder, open_files
+from tasks.sources.shared.live_data import TO_HINT, LiveData, ServerInPlaceOptions, open_files, server_folder
 
 _OWN = "postgresql.auto.conf"
 _PARTIAL = ".partial"
@@ -146,14 +146,9 @@ def live_data(method: str, options: ServerInPlaceOptions | None) -> LiveData:
             hint="Restore it with `datasave restore --to FOLDER`, then `createdb` and `pg_restore` into "
             "a new database; RECOVER.md has the commands.",
         )
-    if options is None:
-        raise SourceError(
-            "the plan does not say which folder holds the server's data",
-            hint="Set `source.in_place: {data: …, stop: […], start: […]}` in the plan.",
-        )
-    _refuse_spread(options.data)
-    _refuse_closed(options.data)
-    return live_folder(options.data, options.owner, deep=True)
+    live = server_folder(options, lambda data: (data / "pg_wal", *data.glob("pg_tblspc/*")))
+    _refuse_closed(live.path)
+    return live
 
 
 def refuse_tablespaces(copy: Path) -> None:
@@ -193,7 +188,7 @@ def open_in_place(
         with private_server(programs, data, scratch / "private", record.superuser, read_only=True) as login:
             here = replace(login, database=record.database)
             with (
-                told_as_damage("cannot open the restored data"),
+                reported_as_damage("cannot open the restored data"),
                 here.connected(streaming=True) as connection,
             ):
                 connection.cursor().execute(f"SET {METHOD_SETTING} = '{record.method}'")
@@ -201,16 +196,6 @@ def open_in_place(
     finally:
         shutil.copyfile(copy / "data" / _OWN, data / _OWN)
         sync_tree(data)
-
-
-def _refuse_spread(data: Path) -> None:
-    links = [data / "pg_wal", *(data / "pg_tblspc").glob("*")]
-    for link in links:
-        if link.is_symlink():
-            raise SourceError(
-                f"cannot restore in place of {data}: {link.relative_to(data)} leads to {link.readlink()}",
-                hint=TO_HINT,
-            )
 
 
 def _refuse_closed(data: Path) -> None:

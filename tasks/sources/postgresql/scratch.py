@@ -25,7 +25,7 @@ from typing import Any
 from tasks.errors import ProgramError, ValidationError
 from tasks.platform.files import private_folder, write_atomic
 from tasks.platform.processes import run, serving
-from tasks.sources.postgresql.catalog import METHOD_SETTING
+from tasks.sources.postgresql.catalog import METHOD_SETTING, quoted
 from tasks.sources.postgresql.connection import PostgresqlLogin, driver
 from tasks.sources.postgresql.programs import Programs, programs_for, unprivileged
 from tasks.sources.postgresql.record import CopyRecord
@@ -92,6 +92,11 @@ _START_FAULTS = (
 )
 
 
+RESTORED = "restored"
+OWNER = "datasave"
+_DAMAGED = "Restore the copy again from the archive, or take an older backup."
+
+
 @contextmanager
 def private_server(
     programs: Programs,
@@ -118,7 +123,7 @@ def private_server(
             *_configured(programs, data, private, sockets, recovery or {}),
         ]
         log = private / "server.log"
-        with _serving_or_told(command, data, log):
+        with _serving(command, data, log):
             session = {**_SESSION, "default_transaction_read_only": "on" if read_only else "off"}
             yield PostgresqlLogin(str(sockets), PORT, user, "postgres", "disable", options=session)
 
@@ -193,7 +198,7 @@ def _prepared_transactions(programs: Programs, data: Path) -> int:
 
 
 @contextmanager
-def _serving_or_told(command: list[str | Path], data: Path, log: Path) -> Iterator[None]:
+def _serving(command: list[str | Path], data: Path, log: Path) -> Iterator[None]:
     started = False
 
     def ready() -> bool:
@@ -235,12 +240,7 @@ def _tail(log: Path) -> str:
         return ""
 
 
-RESTORED = "restored"
-OWNER = "datasave"
-_DAMAGED = "Restore the copy again from the archive, or take an older backup."
-
-
-class Scratch:
+class ScratchCluster:
     """The engine over one copy, in a scratch folder that only this copy uses.
 
     Making one raises SourceError where this machine lacks what is needed for it.
@@ -297,16 +297,16 @@ class Scratch:
         """A connection to what was copied. Raises ValidationError where it can't be had."""
         here = replace(login, database=self.record.database if self._physical else RESTORED)
         with ExitStack() as stack:
-            with told_as_damage("cannot open the copy"):
+            with reported_as_damage("cannot open the copy"):
                 connection = stack.enter_context(here.connected(streaming=True))
                 connection.cursor().execute(f"SET {METHOD_SETTING} = '{self.record.method}'")
             yield connection
 
     def _restore(self, login: PostgresqlLogin) -> None:
-        with told_as_damage("cannot prepare a database for the copy"), login.connected() as connection:
+        with reported_as_damage("cannot prepare a database for the copy"), login.connected() as connection:
             for role in self.record.roles:
                 if role != OWNER:
-                    connection.cursor().execute(f"CREATE ROLE {_quoted(role)}")
+                    connection.cursor().execute(f"CREATE ROLE {quoted(role)}")
             self._create_database(connection)
         listed = self._scratch / "list"
         write_atomic(
@@ -354,8 +354,8 @@ def table_of_contents(copy: Path, programs: Programs) -> list[str]:
 
 
 @contextmanager
-def told_as_damage(operation: str) -> Iterator[None]:
-    """Tell a driver's error as a ValidationError about ``operation``."""
+def reported_as_damage(operation: str) -> Iterator[None]:
+    """Raise a driver's error as a ValidationError about ``operation``."""
     import pyodbc
 
     try:
@@ -395,10 +395,6 @@ def _restore_fault(text: str, code: int) -> str:
     if re.search(r"could not open (?:input )?file|could not read|No such file", text):
         return "a file of the dump is missing or cannot be read"
     return f"pg_restore ended with status {code}"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _literal(text: str) -> str:

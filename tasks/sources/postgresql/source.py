@@ -29,14 +29,14 @@ from tasks.sources.postgresql.check import grants_for, look, try_replication
 from tasks.sources.postgresql.connection import PostgresqlLogin, local_host, pass_file
 from tasks.sources.postgresql.programs import Programs, programs_for, unprivileged
 from tasks.sources.postgresql.record import AFTER_RESTORE, Method, read_record
-from tasks.sources.postgresql.scratch import Scratch
+from tasks.sources.postgresql.scratch import ScratchCluster
 from tasks.sources.postgresql.validate import check_copy
 from tasks.sources.shared.folders import copied_files
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions
 
 
 def _plain(name: str) -> str:
-    """Refuse what the ODBC driver cannot be told: it knows no way to quote it."""
+    """Refuse what cannot be quoted in the ODBC driver's connection string."""
     if any(letter in ";{}" or ord(letter) < 32 for letter in name):
         raise problem("holds a character that cannot stand in a connection string")
     return name
@@ -148,11 +148,11 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
     def open(self, copy: Path, scratch: Path) -> Iterator[Connection]:
         """See Source.open. The engine runs as long as the block does; nothing can be written."""
         try:
-            brought = Scratch(copy, read_record(copy), scratch, self._programs_folder)
+            cluster = ScratchCluster(copy, read_record(copy), scratch, self._programs_folder)
         except SourceError as error:
             raise ValidationError(f"cannot open the copy: {error.message}", hint=error.hint) from error
-        brought.prepare()
-        with brought.serving(read_only=True) as login, brought.connected(login) as connection:
+        cluster.prepare()
+        with cluster.serving(read_only=True) as login, cluster.connected(login) as connection:
             yield connection
 
     def tables(self, connection: Connection) -> list[Table]:
@@ -199,7 +199,7 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
     def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
         """See SupportsInPlace: a private server over the folder, which replays what the copy's log holds."""
         record = read_record(copy)
-        programs = Scratch(copy, record, scratch, self._programs_folder).programs
+        programs = ScratchCluster(copy, record, scratch, self._programs_folder).programs
         return restoring.open_in_place(programs, record, copy, live.path, scratch)
 
     def answers(self) -> bool:

@@ -15,7 +15,7 @@ from tasks.sources.postgresql.catalog import count_rows, object_names, rows_of, 
 from tasks.sources.postgresql.connection import PostgresqlLogin
 from tasks.sources.postgresql.copy import STAND_INS
 from tasks.sources.postgresql.record import CopyRecord, read_record
-from tasks.sources.postgresql.scratch import Scratch, table_of_contents, told_as_damage
+from tasks.sources.postgresql.scratch import ScratchCluster, reported_as_damage, table_of_contents
 from tasks.sources.shared.folders import folder_bytes
 
 MOST_NAMED = 20
@@ -35,18 +35,18 @@ def check_copy(copy: Path, scratch: Path, programs: Path | None) -> list[Finding
     """
     try:
         record = read_record(copy)
-        brought = Scratch(copy, record, scratch, programs)
+        cluster = ScratchCluster(copy, record, scratch, programs)
     except (ValidationError, SourceError) as error:
         return [Finding(check="opens", passed=False, detail=_with_hint(error))]
-    before = _files(copy, brought) if record.method == "physical" else _contents(copy, brought)
+    before = _files(copy, cluster) if record.method == "physical" else _contents(copy, cluster)
     if not all(finding.passed for finding in before):
         return before
     try:
-        brought.prepare()
-        with brought.serving(read_only=False) as login:
-            with brought.connected(login) as connection:
-                found = [*_opens(connection, record, brought), *_against_record(connection, record)]
-            found += _pages(login, brought, copy) if record.method == "physical" else []
+        cluster.prepare()
+        with cluster.serving(read_only=False) as login:
+            with cluster.connected(login) as connection:
+                found = [*_opens(connection, record, cluster), *_against_record(connection, record)]
+            found += _pages(login, cluster, copy) if record.method == "physical" else []
     except ValidationError as error:
         found = [Finding(check="opens", passed=False, detail=error.message)]
     return [*before, *found]
@@ -56,20 +56,20 @@ def _with_hint(error: SourceError | ValidationError) -> str:
     return str(error) if isinstance(error, SourceError) else error.message
 
 
-def _files(copy: Path, brought: Scratch) -> list[Finding]:
+def _files(copy: Path, cluster: ScratchCluster) -> list[Finding]:
     """pg_verifybackup: every file is there, is as it was written, and the log reaches to the end."""
     written = (copy / "data" / "PG_VERSION").read_text("ascii", "replace").strip() if _is_data(copy) else ""
-    if written != str(brought.programs.major):
-        detail = f"the data folder is of PostgreSQL {written or '?'}, expected was {brought.programs.major}"
+    if written != str(cluster.programs.major):
+        detail = f"the data folder is of PostgreSQL {written or '?'}, expected was {cluster.programs.major}"
         return [Finding(check="files", passed=False, detail=detail)]
     # Ours, and therefore not in the manifest.
-    ignored = [word for name in brought.record.added if name in STAND_INS for word in ("-i", name)]
-    ended = run([brought.programs.path("pg_verifybackup"), "-q", *ignored, copy / "data"])
+    ignored = [word for name in cluster.record.added if name in STAND_INS for word in ("-i", name)]
+    ended = run([cluster.programs.path("pg_verifybackup"), "-q", *ignored, copy / "data"])
     if ended.code != 0:
         faults = _verify_faults(ended.err) or [f"pg_verifybackup ended with status {ended.code}"]
         return _listed("files", faults)
     # It reads of the log only what a start would.
-    cut = [path.name for path in _segments(copy) if path.stat().st_size != brought.record.wal_segment_bytes]
+    cut = [path.name for path in _segments(copy) if path.stat().st_size != cluster.record.wal_segment_bytes]
     if cut:
         return _listed("files", [f"pg_wal/{name} is of another size" for name in cut])
     return [Finding(check="files", passed=True, detail="pg_verifybackup: as the manifest says")]
@@ -104,21 +104,21 @@ def _verify_faults(text: str) -> list[str]:
     return found
 
 
-def _contents(copy: Path, brought: Scratch) -> list[Finding]:
+def _contents(copy: Path, cluster: ScratchCluster) -> list[Finding]:
     try:
-        lines = table_of_contents(copy, brought.programs)
+        lines = table_of_contents(copy, cluster.programs)
     except ValidationError as error:
         return [Finding(check="files", passed=False, detail=error.message)]
     return [Finding(check="files", passed=True, detail=f"pg_restore lists {len(lines):,} entries")]
 
 
-def _opens(connection: Any, record: CopyRecord, brought: Scratch) -> list[Finding]:
+def _opens(connection: Any, record: CopyRecord, cluster: ScratchCluster) -> list[Finding]:
     kinds = "r" if record.method == "logical" else "r,m"
-    with told_as_damage("cannot list the tables of the copy"):
+    with reported_as_damage("cannot list the tables of the copy"):
         tables = rows_of(connection, table_query(kinds))
         version = rows_of(connection, "SHOW server_version")[0][0].split()[0]
     how = "started over a clone" if record.method == "physical" else "restored into a scratch database"
-    notes = "".join(f"; {note}" for note in brought.notes)
+    notes = "".join(f"; {note}" for note in cluster.notes)
     findings = [Finding(check="opens", passed=True, detail=f"PostgreSQL {version}, {how}{notes}")]
     detail = f"{len(tables):,} tables" if tables else "there is not one table in the copy"
     findings.append(Finding(check="tables", passed=bool(tables), detail=detail))
@@ -134,7 +134,7 @@ def _against_record(connection: Any, record: CopyRecord) -> list[Finding]:
     """What the restored dump holds against what was counted in the snapshot that was dumped."""
     if record.method == "physical":
         return []
-    with told_as_damage("cannot count what the copy holds"):
+    with reported_as_damage("cannot count what the copy holds"):
         names = [str(row[0]) for row in rows_of(connection, table_query("r"))]
         rows = {name: count_rows(connection, name) for name in names}
         objects = object_names(connection)
@@ -182,9 +182,9 @@ def _derived(record: CopyRecord) -> list[Finding]:
     return [Finding(check="contents of materialized views", passed=True, detail=detail)]
 
 
-def _pages(login: PostgresqlLogin, brought: Scratch, copy: Path) -> list[Finding]:
+def _pages(login: PostgresqlLogin, cluster: ScratchCluster, copy: Path) -> list[Finding]:
     """pg_amcheck over all databases; where that is not to be had, pg_dump reads every row of them."""
-    amcheck = brought.programs.path("pg_amcheck")
+    amcheck = cluster.programs.path("pg_amcheck")
     if amcheck.is_file():
         small = folder_bytes(copy) <= HEAP_ALL_INDEXED_BYTES
         options = ["--all", "--install-missing", "-j", "2", "-w", *(["--heapallindexed"] if small else [])]
@@ -197,15 +197,15 @@ def _pages(login: PostgresqlLogin, brought: Scratch, copy: Path) -> list[Finding
             return _listed("pages", [f"{name} is damaged" for name in damaged] or ["damage was found"])
         if "is not available" not in ended.err:
             return [Finding(check="pages", passed=False, detail=f"pg_amcheck ended with status {ended.code}")]
-    return [_every_row_read(login, brought)]
+    return [_every_row_read(login, cluster)]
 
 
-def _every_row_read(login: PostgresqlLogin, brought: Scratch) -> Finding:
+def _every_row_read(login: PostgresqlLogin, cluster: ScratchCluster) -> Finding:
     with login.connected() as connection:
         sql = "SELECT datname::text FROM pg_database WHERE datallowconn AND datname <> 'template1'"
         names = [str(row[0]) for row in rows_of(connection, sql)]
     for name in names:
-        reading: list[str | Path] = [brought.programs.path("pg_dump"), "-F", "p", "-f", os.devnull, "-w"]
+        reading: list[str | Path] = [cluster.programs.path("pg_dump"), "-F", "p", "-f", os.devnull, "-w"]
         ended = run([*reading, "-d", name], environment=login.environment)
         if ended.code != 0:
             detail = f"the database {name} cannot be read to its end"

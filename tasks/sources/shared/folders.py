@@ -75,7 +75,7 @@ def close_to_others(folder: Path) -> None:
 
 @contextmanager
 def all_or_nothing(folder: Path, operation: str) -> Iterator[None]:
-    """Empty ``folder``, a copy's own, where the block fails; an OSError becomes a CopyError, ``doing: …``."""
+    """Empty ``folder``, a copy's own, where the block fails; an OSError becomes a CopyError."""
     try:
         yield
     except OSError as error:

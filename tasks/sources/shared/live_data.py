@@ -7,7 +7,7 @@ file system inside cannot be put aside in one step, and is refused.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class InPlaceOptions(Record):
 
 
 class ServerInPlaceOptions(InPlaceOptions):
-    """The same for a database server, whose data folder must be told."""
+    """The same for a database server, whose data folder the plan must name."""
 
     data: Path = Field(
         description="the folder with the server's data, the one that is put aside as DATASAVE",
@@ -80,6 +80,26 @@ def live_folder(path: Path, owner: str | None = None, *, deep: bool) -> LiveData
     """A folder as a live place. Raises SourceMissing or SourceError where it cannot be renamed."""
     require_renamable(path)
     return LiveData(path, deep=deep, owner=owner)
+
+
+def server_folder(options: ServerInPlaceOptions | None, links: Callable[[Path], Iterable[Path]]) -> LiveData:
+    """The data folder of a database server; none of its ``links`` may be one, and lead out of the folder.
+
+    Raises SourceMissing or SourceError where the plan does not name it, or it cannot be renamed whole.
+    """
+    if options is None:
+        raise SourceError(
+            "the plan does not say which folder holds the server's data",
+            hint="Set `source.in_place: {data: …, stop: […], start: […]}` in the plan.",
+        )
+    data = options.data
+    for link in links(data):
+        if link.is_symlink():
+            raise SourceError(
+                f"cannot restore in place of {data}: {link.relative_to(data)} leads to {link.readlink()}",
+                hint=TO_HINT,
+            )
+    return live_folder(data, options.owner, deep=True)
 
 
 def require_renamable(path: Path) -> None:
