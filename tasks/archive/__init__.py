@@ -5,8 +5,8 @@
 - ``reader.py``   extracts into an empty private folder, refusing whatever could harm
 - ``frame.py``    the zstandard frame (RFC 8878), strictly: one frame, whole, with its checksum
 - ``members.py``  the tar headers (POSIX pax, GNU long names), strictly
-- ``names.py``    which names and link targets are safe: one rule for both directions
 - ``faults.py``   operating system errors in the program's own words
 
-The writer refuses what the reader would refuse: an archive that was written can be extracted.
+Which names and link targets are safe says ``tasks/platform/names.py``, for both directions. The writer
+refuses what the reader would refuse: an archive that was written can be extracted.
 """

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.archive.frame import damaged
-from tasks.archive.names import shown
 from tasks.errors import UnsafeArchive
+from tasks.platform.names import in_quotes
 
 BLOCK = tarfile.BLOCKSIZE
+MOST_MEMBERS = 1_000_000
 
 # Room for the longest name and link target, with plenty for what other programs add.
 _LARGEST_EXTENSION = 1 << 16
@@ -96,10 +97,10 @@ def _member(header: tarfile.TarInfo, extra: dict[str, str]) -> Member:
         refused = (
             _REFUSED[tarfile.GNUTYPE_SPARSE] if sparse else _REFUSED.get(header.type, "its kind is unknown")
         )
-        raise UnsafeArchive(f"cannot extract {shown(name)}: {refused}")
+        raise UnsafeArchive(f"cannot extract {in_quotes(name)}: {refused}")
     size = _number(extra["size"]) if "size" in extra else header.size
     if size < 0 or (size and kind != "file"):
-        raise damaged(f"{shown(name)} has an impossible size")
+        raise damaged(f"{in_quotes(name)} has an impossible size")
     mtime = _number(extra["mtime"]) if "mtime" in extra else int(header.mtime)
     target = extra.get("linkpath", header.linkname)
     return Member(name, kind, size, header.mode, mtime, target)

@@ -17,10 +17,10 @@ from typing import BinaryIO
 
 from tasks.archive.faults import told_as
 from tasks.archive.frame import FrameReader, damaged
-from tasks.archive.members import BLOCK, Member, read_member
-from tasks.archive.names import MOST_MEMBERS, link_defect, name_defect, shown
+from tasks.archive.members import BLOCK, MOST_MEMBERS, Member, read_member
 from tasks.errors import ArchiveError, UnsafeArchive
 from tasks.platform.files import PRIVATE_FOLDER
+from tasks.platform.names import in_quotes, link_defect, name_defect
 from tasks.records import Progress, no_progress
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -104,7 +104,7 @@ class _Unpacker:
         if self._only is not None and not (member.kind == "file" and self._only(name)):
             self._skip(member)
             return
-        with told_as(f"cannot extract {shown(name)}"):
+        with told_as(f"cannot extract {in_quotes(name)}"):
             self._make_parents(name)
             match member.kind:
                 case "file":
@@ -117,14 +117,14 @@ class _Unpacker:
     def finish(self) -> None:
         """Make the links, and give the folders their times, which everything made in them had changed."""
         for name, target in self._links.items():
-            with told_as(f"cannot extract the link {shown(name)}"):
+            with told_as(f"cannot extract the link {in_quotes(name)}"):
                 try:
                     (self._destination / name).symlink_to(target)
                 except FileExistsError:
                     raise _unsafe(name, _TWICE) from None
         for name, mtime in reversed(self._folders.items()):
             if mtime is not None:
-                with told_as(f"cannot set the time of the folder {shown(name)}"):
+                with told_as(f"cannot set the time of the folder {in_quotes(name)}"):
                     _set_time(self._destination / name, mtime)
 
     def _check(self, name: str, member: Member) -> None:
@@ -200,12 +200,12 @@ def _set_time(path: Path, mtime: int) -> None:
     try:
         os.utime(path, (mtime, mtime))
     except OverflowError as error:
-        raise damaged(f"{shown(path.name)} has an impossible time") from error
+        raise damaged(f"{in_quotes(path.name)} has an impossible time") from error
 
 
 def _unsafe(name: str, defect: str) -> UnsafeArchive:
     return UnsafeArchive(
-        f"cannot extract {shown(name)}: {defect}",
+        f"cannot extract {in_quotes(name)}: {defect}",
         hint="This is no archive that Datasave made. Use another copy of this backup, and find out who "
         "could write to the place where this one was kept.",
     )

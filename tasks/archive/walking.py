@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.archive.faults import told_as
-from tasks.archive.names import MOST_MEMBERS, link_defect, name_defect, shown
+from tasks.archive.members import MOST_MEMBERS
 from tasks.errors import ArchiveError
+from tasks.platform.names import in_quotes, link_defect, name_defect
 
 # Windows: a folder grafted in from elsewhere. It looks like a folder, and would be walked like one.
 _MOUNT_POINT = 0xA0000003
@@ -66,7 +67,7 @@ def _look(path: Path, name: str) -> Entry:
         defect = _kind_defect(info)
     if defect:
         raise ArchiveError(
-            f"cannot archive {shown(str(path))}: {defect}",
+            f"cannot archive {in_quotes(str(path))}: {defect}",
             hint="No restore would accept it. Rename it, or move it out of the folder that is backed up.",
         )
     return Entry(path, name, info, target)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.errors import CopyError
+from tasks.platform.names import listed, shown
 from tasks.records import Progress
-from tasks.sources.files.index import ROOT, Entry, Notes
-from tasks.sources.files.names import StandIns, listed, shown
+from tasks.sources.files.index import ROOT, Entry, Notes, StandIns
 from tasks.sources.files.owners import owners_of
 from tasks.sources.files.reading import Gone, Taken, Unreadable, take
 from tasks.sources.files.walk import Listing, Seen, Selection, place_in, walk

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tasks.platform.names import listed
 from tasks.records import Finding
 from tasks.sources.files.index import Notes
-from tasks.sources.files.names import listed
 from tasks.sources.files.tables import Measured
 
 MOST_NAMES = 5

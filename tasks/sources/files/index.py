@@ -11,6 +11,10 @@ after it is a folder, a file or a symbolic link:
 - ``target``   where a link points, written like ``path``; links are in the index only
 - ``owner``, ``group`` (name and number)   where the system has such
 
+A file lies in the copy under its own name wherever every system could hold that name. Where one could not
+(tasks/platform/names.py: bytes that are no text, characters and devices that Windows keeps for itself, ``A``
+beside ``a``, a path that is too long), it lies there under a stand-in, and its ``path`` says whose.
+
 The last line, ``{"entries": n, "sha256": …}``, is over all bytes before it, so that a damaged or shortened
 index shows. Folders stand before what they hold. Extended attributes, access lists, alternate data
 streams and Windows' hidden and system attributes are not kept; sparse files come back full.
@@ -20,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,11 +33,20 @@ from typing import Any, Literal
 
 from tasks.errors import ValidationError
 from tasks.platform.files import create_private
+from tasks.platform.names import folded, numbered, path_of, portable, text_of
 from tasks.records import CopiedFile
-from tasks.sources.files.names import CONTENTS, OVERLONG, path_of, text_of
 
 INDEX = "index.jsonl"
 ROOT = "."
+
+CONTENTS = "files"
+"""The folder of a copy that mirrors the original one."""
+
+OVERLONG = "long"
+"""The folder of a copy for files whose path would be too long inside CONTENTS; they are numbered."""
+
+# Staging adds its own path in front: Linux takes 4096 bytes in all, Windows 260 unless told otherwise.
+_LONGEST_PLACE = 160 if os.name == "nt" else 2048
 _NANO = 10**9
 _TIME = re.compile(r"-?\d{1,18}\.\d{9}")
 _KINDS = ("file", "folder", "link")
@@ -88,6 +102,43 @@ class Index:
     notes: Notes
     entries: tuple[Entry, ...]
     sha256: str
+
+
+class StandIns:
+    """Gives each path of the folder its place in the copy. A folder must be given before what it holds."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {"": CONTENTS}
+        self._taken: set[str] = set()
+        self._overlong = 0
+
+    def folder(self, path: str) -> str:
+        """The place of a folder in the copy, or "" where only its files have one."""
+        self._folders[path] = self._place(path)
+        return self._folders[path]
+
+    def file(self, path: str) -> str:
+        """The place of a file in the copy: relative, forward slashes, plain text, no other has it."""
+        place = self._place(path)
+        if not place:
+            self._overlong += 1
+            place = f"{OVERLONG}/{self._overlong:08d}"
+        return place
+
+    def _place(self, path: str) -> str:
+        parent, _, name = path.rpartition("/")
+        above = self._folders[parent]
+        if not above:
+            return ""
+        wanted = portable(name)
+        place, number = f"{above}/{wanted}", 1
+        while folded(place) in self._taken:
+            number += 1
+            place = f"{above}/{numbered(wanted, number)}"
+        if len(os.fsencode(place)) > _LONGEST_PLACE:
+            return ""
+        self._taken.add(folded(place))
+        return place
 
 
 def write_index(folder: Path, system: str, notes: Notes, entries: Iterable[Entry]) -> CopiedFile:

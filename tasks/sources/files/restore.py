@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tasks.errors import SourceError
 from tasks.platform.files import BLOCK, create_private, sha256_of
+from tasks.platform.names import listed, shown, unfit_paths
 from tasks.records import Finding
 from tasks.sources.files.index import ROOT, Entry, Index
-from tasks.sources.files.names import impossible, listed, shown
 from tasks.sources.files.owners import can_give, give
 from tasks.sources.files.walk import place_in, real_root
 from tasks.sources.shared.folders import refuse_if_occupied
@@ -160,7 +160,8 @@ class _Restorer:
 
 
 def _refuse_names(index: Index) -> None:
-    found = impossible([entry.path for entry in index.entries if entry.path != ROOT])
+    unfit = unfit_paths(entry.path for entry in index.entries if entry.path != ROOT)
+    found = [f"{shown(path)} ({cause})" for path, cause in unfit]
     if found:
         raise SourceError(
             f"cannot restore here, this system cannot hold {listed(found[:_MOST_NAMES], len(found))}",

@@ -21,13 +21,13 @@ from pydantic import Field, field_validator
 
 from tasks.errors import CopyError, SourceError, SourceMissing, ValidationError
 from tasks.options import Options, problem
+from tasks.platform.names import listed, shown
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsFiles, SupportsInPlace
 from tasks.sources.files.copy import Meter, copy_folder
 from tasks.sources.files.findings import findings_of
-from tasks.sources.files.index import read_index, write_index
-from tasks.sources.files.names import CONTENTS, listed, shown
+from tasks.sources.files.index import CONTENTS, read_index, write_index
 from tasks.sources.files.restore import compare_folder, restore_folder
 from tasks.sources.files.selection import Patterns
 from tasks.sources.files.tables import measure, open_measured, top_tables

@@ -25,10 +25,10 @@ from pathlib import Path
 
 from tasks.errors import ValidationError
 from tasks.platform.files import create_private, sha256_of
+from tasks.platform.names import shown, text_of
 from tasks.records import Table
 from tasks.sources.base import Connection
 from tasks.sources.files.index import INDEX, ROOT, Entry, Index, read_index
-from tasks.sources.files.names import shown, text_of
 
 MEASURED = "files.sqlite"
 

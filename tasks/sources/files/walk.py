@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.errors import CopyError, SourceError, SourceMissing
+from tasks.platform.names import shown
 from tasks.sources.files.databases import HEADER_BYTES, LiveDatabases, live_databases
 from tasks.sources.files.index import ROOT, Notes
-from tasks.sources.files.names import shown
 from tasks.sources.files.selection import Patterns
 
 MOST_ENTRIES = 990_000

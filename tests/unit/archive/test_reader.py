@@ -14,7 +14,6 @@ import pytest
 import zstandard
 
 from tasks.archive import reader
-from tasks.archive.names import link_defect, name_defect
 from tasks.archive.reader import extract_archive
 from tasks.errors import ArchiveError, PayloadError, UnsafeArchive
 from tests import mounts
@@ -435,39 +434,3 @@ def test_progress_counts_the_bytes_of_all_files(destination: Path) -> None:
     extract_archive(io.BytesIO(archive), destination, limit=ROOM, progress=lambda done, _: seen.append(done))
     assert seen == sorted(seen)
     assert (seen[-1], len(seen) > 3) == (300_007, True)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "con",
-        "NUL.txt",
-        "a/COM1",
-        "lpt9.log",
-        "aux .txt",
-        "conout$",
-        "ab:stream",
-        "a?",
-        'q"',
-        "bell\a",
-        "dot.",
-        "space ",
-    ],
-)
-def test_names_that_mean_something_else_on_windows(name: str) -> None:
-    assert name_defect(name, windows=True)
-    assert not name_defect(name, windows=False)
-
-
-@pytest.mark.parametrize(
-    "name", ["console", "null", "com", "com10", ".hidden", "a b.c", "Zähne – März/x", "nul_"]
-)
-def test_names_that_are_good_everywhere(name: str) -> None:
-    assert not name_defect(name, windows=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "target"), [("l", "a"), ("l", "./a//b/"), ("d/l", "../a"), ("d/e/l", "../../a"), ("d/l", ".")]
-)
-def test_links_that_stay_inside(name: str, target: str) -> None:
-    assert not link_defect(name, target)

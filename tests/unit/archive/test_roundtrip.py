@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.archive.names import name_defect
+from tasks.platform.names import name_defect
 from tests.unit.archive.material import pack, settle, small_tree, tree, unpack
 
 NAMES = st.text(
