@@ -2,29 +2,47 @@
 
 A file copy can promise no more than each file as it stood at one moment, the moments of different files
 lying apart by as long as the copy takes. What belongs together in one moment belongs in a database.
+
+Unchanged size, time of last write and (on POSIX) time of last change before and after the reading prove
+that the bytes read are the file as it stood. Reading starts at the earliest when the last write lies
+SETTLED seconds back: a system's clock for file times ticks coarsely, and a second write within the same
+tick would not show.
+
+A file that is appended to all the time, a log, never holds still. Its first bytes do: if they are read
+twice with the same result, they are the file as it stood when the first reading began, and are kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from tasks.errors import CopyError
+from tasks.platform.files import BLOCK, create_private
 from tasks.platform.names import listed, shown
-from tasks.records import Progress
-from tasks.sources.files.index import ROOT, Entry, Notes, StandIns
+from tasks.records import CopiedFile, Progress
+from tasks.sources.files.index import ROOT, Entry, Notes, StandIns, write_index
 from tasks.sources.files.owners import owners_of
-from tasks.sources.files.reading import Gone, Taken, Unreadable, take
-from tasks.sources.files.walk import Listing, Seen, Selection, place_in, walk
+from tasks.sources.files.walk import READ_FLAGS, Listing, Seen, Selection, place_in, walk
 
 ROUNDS = 3
 """How often what appeared meanwhile is copied as well; what comes even later is left to the next backup."""
 
 MOST_PROBLEMS = 5
+_NO_ROOM = "Check the free space and the rights of the staging folder."
+
+WAITS = (0.2, 0.5)
+"""Seconds to wait before each further try."""
+
+SETTLED = 0.05
+_LATEST = 1 << 33  # seconds; a time beyond the year 2242 is no time, and not every tar holds it
 
 Changing = Literal["fail", "report"]
 
@@ -53,27 +71,44 @@ class Meter:
         self._progress(self._total, self._total)
 
 
-@dataclass(frozen=True)
-class Copied:
-    """What was copied, in the index's order, and what happened meanwhile."""
-
-    entries: list[Entry]
-    notes: Notes
-
-
 def copy_folder(
     root: str,
     selection: Selection,
     destination: Path,
     changing: Changing,
-    meter: Meter,
+    progress: Progress,
     first: Listing,
-) -> Copied:
-    """Copy what ``first`` lists, then what appeared meanwhile, into ``destination``.
+) -> tuple[CopiedFile, ...]:
+    """Copy what ``first`` lists, then what appeared meanwhile, into ``destination``; the index comes last.
 
     Raises CopyError: files that cannot be read or keep changing, a folder replaced by another.
     """
+    meter = Meter(progress, first.bytes)
     copier = _Copier(root, destination, changing, meter)
+    notes = _copy_all(copier, root, selection, first)
+    files = [
+        CopiedFile(path=entry.stored, bytes=entry.size, sha256=entry.sha256)
+        for entry in copier.done.values()
+        if entry.kind == "file"
+    ]
+    if not files:
+        raise CopyError(
+            f"cannot finish the copy of {root}: all files vanished meanwhile",
+            hint="Check that the disk it lies on is connected, then run the backup again.",
+        )
+    try:
+        index = write_index(destination, os.name, notes, copier.done.values())
+    except OSError as error:
+        raise CopyError(
+            f"cannot write the index of the copy into {destination}: {error.strerror}",
+            hint=_NO_ROOM,
+        ) from error
+    meter.finish()
+    return (*files, index)
+
+
+def _copy_all(copier: _Copier, root: str, selection: Selection, first: Listing) -> Notes:
+    """Copy until a last look finds nothing new; what happened meanwhile."""
     listing, known = first, dict(first.entries)
     copier.refuse(first.unreadable)
     for _ in range(ROUNDS):
@@ -94,7 +129,7 @@ def copy_folder(
     ):
         for path in sorted(paths):
             notes.add(sort, shown(path))
-    return Copied(list(copier.done.values()), notes)
+    return notes
 
 
 class _Copier:
@@ -110,7 +145,7 @@ class _Copier:
         self._meter = meter
         self._places = StandIns()
         self._made: set[str] = set()
-        self._linked: dict[tuple[int, int], tuple[Entry, Taken]] = {}
+        self._linked: dict[tuple[int, int], tuple[Entry, _Taken]] = {}
         self._problems: list[str] = []
         # The places of files that are gone: such a one may be back at the next look.
         self._kept_free: dict[str, str] = {}
@@ -164,20 +199,20 @@ class _Copier:
             taken = self._link(first, place) if first else None
             if taken is None:
                 self._make_folder(stored.rpartition("/")[0])
-                taken = take(source, place, self._meter.at)
+                taken = _take(source, place, self._meter.at)
             if not _is(self._root, listing.entries[parent]):
-                raise Gone  # noqa: TRY301 - read through another folder, maybe from outside of ours
-        except Gone:
+                raise _Gone  # noqa: TRY301 - read through another folder, maybe from outside of ours
+        except _Gone:
             place.unlink(missing_ok=True)
             self.gone.add(seen.path)
             self._kept_free[seen.path] = stored
-        except Unreadable as error:
+        except _Unreadable as error:
             place.unlink(missing_ok=True)
             self._problems.append(f"{shown(seen.path)} ({error})")
         else:
             self._keep(seen, stored, taken, first[0] if first else None)
 
-    def _keep(self, seen: Seen, stored: str, taken: Taken, first: Entry | None) -> None:
+    def _keep(self, seen: Seen, stored: str, taken: _Taken, first: Entry | None) -> None:
         if taken.state == "changed" and self._changing == "fail":
             self._problems.append(f"{shown(seen.path)} (it kept changing)")
             return
@@ -192,7 +227,7 @@ class _Copier:
             self._linked[taken.info.st_dev, taken.info.st_ino] = (entry, taken)
         self.done[seen.path] = entry
 
-    def _hard_linked(self, seen: Seen) -> tuple[Entry, Taken] | None:
+    def _hard_linked(self, seen: Seen) -> tuple[Entry, _Taken] | None:
         """The file copied before that this is another name of, unchanged since."""
         if seen.info.st_nlink < 2:
             return None
@@ -212,7 +247,7 @@ class _Copier:
         )
         return (entry, taken) if unchanged else None
 
-    def _link(self, first: tuple[Entry, Taken], place: Path) -> Taken | None:
+    def _link(self, first: tuple[Entry, _Taken], place: Path) -> _Taken | None:
         """Hard-link the copy too, to save the room; None where the staging folder's disk has no such."""
         try:
             self._make_folder(place.parent.relative_to(self._destination).as_posix())
@@ -230,7 +265,7 @@ class _Copier:
         except OSError as error:
             raise CopyError(
                 f"cannot make the folder {self._destination / place}: {error.strerror}",
-                hint="Check the free space and the rights of the staging folder.",
+                hint=_NO_ROOM,
             ) from error
 
 
@@ -269,3 +304,147 @@ def _leads_out(seen: Seen) -> bool:
         return True
     steps = os.path.normpath(os.path.join(os.path.dirname(seen.path), target))  # noqa: PTH118, PTH120
     return steps.replace("\\", "/").split("/")[0] == ".."
+
+
+class _Gone(Exception):
+    """The file is no longer there, or something else is in its place. Never leaves this module."""
+
+
+class _Unreadable(Exception):
+    """The system refuses to read the file; the text is the cause. Never leaves this module."""
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A copied file: what it was before reading, what was read, and whether that is one moment's state."""
+
+    info: os.stat_result
+    size: int
+    sha256: str
+    state: str
+    """``whole``, ``grew`` (its beginning, proven) or ``changed`` (no two looks were the same)."""
+
+
+def _take(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
+    """Copy the file at ``source`` to ``place``, a new private file; ``at`` is told the bytes read.
+
+    Raises _Gone, _Unreadable; CopyError where the copy cannot be written.
+    """
+    try:
+        return _tries(source, place, at)
+    except OSError as error:
+        # Even closing a file can fail, where its disk is gone.
+        raise _Unreadable(error.strerror or "it cannot be read") from None
+
+
+def _tries(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
+    taken = _one_try(source, place, at)
+    for wait in WAITS:
+        if taken.state == "whole":
+            return taken
+        time.sleep(wait)
+        _remove(place)
+        taken = _one_try(source, place, at)
+    if taken.state == "whole":
+        return taken
+    if _still_begins_with(source, taken):
+        return _Taken(taken.info, taken.size, taken.sha256, "grew")
+    return taken
+
+
+def _one_try(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
+    with _opened(source) as file:
+        before = os.fstat(file.fileno())
+        if _fresh(before):
+            time.sleep(SETTLED)
+            before = os.fstat(file.fileno())
+        settled = not _fresh(before)
+        try:
+            with create_private(place) as copy:
+                size, sha256 = _pour(file, copy, before.st_size, at)
+        except OSError as error:
+            raise _not_written(place, error) from error
+        after = os.fstat(file.fileno())
+    _keep_time(place, before)
+    whole = settled and size == before.st_size and _same(before, after)
+    return _Taken(before, size, sha256, "whole" if whole else "changed")
+
+
+def _remove(place: Path) -> None:
+    try:
+        place.unlink()
+    except OSError as error:
+        raise _not_written(place, error) from error
+
+
+def _not_written(place: Path, error: OSError) -> CopyError:
+    return CopyError(
+        f"cannot write the copy {place}: {error.strerror}",
+        hint=_NO_ROOM,
+    )
+
+
+def _pour(file: BinaryIO, copy: BinaryIO | None, most: int, at: Callable[[int], object]) -> tuple[int, str]:
+    """Read ``most`` bytes at most, into the copy if there is one; how many came, and their sha256."""
+    digest, size = hashlib.sha256(), 0
+    while size < most:
+        data = _read(file, min(BLOCK, most - size))
+        if not data:
+            break
+        digest.update(data)
+        size += len(data)
+        if copy is not None:
+            copy.write(data)
+        at(size)
+    return size, digest.hexdigest()
+
+
+def _still_begins_with(source: str, taken: _Taken) -> bool:
+    """Whether the file, longer by now, begins with just what was taken from it."""
+    with _opened(source) as file:
+        info = os.fstat(file.fileno())
+        same_file = (info.st_dev, info.st_ino) == (taken.info.st_dev, taken.info.st_ino)
+        if not same_file or taken.size != taken.info.st_size or info.st_size < taken.size:
+            return False
+        return _pour(file, None, taken.size, lambda _done: None) == (taken.size, taken.sha256)
+
+
+def _opened(source: str) -> BinaryIO:
+    try:
+        descriptor = os.open(source, READ_FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _Gone from None
+    except OSError as error:
+        if os.path.islink(source):  # noqa: PTH114 - names stay plain texts here
+            raise _Gone from None
+        raise _Unreadable(error.strerror or "it cannot be opened") from None
+    file = os.fdopen(descriptor, "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise _Gone
+    return file
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise _Unreadable(error.strerror or "it cannot be read") from None
+
+
+def _same(before: os.stat_result, after: os.stat_result) -> bool:
+    # On Windows st_ctime_ns is when the file was made.
+    changed = os.name == "posix" and before.st_ctime_ns != after.st_ctime_ns
+    return (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and not changed
+
+
+def _keep_time(place: Path, info: os.stat_result) -> None:
+    """For those who unpack with stock tools; the index has the exact time, and any that a tar cannot hold."""
+    if 0 <= info.st_mtime < _LATEST:
+        with suppress(OSError):
+            os.utime(place, ns=(info.st_mtime_ns, info.st_mtime_ns))
+
+
+def _fresh(info: os.stat_result) -> bool:
+    age = time.time_ns() - info.st_mtime_ns
+    return 0 <= age < SETTLED * 1e9

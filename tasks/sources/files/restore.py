@@ -16,7 +16,7 @@ from tasks.records import Finding
 from tasks.sources.files.index import ROOT, Entry, Index
 from tasks.sources.files.owners import can_give, give
 from tasks.sources.files.walk import place_in, real_root
-from tasks.sources.shared.folders import refuse_if_occupied
+from tasks.sources.shared.folders import restoring_into
 
 _MOST_NAMES = 5
 _FOREIGN_BITS = stat.S_ISUID | stat.S_ISGID
@@ -30,23 +30,17 @@ def restore_folder(index: Index, copy: Path, destination: Path) -> None:
     """
     _refuse_names(index)
     made_here = not destination.exists()
-    try:
-        destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-        refuse_if_occupied(destination)
-    except OSError as error:
-        raise _failed(destination, error) from error
-    restorer = _Restorer(copy, real_root(destination))
-    try:
-        restorer.run(index)
-    except BaseException as error:
-        # Half a folder looks like a whole one.
-        restorer.undo()
-        if made_here:
-            with suppress(OSError):
-                destination.rmdir()
-        if isinstance(error, OSError):
-            raise _failed(destination, error) from error
-        raise
+    with restoring_into(destination):
+        restorer = _Restorer(copy, real_root(destination))
+        try:
+            restorer.run(index)
+        except BaseException:
+            # Half a folder looks like a whole one.
+            restorer.undo()
+            if made_here:
+                with suppress(OSError):
+                    destination.rmdir()
+            raise
 
 
 def compare_folder(index: Index, folder: Path) -> list[Finding]:
@@ -168,10 +162,3 @@ def _refuse_names(index: Index) -> None:
             hint="Restore it on a system like the one it came from, or take single files from the folder "
             "files/ of the unpacked copy, where these have stand-in names that index.jsonl explains.",
         )
-
-
-def _failed(destination: Path, error: OSError) -> SourceError:
-    return SourceError(
-        f"cannot restore into {destination}: {error.strerror}",
-        hint="Check the free space, the rights and the file system of that folder, or name another one.",
-    )

@@ -1,7 +1,7 @@
 """A plain folder behind the seam: the application's files, beside its database.
 
 A copy is the folder ``files`` that mirrors the original and ``index.jsonl`` that tells what a tar cannot
-(files_index.py). Databases that may be running are left out by default (files_databases.py), because
+(index.py). Databases that may be running are left out by default (walk.py), because
 copying their files is useless, and each is told. ``check`` tells how many in its version, ``validate``
 names them.
 """
@@ -19,19 +19,17 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from tasks.errors import CopyError, SourceError, SourceMissing, ValidationError
+from tasks.errors import SourceError, SourceMissing
 from tasks.options import Options, problem
 from tasks.platform.names import listed, shown
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsFiles, SupportsInPlace
-from tasks.sources.files.copy import Meter, copy_folder
-from tasks.sources.files.findings import findings_of
-from tasks.sources.files.index import CONTENTS, read_index, write_index
+from tasks.sources.files.copy import copy_folder
+from tasks.sources.files.index import CONTENTS, read_index
 from tasks.sources.files.restore import compare_folder, restore_folder
-from tasks.sources.files.selection import Patterns
-from tasks.sources.files.tables import measure, open_measured, top_tables
-from tasks.sources.files.walk import Listing, Selection, place_in, real_root, walk
+from tasks.sources.files.validate import check_copy, open_measured, top_tables
+from tasks.sources.files.walk import Listing, Patterns, Selection, place_in, real_root, walk
 from tasks.sources.shared.live_data import TO_HINT, InPlaceOptions, LiveData, live_folder
 
 MOST_NAMES = 5
@@ -139,44 +137,17 @@ class FilesSource(Source, SupportsFiles, SupportsInPlace):
         selection = self._selection((own.st_dev, own.st_ino))
         listing = walk(root, selection)
         engine = self._engine(listing)
-        meter = Meter(progress, listing.bytes)
-        copied = copy_folder(root, selection, destination, self._options.changing, meter, listing)
-        if not any(entry.kind == "file" for entry in copied.entries):
-            raise CopyError(
-                f"cannot finish the copy of {root}: all files vanished meanwhile",
-                hint="Check that the disk it lies on is connected, then run the backup again.",
-            )
-        try:
-            index = write_index(destination, os.name, copied.notes, copied.entries)
-        except OSError as error:
-            raise CopyError(
-                f"cannot write the index of the copy into {destination}: {error.strerror}",
-                hint="Check the free space and the rights of the staging folder.",
-            ) from error
-        meter.finish()
-        files = [
-            CopiedFile(path=entry.stored, bytes=entry.size, sha256=entry.sha256)
-            for entry in copied.entries
-            if entry.kind == "file"
-        ]
+        files = copy_folder(root, selection, destination, self._options.changing, progress, listing)
         return LiveCopy(
-            folder=destination,
-            engine=engine,
-            files=(*files, index),
-            started=started,
-            finished=datetime.now(UTC),
+            folder=destination, engine=engine, files=files, started=started, finished=datetime.now(UTC)
         )
 
     def validate(self, copy: Path, scratch: Path) -> list[Finding]:
         """See Source.validate: every file against the index. Leaves what it measured in ``scratch``."""
-        try:
-            measured = measure(copy, scratch)
-        except ValidationError as error:
-            return [Finding(check="index", passed=False, detail=error.message)]
-        return findings_of(measured)
+        return check_copy(copy, scratch)
 
     def open(self, copy: Path, scratch: Path) -> AbstractContextManager[Connection]:
-        """See Source.open, and files_measure.py for the table ``files``."""
+        """See Source.open, and validate.py for the table ``files``."""
         return _opened(copy, scratch)
 
     def tables(self, connection: Connection) -> list[Table]:

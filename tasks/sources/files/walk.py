@@ -1,18 +1,38 @@
-"""What lies in the folder to back up, as far as the plan selects it. Looks only, follows no link."""
+"""What lies in the folder to back up, as far as the plan selects it. Looks only, follows no link.
+
+Files of a database that may be running are left out: copied as files they are useless. The rule, for each
+folder by the names in it (in any case of letters):
+
+==================  ==========================================  ==========================================
+database            what gives it away                          what is left out
+==================  ==========================================  ==========================================
+PostgreSQL          a file ``PG_VERSION``                       the folder with all that is in it
+MariaDB, MySQL      ``ibdata1`` or ``aria_log_control``         the folder with all that is in it
+SQL Anywhere        ``x.db`` (not of SQLite) beside ``x.log``   every .db, .dbs, .log, .mlg of that folder
+SQL Server          an ``.mdf`` and an ``.ldf``                 every .mdf, .ndf, .ldf of that folder
+SQLite              a ``-wal`` or ``-journal`` file, not        that database with its -wal, -shm and
+                    empty, beside ``x``, one of them by its     -journal
+                    first bytes SQLite's
+==================  ==========================================  ==========================================
+
+Servers own their folder; with the others documents may lie in the same one, and those are kept. A
+database that none of this gives away (a log elsewhere, an Access file) either stays unchanged while it
+is copied, and is then as good as any file, or the copy says that it changed or cannot be read.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pathspec import PathSpec
+
 from tasks.errors import CopyError, SourceError, SourceMissing
 from tasks.platform.names import shown
-from tasks.sources.files.databases import HEADER_BYTES, LiveDatabases, live_databases
 from tasks.sources.files.index import ROOT, Notes
-from tasks.sources.files.selection import Patterns
 
 MOST_ENTRIES = 990_000
 """An archive takes a million members, the copy's own files and folders among them."""
@@ -22,6 +42,53 @@ _MOUNT_POINT = 0xA0000003
 _NO_BINARY = getattr(os, "O_BINARY", 0)
 READ_FLAGS = os.O_RDONLY | _NO_BINARY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """O_NONBLOCK: a pipe put in a file's place would stop the backup for good."""
+
+_SERVERS = {"pg_version": "PostgreSQL", "ibdata1": "MariaDB", "aria_log_control": "MariaDB"}
+_SQL_ANYWHERE = (".db", ".dbs", ".log", ".mlg")
+_SQL_SERVER = (".mdf", ".ndf", ".ldf")
+_SQLITE_BESIDE = ("-wal", "-shm", "-journal")
+# sqlite.org/fileformat2.html: the database's header, the rollback journal's, and the WAL's two byte orders.
+_SQLITE_HEADER = b"SQLite format 3\0"
+_SQLITE_MAGIC = {
+    "-journal": (b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7",),
+    "-wal": (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"),
+}
+_HEADER_BYTES = len(_SQLITE_HEADER)
+
+
+class Patterns:
+    """Patterns as gitignore(5) has them, about paths relative to the folder, with forward slashes.
+
+    One without a slash (but at its end) fits a name at any depth, another one the path from the folder;
+    ``*`` and ``?`` stay within a name, ``**`` stands for any number of folders, and a folder that fits
+    brings all that is in it. Unlike there a pattern cannot begin with ``!`` or be a comment: those are
+    ordinary names here (NAS devices call folders #recycle), and a backslash is a slash, since on Windows
+    people write it. ``fold`` ignores the case of letters, as Windows does.
+    """
+
+    def __init__(self, patterns: Iterable[str], *, fold: bool = os.name == "nt") -> None:
+        """Raises ValueError, naming the pattern, where one is none."""
+        self._fold = fold
+        lines = [self._line(pattern) for pattern in patterns]
+        if not all(line.strip("/ ") for line in lines):
+            raise ValueError("it names nothing")
+        self._spec = PathSpec.from_lines("gitignore", lines)
+
+    def __bool__(self) -> bool:
+        return len(self._spec) > 0
+
+    def fit(self, path: str, *, folder: bool = False) -> bool:
+        """Whether a pattern fits this file or folder."""
+        # The library's patterns end at a newline, which a name may hold.
+        text = self._folded(path).replace("\n", "\x01")
+        return self._spec.match_file(f"{text}/" if folder else text)
+
+    def _line(self, pattern: str) -> str:
+        text = self._folded(pattern).replace("\\", "/")
+        return f"\\{text}" if text.startswith(("!", "#")) else text
+
+    def _folded(self, text: str) -> str:
+        return text.casefold() if self._fold else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +213,9 @@ class _Walk:
         """The selected children of a folder, last first, because they are taken from the end."""
         selected: list[Seen] = []
         children = self._look_into(folder)
-        databases = LiveDatabases()
+        databases = _LiveDatabases()
         if not self._selection.databases:
-            databases = live_databases(children, lambda name: self._head(_below(folder, name)))
+            databases = _live_databases(children, lambda name: self._head(_below(folder, name)))
         if databases.server:
             self._listing.notes.add("databases", f"{shown(folder or ROOT)} ({databases.server})")
             self._listing.entries.pop(folder, None)
@@ -218,7 +285,7 @@ class _Walk:
         try:
             descriptor = os.open(place_in(self._root, path), READ_FLAGS)
             with os.fdopen(descriptor, "rb", buffering=0) as file:
-                return file.read(HEADER_BYTES)
+                return file.read(_HEADER_BYTES)
         except OSError:
             return b""
 
@@ -243,3 +310,51 @@ def _inside_itself(root: str, path: str) -> SourceError:
         hint="Set `state:` in the plan to a folder elsewhere, or add "
         f"{shown(path.partition('/')[0])}/ to `exclude:`.",
     )
+
+
+@dataclass(frozen=True)
+class _LiveDatabases:
+    """What was found in one folder: ``server`` owns all of it, or ``files`` (name: engine) belong to one."""
+
+    server: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def _live_databases(children: Mapping[str, os.stat_result], head: Callable[[str], bytes]) -> _LiveDatabases:
+    """Look through a folder's children; ``head`` reads the first 16 bytes of one, b"" where it cannot."""
+    files = {name.lower(): name for name, info in children.items() if stat.S_ISREG(info.st_mode)}
+    for telltale, server in _SERVERS.items():
+        if telltale in files:
+            return _LiveDatabases(server=server)
+    found = _sqlite(files, children, head)
+    if _has_sql_anywhere(files, found, head):
+        found |= {files[low]: "SQL Anywhere" for low in files if low.endswith(_SQL_ANYWHERE)}
+    if any(low.endswith(".mdf") for low in files) and any(low.endswith(".ldf") for low in files):
+        found |= {files[low]: "SQL Server" for low in files if low.endswith(_SQL_SERVER)}
+    return _LiveDatabases(files=found)
+
+
+def _has_sql_anywhere(files: dict[str, str], sqlite: dict[str, str], head: Callable[[str], bytes]) -> bool:
+    return any(
+        low.endswith(".db")
+        and f"{low.removesuffix('.db')}.log" in files
+        and name not in sqlite
+        and head(name) != _SQLITE_HEADER
+        for low, name in files.items()
+    )
+
+
+def _sqlite(
+    files: dict[str, str], children: Mapping[str, os.stat_result], head: Callable[[str], bytes]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for low, name in files.items():
+        for ending, magic in _SQLITE_MAGIC.items():
+            database = files.get(low.removesuffix(ending)) if low.endswith(ending) else None
+            if database is None or not children[name].st_size:
+                # An empty journal is one that was committed: the database beside it is whole.
+                continue
+            if head(database) == _SQLITE_HEADER or head(name).startswith(magic):
+                beside = (files.get(f"{database.lower()}{other}") for other in _SQLITE_BESIDE)
+                found |= {one: "SQLite" for one in (database, *beside) if one is not None}
+    return found

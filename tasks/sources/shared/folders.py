@@ -112,7 +112,7 @@ def restoring_into(destination: Path, what: str = "") -> Iterator[None]:
     except OSError as error:
         raise SourceError(
             f"cannot restore {named}into {destination}: {cause_of(error)}",
-            hint="Check the free space and the rights of that folder, or name another one.",
+            hint="Check the free space, the rights and the file system of that folder, or name another one.",
         ) from error
 
 

@@ -10,8 +10,8 @@ import pydantic
 import pytest
 
 from tasks.errors import SourceError
-from tasks.sources.files.selection import Patterns
 from tasks.sources.files.source import FilesOptions
+from tasks.sources.files.walk import Patterns
 from tests.unit.sources.files.material import copied, source, told, tree, write
 
 

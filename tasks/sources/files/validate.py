@@ -1,4 +1,4 @@
-"""What a copied folder really holds: every stored file read and hashed again, laid out as SQL tables.
+"""Whether a copied folder is whole: every stored file read and hashed again, laid out as SQL tables.
 
 The measured copy is a private SQLite database in scratch with one table ``files``, so that the plan's own
 checks can ask it (``SELECT COUNT(*) FROM files WHERE path LIKE 'Forms/%'``):
@@ -25,12 +25,27 @@ from pathlib import Path
 
 from tasks.errors import ValidationError
 from tasks.platform.files import create_private, sha256_of
-from tasks.platform.names import shown, text_of
-from tasks.records import Table
+from tasks.platform.names import listed, shown, text_of
+from tasks.records import Finding, Table
 from tasks.sources.base import Connection
-from tasks.sources.files.index import INDEX, ROOT, Entry, Index, read_index
+from tasks.sources.files.index import INDEX, ROOT, Entry, Index, Notes, read_index
 
 MEASURED = "files.sqlite"
+MOST_NAMES = 5
+MOST_FINDINGS = 20
+"""Files that are listed as wrong before the rest is only counted."""
+
+_TOLD = {
+    "databases": ("left out: live databases", "{}; back them up with a plan of their own kind"),
+    "excluded": ("left out: by `exclude`", "{}"),
+    "special": ("left out: no files", "sockets, pipes, devices or junctions: {}"),
+    "late": ("left out: too new", "made after the copy's last look, in the next backup: {}"),
+    "vanished": ("while copying: vanished", "gone before they could be copied: {}"),
+    "deleted": ("while copying: deleted", "deleted or renamed after they were copied, still in the copy: {}"),
+    "grew": ("while copying: growing", "held as they were when their copying began: {}"),
+    "changed": ("while copying: changing", "may be half old and half new: {}"),
+    "outside": ("links that lead out", "kept as links; what they lead to is not in this backup: {}"),
+}
 
 Row = tuple[str, str, str, int, str, str, str, str, str]
 _COLUMNS = ("path", "kind", "size", "sha256", "mode", "mtime", "mtime_ns", "target")
@@ -43,7 +58,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Measured:
+class _Measured:
     """The copy compared with its index: what is wrong with files, by name, and which are not in it."""
 
     index: Index
@@ -51,7 +66,74 @@ class Measured:
     extra: list[str]
 
 
-def measure(copy: Path, scratch: Path) -> Measured:
+def check_copy(copy: Path, scratch: Path) -> list[Finding]:
+    """All findings about a copy; names of files stand in details, never in a check's name.
+
+    Leaves what it measured in ``scratch``, for ``open_measured``.
+    """
+    try:
+        measured = _measure(copy, scratch)
+    except ValidationError as error:
+        return [Finding(check="index", passed=False, detail=error.message)]
+    index = Finding(check="index", passed=True, detail=f"whole, {len(measured.index.entries):,} entries")
+    extra = _nothing_else(measured.extra)
+    return [index, *_files_whole(measured), extra, *_told(measured.index.notes)]
+
+
+def open_measured(copy: Path, scratch: Path) -> sqlite3.Connection:
+    """The measured copy, for reading; measures it unless ``scratch`` holds what ``check_copy`` left of it.
+
+    Raises ValidationError where the copy has no whole index.
+    """
+    index = read_index(copy)
+    if not _was_measured(scratch / MEASURED, index):
+        _measure(copy, scratch)
+    return _connect(scratch / MEASURED)
+
+
+def top_tables(connection: Connection) -> list[Table]:
+    """A table for each top-level folder, itself included; "." for the files that lie in none."""
+    cursor = connection.cursor()
+    tops = [str(row[0]) for row in cursor.execute("SELECT DISTINCT top FROM files ORDER BY top")]
+    cursor.close()
+    quoted = ((top, top.replace("'", "''")) for top in tops)
+    return [
+        Table(name=top, reference=f"(SELECT * FROM files WHERE top = '{text}')", columns=_COLUMNS)  # noqa: S608 - quoted
+        for top, text in quoted
+    ]
+
+
+def _files_whole(measured: _Measured) -> list[Finding]:
+    check, wrong = "files whole", measured.wrong
+    if not wrong:
+        sizes = [entry.size for entry in measured.index.entries if entry.kind == "file"]
+        detail = f"{len(sizes):,} files, {sum(sizes):,} bytes, each with its recorded sha256"
+        return [Finding(check=check, passed=bool(sizes), detail=detail)]
+    findings = [Finding(check=check, passed=False, detail=text) for text in wrong[:MOST_FINDINGS]]
+    if len(wrong) > MOST_FINDINGS:
+        detail = f"{len(wrong) - MOST_FINDINGS:,} more files are not as they were copied"
+        findings.append(Finding(check=check, passed=False, detail=detail))
+    return findings
+
+
+def _nothing_else(extra: list[str]) -> Finding:
+    named = listed(extra[:MOST_NAMES], len(extra))
+    detail = f"not in the index: {named}" if extra else "no file that the index does not know"
+    return Finding(check="nothing else", passed=not extra, detail=detail)
+
+
+def _told(notes: Notes) -> list[Finding]:
+    """What was left out or changed while copying: findings that passed, for the report."""
+    findings = []
+    for sort, (check, detail) in _TOLD.items():
+        count = notes.counts.get(sort, 0)
+        if count:
+            named = f"{count:,}: {listed(notes.names[sort], count)}"
+            findings.append(Finding(check=check, passed=True, detail=detail.format(named)))
+    return findings
+
+
+def _measure(copy: Path, scratch: Path) -> _Measured:
     """Read every file of the copy, compare it with the index, and lay all out in ``scratch``.
 
     Raises ValidationError where there is no whole index.
@@ -72,30 +154,7 @@ def measure(copy: Path, scratch: Path) -> Measured:
     extra = sorted(place for place in there if place != INDEX)
     rows += [(ROOT, text_of(place), "extra", 0, "", "", "", "", "") for place in extra]
     _lay_out(scratch / MEASURED, index, rows)
-    return Measured(index, wrong, [shown(place) for place in extra])
-
-
-def open_measured(copy: Path, scratch: Path) -> sqlite3.Connection:
-    """The measured copy, for reading; measures it unless ``scratch`` holds what ``measure`` left of it.
-
-    Raises ValidationError where the copy has no whole index.
-    """
-    index = read_index(copy)
-    if not _was_measured(scratch / MEASURED, index):
-        measure(copy, scratch)
-    return _connect(scratch / MEASURED)
-
-
-def top_tables(connection: Connection) -> list[Table]:
-    """A table for each top-level folder, itself included; "." for the files that lie in none."""
-    cursor = connection.cursor()
-    tops = [str(row[0]) for row in cursor.execute("SELECT DISTINCT top FROM files ORDER BY top")]
-    cursor.close()
-    quoted = ((top, top.replace("'", "''")) for top in tops)
-    return [
-        Table(name=top, reference=f"(SELECT * FROM files WHERE top = '{text}')", columns=_COLUMNS)  # noqa: S608 - quoted
-        for top, text in quoted
-    ]
+    return _Measured(index, wrong, [shown(place) for place in extra])
 
 
 def _regular_and_odd(copy: Path) -> Iterator[tuple[str, os.stat_result]]:
