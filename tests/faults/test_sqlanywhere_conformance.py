@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tasks.sources.sqlanywhere.conformance import TRIALS, Outcome, Site
-from tasks.sources.sqlanywhere.conformance_scratch import SCRATCH_TRIALS, beside_one_engine
+from tasks.sources.sqlanywhere.check import ask
+from tasks.sources.sqlanywhere.conformance import SCRATCH_TRIALS, TRIALS, Outcome, Site, beside_one_engine
 from tasks.sources.sqlanywhere.connection import Address, Login
 from tasks.sources.sqlanywhere.programs import find_install
-from tasks.sources.sqlanywhere.server import ask
 from tests.contract.source_contract import fresh
 from tests.contract.sqlanywhere_office import installed, office
 from tests.standins.sqlanywhere.install import StandIn

@@ -17,7 +17,7 @@ import pytest
 from tasks.errors import ValidationError
 from tasks.records import Finding
 from tasks.sources.shared.folders import copied_files
-from tasks.sources.sqlanywhere.copy import NOTE, Note
+from tasks.sources.sqlanywhere.copy import RECORD, CopyRecord
 from tests.contract.source_contract import fresh, snapshot
 from tests.contract.sqlanywhere_office import database_of, installed, number, office
 from tests.standins.sqlanywhere.install import StandIn
@@ -54,9 +54,9 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 
 def record_anew(copy: Path) -> None:
     """Make the copy's own record agree with what lies there now."""
-    note = Note.model_validate_json((copy / NOTE).read_bytes())
+    note = CopyRecord.model_validate_json((copy / RECORD).read_bytes())
     files = copied_files(copy / "database")
-    (copy / NOTE).write_text(note.model_copy(update={"files": files}).model_dump_json())
+    (copy / RECORD).write_text(note.model_copy(update={"files": files}).model_dump_json())
 
 
 def failed(standin: StandIn, copy: Path, scratch: Path) -> list[Finding]:
@@ -133,16 +133,16 @@ def test_a_file_that_was_not_copied_does_not_belong(standin: StandIn, copy: Path
 
 @pytest.mark.parametrize("name", ["../outside.db", r"..\outside.db", "/etc/passwd", ""])
 def test_a_note_that_leads_out_of_the_copy(name: str, standin: StandIn, copy: Path, tmp_path: Path) -> None:
-    note = json.loads((copy / NOTE).read_text())
-    (copy / NOTE).write_text(json.dumps({**note, "database": name}))
+    note = json.loads((copy / RECORD).read_text())
+    (copy / RECORD).write_text(json.dumps({**note, "database": name}))
     assert [finding.check for finding in failed(standin, copy, tmp_path / "v")] == ["copy"]
     with pytest.raises(ValidationError), office(standin).open(copy, fresh(tmp_path / "o")):
         pass
 
 
 def test_a_copy_of_a_newer_engine(standin: StandIn, copy: Path, tmp_path: Path) -> None:
-    note = json.loads((copy / NOTE).read_text())
-    (copy / NOTE).write_text(json.dumps({**note, "major": 18}))
+    note = json.loads((copy / RECORD).read_text())
+    (copy / RECORD).write_text(json.dumps({**note, "major": 18}))
     found = failed(standin, copy, tmp_path / "v")
     assert [finding.check for finding in found] == ["engine"]
     assert "SQL Anywhere 18" in found[0].detail

@@ -15,7 +15,7 @@ from tasks.platform import mounts as platform_mounts
 from tasks.sources.sqlanywhere import copy as sqlanywhere_copy
 from tasks.sources.sqlanywhere.connection import Address, Login
 from tasks.sources.sqlanywhere.copy import back_up
-from tasks.sources.sqlanywhere.errors import MEANINGS
+from tasks.sources.sqlanywhere.errors import FAULTS
 from tasks.sources.sqlanywhere.programs import find_install
 from tests.contract.source_contract import fresh, snapshot
 from tests.contract.sqlanywhere_office import database_of, installed, office
@@ -60,7 +60,7 @@ def test_every_exit_code_has_its_own_message(standin: StandIn, tmp_path: Path) -
     install = find_install(standin.folder, 17)
     address = Address(17, server=SERVER, database=NAME)
     told = {}
-    for code in (*MEANINGS, 77, 139):
+    for code in (*FAULTS, 77, 139):
         standin.fault("dbbackup", exit=code, message="row 7: 'Müller, Ada'")
         with pytest.raises(SourceError) as caught:
             back_up(install, address, Login("BU_BILL", "x"), tmp_path / str(code), lambda: None)
@@ -70,7 +70,7 @@ def test_every_exit_code_has_its_own_message(standin: StandIn, tmp_path: Path) -
         assert "Ada" not in str(caught.value)
         told[code] = caught.value.message
         print(f"{code}: {caught.value}")
-    assert len(set(told.values())) == len(MEANINGS) + 2
+    assert len(set(told.values())) == len(FAULTS) + 2
 
 
 def test_everything_written_but_another_code_than_0(standin: StandIn, tmp_path: Path) -> None:

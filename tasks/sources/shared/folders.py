@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.errors import CopyError, SourceError
-from tasks.platform.files import PRIVATE_FILE, PRIVATE_FOLDER, sha256_of
+from tasks.platform.files import BLOCK, PRIVATE_FILE, PRIVATE_FOLDER, atomic_writer, sha256_of
 from tasks.records import CopiedFile, Progress
 
 
@@ -96,6 +96,12 @@ def emptied(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file to ``target``, private, whole and on disk or not at all. Raises OSError."""
+    with source.open("rb") as stream, atomic_writer(target) as copied:
+        shutil.copyfileobj(stream, copied, BLOCK)
 
 
 @contextmanager

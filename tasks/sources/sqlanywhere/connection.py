@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.errors import SourceError
-from tasks.sources.shared.odbc import sqlstate
+from tasks.platform.processes import Argument, run
 from tasks.sources.sqlanywhere.programs import Install, odbc
 
 Pair = tuple[str, str]
 LOGIN_SECONDS = 30
+PING_SECONDS = 60.0
 SCRATCH_DATABASE = "ds"
 
 # Names that mean the same to SQL Anywhere.
@@ -119,9 +120,17 @@ def tool_environment(install: Install, address: Address, login: Login | None) ->
     return {**install.environment, "SQLCONNECT": connection_string(pairs)}
 
 
+def ping(install: Install, address: Address, login: Login | None) -> int:
+    """The exit code of dbping: 0 if the server answers and, where ``login`` is given, the database too."""
+    options = ("-d",) if login else ()
+    command: list[Argument] = [install.program("dbping"), *options]
+    environment = tool_environment(install, address, login)
+    return run(command, environment=environment, seconds=PING_SECONDS).code
+
+
 @contextmanager
 def connected(install: Install, address: Address, login: Login) -> Iterator[Any]:
-    """An ODBC connection for the length of the block. Raises pyodbc.Error (see ``state_of``)."""
+    """An ODBC connection for the length of the block. Raises pyodbc.Error (see ``odbc_failure``)."""
     driver = usable("driver", install.driver)
     # With a DSN in the string a driver manager takes the first of DSN and DRIVER that it meets.
     first: tuple[Pair, ...] = () if address.dsn else (("Driver", f"{{{driver}}}"),)
@@ -131,12 +140,6 @@ def connected(install: Install, address: Address, login: Login) -> Iterator[Any]
         yield connection
     finally:
         connection.close()
-
-
-def state_of(error: Exception) -> str:
-    """ODBC's five-letter SQLSTATE, or the exception's class. A driver's own text may quote rows."""
-    state = sqlstate(error)
-    return f"SQLSTATE {state}" if state else type(error).__name__
 
 
 def usable(option: str, value: str, *, secret: bool = False) -> str:

@@ -1,8 +1,7 @@
-"""A live copy by dbbackup, and the note that lies beside it.
+"""A live copy by dbbackup, and the record that lies beside it.
 
 A copy's folder holds ``database/`` (just what dbbackup wrote: the ``.db``, every dbspace, the ``.log``),
-``dbbackup.txt`` (its messages), ``sqlanywhere-copy.json`` (the note below), and ``logs/`` where log backups
-are kept (sqlanywhere_logs.py).
+``dbbackup.txt`` (its messages), ``sqlanywhere-copy.json`` (the record below).
 """
 
 from __future__ import annotations
@@ -20,19 +19,18 @@ from tasks.platform.files import PRIVATE_FILE, private_folder, write_atomic
 from tasks.platform.processes import Argument, run
 from tasks.records import CopiedFile, Progress, Record
 from tasks.sources.shared.folders import Growth, all_or_nothing, copied_files
+from tasks.sources.sqlanywhere.check import Facts, base_name
 from tasks.sources.sqlanywhere.connection import Address, Login, tool_environment
 from tasks.sources.sqlanywhere.errors import DONE, failure
 from tasks.sources.sqlanywhere.programs import Install
-from tasks.sources.sqlanywhere.server import Facts, base_name
 
 DATABASE = "database"
-LOGS = "logs"
 MESSAGES = "dbbackup.txt"
-NOTE = "sqlanywhere-copy.json"
+RECORD = "sqlanywhere-copy.json"
 LONGEST_HOURS = 24.0
 
 
-class Note(Record):
+class CopyRecord(Record):
     """What a copy says of itself: all that is needed to open it where nothing else is known.
 
     ``files`` are those of ``database/``, their paths relative to it; ``database`` and ``log`` name two of
@@ -49,25 +47,25 @@ class Note(Record):
     files: tuple[CopiedFile, ...]
 
 
-def read_note(copy: Path) -> Note:
-    """The note of the copy in folder ``copy``. Raises ValidationError where it has none that makes sense."""
+def read_record(copy: Path) -> CopyRecord:
+    """The record of the copy in ``copy``. Raises ValidationError where there is none that makes sense."""
     try:
-        note = Note.model_validate_json((copy / NOTE).read_bytes())
+        record = CopyRecord.model_validate_json((copy / RECORD).read_bytes())
     except OSError as error:
         raise ValidationError(
-            f"{copy} is no SQL Anywhere copy: {NOTE} cannot be read ({error.strerror})",
+            f"{copy} is no SQL Anywhere copy: {RECORD} cannot be read ({error.strerror})",
             hint="Restore it again from the archive, or take an older backup.",
         ) from error
     except RecordError as error:
         raise ValidationError(
-            f"{copy} is no SQL Anywhere copy that this version understands: {NOTE} is malformed",
+            f"{copy} is no SQL Anywhere copy that this version understands: {RECORD} is malformed",
             hint="Use the version of Datasave that made it, or the steps in RECOVER.md.",
         ) from error
     # Names from a file that came from elsewhere: they must stay inside the folder.
-    names = [note.database, note.log, *(file.path for file in note.files)]
+    names = [record.database, record.log, *(file.path for file in record.files)]
     if any(name != base_name(name) or name in ("", ".", "..") for name in names):
-        raise ValidationError(f"{NOTE} in {copy} names files outside the copy", hint="Take another backup.")
-    return note
+        raise ValidationError(f"{RECORD} in {copy} names files outside the copy", hint="Take another backup.")
+    return record
 
 
 def back_up(
@@ -96,7 +94,7 @@ def back_up(
 def copy_database(
     install: Install, address: Address, login: Login, facts: Facts, destination: Path, progress: Progress
 ) -> tuple[CopiedFile, ...]:
-    """Copy the running database into ``destination``; its files, which the note lists as well.
+    """Copy the running database into ``destination``; its files, which the record lists as well.
 
     The live log is left as it is. Nothing stays in ``destination`` where it fails.
     """
@@ -105,7 +103,7 @@ def copy_database(
     with all_or_nothing(destination, f"cannot finish the copy of the database ({address})"):
         back_up(install, address, login, destination / DATABASE, growth)
         files = _settled(destination)
-        _write_note(destination, facts, install.version, started, files)
+        _write_record(destination, facts, install.version, started, files)
     growth.end()
     return copied_files(destination)
 
@@ -127,11 +125,11 @@ def _settled(destination: Path) -> tuple[CopiedFile, ...]:
     return files
 
 
-def _write_note(
+def _write_record(
     destination: Path, facts: Facts, major: int, started: datetime, files: tuple[CopiedFile, ...]
 ) -> None:
     names = [file.path for file in files]
-    note = Note(
+    record = CopyRecord(
         major=major,
         version=facts.version,
         taken=started,
@@ -139,7 +137,7 @@ def _write_note(
         log=_the_one(names, facts.log, ".log", "transaction log"),
         files=files,
     )
-    write_atomic(destination / NOTE, note.model_dump_json(indent=1).encode("utf-8"))
+    write_atomic(destination / RECORD, record.model_dump_json(indent=1).encode("utf-8"))
 
 
 def _the_one(names: list[str], live: str | None, ending: str, what: str) -> str:

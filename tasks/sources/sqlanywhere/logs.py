@@ -22,11 +22,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from tasks.errors import CopyError, SourceError
-from tasks.platform.files import PRIVATE_FILE, create_private, private_folder, sync_folder
+from tasks.platform.files import PRIVATE_FILE, private_folder, sync_folder
 from tasks.platform.mounts import refuse_network
 from tasks.platform.processes import run
+from tasks.sources.shared.folders import copy_whole
 from tasks.sources.sqlanywhere.connection import Address, Login
-from tasks.sources.sqlanywhere.copy import Note, back_up
+from tasks.sources.sqlanywhere.copy import CopyRecord, back_up
 from tasks.sources.sqlanywhere.errors import DONE, failure
 from tasks.sources.sqlanywhere.programs import Install
 from tasks.sources.sqlanywhere.scratch import start_command
@@ -135,13 +136,13 @@ def following(own: LogFile, chain: Sequence[LogFile]) -> list[LogFile]:
     return logs
 
 
-def apply_logs(install: Install, note: Note, restored: Path, logs: Path) -> list[LogFile]:
+def apply_logs(install: Install, record: CopyRecord, restored: Path, logs: Path) -> list[LogFile]:
     """Apply to the database restored in ``restored`` the logs in ``logs`` that follow it; those applied.
 
     They stay in ``applied-logs`` beside the database; its own log lies there too, or in ``own-log``.
     Raises SourceError: then the folder holds a database in between, and must be thrown away.
     """
-    own = read_log(install, restored / note.log)
+    own = read_log(install, restored / record.log)
     chosen = following(own, chain_of(install, logs))
     if not chosen:
         return []
@@ -150,28 +151,23 @@ def apply_logs(install: Install, note: Note, restored: Path, logs: Path) -> list
         own.path.rename((place if own in chosen else aside) / own.path.name)
         for log in chosen:
             if log is not own:
-                _copy(log.path, place / _name_of(log))
+                copy_whole(log.path, place / _name_of(log))
     except OSError as error:
         raise SourceError(
             f"cannot put the logs into {place}: {error.strerror}",
             hint="Check the free space there, and restore into a new folder.",
         ) from error
-    _apply(install, note, restored, place)
+    _apply(install, record, restored, place)
     return chosen
 
 
-def _copy(log: Path, target: Path) -> None:
-    with log.open("rb") as stream, create_private(target) as copied:
-        shutil.copyfileobj(stream, copied, 1 << 20)
-
-
-def _apply(install: Install, note: Note, restored: Path, place: Path) -> None:
+def _apply(install: Install, record: CopyRecord, restored: Path, place: Path) -> None:
     """Run an engine that applies every log in ``place`` by offset and ends."""
-    command = start_command(install, f"ds_{uuid4().hex}", restored / note.database)
+    command = start_command(install, f"ds_{uuid4().hex}", restored / record.database)
     environment = install.environment
     ended = run([*command, "-ad", place], environment=environment, folder=restored, seconds=_APPLY_SECONDS)
     if ended.code != DONE:
-        operation = f"cannot apply the logs to {note.database}"
+        operation = f"cannot apply the logs to {record.database}"
         raise failure(operation, install.engine.stem, ended.code, SourceError)
 
 

@@ -10,10 +10,10 @@ from pydantic import Field
 from tasks.errors import DatasaveError, ProgramError, SourceError
 from tasks.platform.processes import run
 from tasks.records import Record
-from tasks.sources.sqlanywhere.connection import Address, Login
+from tasks.sources.sqlanywhere.check import ask
+from tasks.sources.sqlanywhere.connection import Address, Login, ping
 from tasks.sources.sqlanywhere.errors import DONE, cause_of
 from tasks.sources.sqlanywhere.programs import Install
-from tasks.sources.sqlanywhere.server import ask, ping
 
 DOWN = (
     "THE PRACTICE'S DATABASE IS DOWN: nobody can work until it runs. Start it by hand NOW, then find out why "

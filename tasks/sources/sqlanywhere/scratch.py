@@ -30,13 +30,12 @@ from tasks.sources.sqlanywhere.connection import (
     Address,
     Login,
     connected,
+    ping,
     scratch_address,
-    state_of,
 )
-from tasks.sources.sqlanywhere.copy import DATABASE, Note
-from tasks.sources.sqlanywhere.errors import CANNOT_CONNECT, DONE, cause_of, meaning_of
+from tasks.sources.sqlanywhere.copy import DATABASE, CopyRecord
+from tasks.sources.sqlanywhere.errors import CANNOT_CONNECT, DONE, cause_of, fault_of, odbc_failure, state_of
 from tasks.sources.sqlanywhere.programs import Install, odbc
-from tasks.sources.sqlanywhere.server import odbc_failure, ping
 
 CACHE = "256M"
 MESSAGES = "engine-messages.txt"
@@ -135,11 +134,11 @@ def stop(install: Install, address: Address) -> None:
 
 
 @contextmanager
-def opened(access: Access, copy: Path, scratch: Path, note: Note) -> Iterator[Any]:
+def opened(access: Access, copy: Path, scratch: Path, record: CopyRecord) -> Iterator[Any]:
     """A connection to a clone of the copy that may read all its tables. Raises ValidationError."""
     folder = clone(copy, scratch)
     with ExitStack() as stack:
-        address = stack.enter_context(scratch_engine(access.install, folder, note.database, access.login))
+        address = stack.enter_context(scratch_engine(access.install, folder, record.database, access.login))
         yield readable(stack, access, address, f"the copy {copy}")
 
 
@@ -179,6 +178,6 @@ def _ready(install: Install, address: Address, login: Login) -> bool:
     if code in REFUSED and ping(install, address, None) == DONE:
         raise ValidationError(
             f"the copy does not let {login.user} in: {cause_of('dbping', code)}",
-            hint=meaning_of(code).hint + " The copy has the accounts and passwords of the time it was taken.",
+            hint=fault_of(code).hint + " The copy has the accounts and passwords of the time it was taken.",
         )
     return code == DONE

@@ -1,15 +1,11 @@
 """SAP SQL Anywhere behind the seam: versions 11, 12, 16 and 17, copied by the engine's own dbbackup.
 
-A database that runs cannot be copied as files: dbbackup asks the engine for its pages, beside its users. The
-parts: one installation's programs (sqlanywhere_install), connection strings (_connection), exit codes
-(_codes), the running engine (_server), the copy (_copy), a private engine over a clone of it (_scratch), its
-checks (_validation), the catalogue (_catalog), log backups (_logs), the daily restart (_restart).
+A database that runs cannot be copied as files: dbbackup asks the engine for its pages, beside its users.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -20,7 +16,6 @@ from pydantic import Field, model_validator
 
 from tasks.errors import SourceError, ValidationError
 from tasks.options import Options
-from tasks.platform.files import create_private
 from tasks.platform.mounts import refuse_network
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
@@ -32,22 +27,25 @@ from tasks.sources.capabilities import (
     SupportsLogBackups,
     SupportsRestart,
 )
-from tasks.sources.shared.folders import restoring_into
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData, live_folder
-from tasks.sources.sqlanywhere import conformance as sqlanywhere_conformance
-from tasks.sources.sqlanywhere import in_place as sqlanywhere_inplace
-from tasks.sources.sqlanywhere import logs as sqlanywhere_logs
-from tasks.sources.sqlanywhere import restart as sqlanywhere_restart
 from tasks.sources.sqlanywhere.catalog import base_tables, definitions
-from tasks.sources.sqlanywhere.connection import Address, Login
-from tasks.sources.sqlanywhere.copy import DATABASE, Note, copy_database, read_note
+from tasks.sources.sqlanywhere.check import Facts, grants_for, look
+from tasks.sources.sqlanywhere.conformance import Site, try_all
+from tasks.sources.sqlanywhere.connection import Address, Login, ping
+from tasks.sources.sqlanywhere.copy import CopyRecord, copy_database, read_record
 from tasks.sources.sqlanywhere.errors import DONE
-from tasks.sources.sqlanywhere.in_place import SqlanywhereInPlaceOptions
+from tasks.sources.sqlanywhere.logs import apply_logs, back_up_log
 from tasks.sources.sqlanywhere.programs import Install, check_driver, find_any_install, find_install
-from tasks.sources.sqlanywhere.restart import RestartOptions
+from tasks.sources.sqlanywhere.restart import RestartOptions, restart
+from tasks.sources.sqlanywhere.restore import (
+    AFTER_RESTORE,
+    SqlanywhereInPlaceOptions,
+    commands,
+    folder_of,
+    opened_in_place,
+    restore_copy,
+)
 from tasks.sources.sqlanywhere.scratch import REFUSED, Access, opened
-from tasks.sources.sqlanywhere.server import Facts, ask, ping, refuse_elsewhere, refuse_unreachable
-from tasks.sources.sqlanywhere.texts import AFTER_RESTORE, grants
 from tasks.sources.sqlanywhere.validate import check_copy
 
 USER_VARIABLE = "DATASAVE_SQLANYWHERE_USER"
@@ -192,17 +190,7 @@ class SqlanywhereSource(
 
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore. The files under their live names, byte for byte as dbbackup wrote them."""
-        try:
-            note = read_note(copy)
-        except ValidationError as error:
-            raise SourceError(error.message, hint=error.hint) from error
-        with restoring_into(destination, note.database):
-            for path in sorted((copy / DATABASE).iterdir()):
-                with path.open("rb") as stream, create_private(destination / path.name) as restored:
-                    shutil.copyfileobj(stream, restored, 1 << 20)
-                    restored.flush()
-                    os.fsync(restored.fileno())
-        return destination / note.database
+        return restore_copy(copy, destination)
 
     def back_up_log(self) -> Path:
         """Back up what the log has got since the last log backup, into ``log_folder``; what was added.
@@ -217,7 +205,7 @@ class SqlanywhereSource(
             )
         install = self._install
         self._facts(install)
-        log = sqlanywhere_logs.back_up_log(install, self._address, self._login, self._options.log_folder)
+        log = back_up_log(install, self._address, self._login, self._options.log_folder)
         return log.path
 
     def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
@@ -230,24 +218,22 @@ class SqlanywhereSource(
                 "SQL Anywhere applies a log backup as a whole: it cannot stop at a time within one",
                 hint="Give a folder with the log backups up to that time only (each ends when it was made).",
             )
-        note = read_note(copy)
+        record = read_record(copy)
         file = self.restore(copy, destination)
-        sqlanywhere_logs.apply_logs(self._install_for(note), note, destination, logs)
+        apply_logs(self._install_for(record), record, destination, logs)
         return file
 
     def grants(self) -> str:
         """See SupportsGrants; written for the plan's version and account names."""
         options = self._options
-        return grants(options.version, options.user, options.read_user or options.user)
+        return grants_for(options.version, options.user, options.read_user or options.user)
 
     def conformance(self, scratch: Path) -> list[Finding]:
         """See SupportsConformance. Makes copies of the source; engines run over clones of them."""
         install = self._install
         check_driver(install)
         facts = self._facts(install)
-        return sqlanywhere_conformance.try_all(
-            sqlanywhere_conformance.Site(install, self._address, self._login, self._reader, facts, scratch)
-        )
+        return try_all(Site(install, self._address, self._login, self._reader, facts, scratch))
 
     def restart(self) -> None:
         """See SupportsRestart. An engine that doesn't come up again is an alarm."""
@@ -255,7 +241,7 @@ class SqlanywhereSource(
             raise SourceError(
                 "the plan does not say how to restart the engine", hint="Set `restart` under `source`."
             )
-        sqlanywhere_restart.restart(self._install, self._address, self._login, self._options.restart)
+        restart(self._install, self._address, self._login, self._options.restart)
 
     def live_data(self) -> LiveData:
         """See SupportsInPlace: the DATA folder. The engine must run, unless the plan tells the folder."""
@@ -263,11 +249,11 @@ class SqlanywhereSource(
         if own is not None and own.data is not None:
             return live_folder(own.data, deep=True)
         facts = self._facts(self._install)
-        return live_folder(sqlanywhere_inplace.folder_of(facts.file, facts.log), deep=True)
+        return live_folder(folder_of(facts.file, facts.log), deep=True)
 
     def in_place_options(self) -> InPlaceOptions:
         """See SupportsInPlace: those of the daily restart where it has none of its own."""
-        return sqlanywhere_inplace.commands(self._options.in_place, self._options.restart)
+        return commands(self._options.in_place, self._options.restart)
 
     def build(self, copy: Path, destination: Path) -> Path:
         """See SupportsInPlace: the folder, under whose name the database knows its log and dbspaces."""
@@ -275,25 +261,22 @@ class SqlanywhereSource(
 
     def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
         """See SupportsInPlace: a private engine over the database, recovered by that."""
-        note = read_note(copy)
-        return sqlanywhere_inplace.opened(self._access(note), note, live.path, scratch)
+        record = read_record(copy)
+        return opened_in_place(self._access(record), record, live.path, scratch)
 
     def answers(self) -> bool:
         """See SupportsInPlace."""
         return ping(self._install, self._address, self._login) in {DONE, *REFUSED}
 
     def _facts(self, install: Install) -> Facts:
-        refuse_unreachable(install, self._address, self._login)
-        facts = ask(install, self._address, self._login)
-        refuse_elsewhere(install, self._address, facts)
-        return facts
+        return look(install, self._address, self._login)
 
     @property
     def _reader(self) -> Login:
         user, reference = self._options.read_user, self._options.read_password
         return Login(user, secret_of(reference)) if user and reference else self._login
 
-    def _access(self, note: Note) -> Access:
+    def _access(self, record: CopyRecord) -> Access:
         """Programs and accounts for work on a copy; on a bare machine what the environment names."""
         if hasattr(self._options, "user"):
             return Access(self._install, self._reader)
@@ -304,18 +287,18 @@ class SqlanywhereSource(
                 hint=f"Set {USER_VARIABLE} and {PASSWORD_VARIABLE} to one that may validate and read every "
                 "table (its password is that of the day of the backup), or give the plan.",
             )
-        return Access(self._install_for(note), Login(user, password))
+        return Access(self._install_for(record), Login(user, password))
 
-    def _install_for(self, note: Note) -> Install:
+    def _install_for(self, record: CopyRecord) -> Install:
         """The plan's installation, or on a bare machine any that can open the copy."""
-        return self._install if hasattr(self._options, "user") else find_any_install(note.major)
+        return self._install if hasattr(self._options, "user") else find_any_install(record.major)
 
     @contextmanager
     def _opened(self, copy: Path, scratch: Path) -> Iterator[Any]:
-        note = read_note(copy)
+        record = read_record(copy)
         try:
-            access = self._access(note)
+            access = self._access(record)
         except SourceError as error:
             raise ValidationError(error.message, hint=error.hint) from error
-        with opened(access, copy, scratch, note) as connection:
+        with opened(access, copy, scratch, record) as connection:
             yield connection

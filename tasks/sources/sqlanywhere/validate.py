@@ -11,37 +11,36 @@ from tasks.records import CopiedFile, Finding
 from tasks.sources.shared.folders import copied_files
 from tasks.sources.sqlanywhere.catalog import base_tables
 from tasks.sources.sqlanywhere.connection import Address, connected, tool_environment
-from tasks.sources.sqlanywhere.copy import DATABASE, Note, read_note
-from tasks.sources.sqlanywhere.errors import DONE, cause_of
+from tasks.sources.sqlanywhere.copy import DATABASE, CopyRecord, read_record
+from tasks.sources.sqlanywhere.errors import DONE, cause_of, odbc_failure
 from tasks.sources.sqlanywhere.programs import odbc
 from tasks.sources.sqlanywhere.scratch import Access, clone, scratch_engine
-from tasks.sources.sqlanywhere.server import odbc_failure
 
 VALIDATE_HOURS = 24.0
 MOST_FILES = 20
 
 
-def check_copy(copy: Path, scratch: Path, access: Callable[[Note], Access]) -> list[Finding]:
+def check_copy(copy: Path, scratch: Path, access: Callable[[CopyRecord], Access]) -> list[Finding]:
     """Look at the copy's files, then let a private engine recover and validate a clone of them.
 
-    ``access`` is asked for programs and accounts once the copy's note is read. The copy is hashed before
+    ``access`` is asked for programs and accounts once the copy's record is read. The copy is hashed before
     and after: that checking left it alone is a finding of its own.
     """
     try:
-        note = read_note(copy)
+        record = read_record(copy)
     except ValidationError as error:
         return [_failed("copy", error)]
     before = _files_of(copy)
-    findings = list(_files_as_recorded(before, note))
+    findings = list(_files_as_recorded(before, record))
     try:
-        granted = access(note)
-        _refuse_older_engine(granted, note)
+        granted = access(record)
+        _refuse_older_engine(granted, record)
     except DatasaveError as error:
         return [*findings, _failed("engine", error)]
     try:
         folder = clone(copy, scratch)
-        with scratch_engine(granted.install, folder, note.database, granted.login) as address:
-            findings.append(_passed("engine opens a clone", f"recovered by SQL Anywhere {note.major}"))
+        with scratch_engine(granted.install, folder, record.database, granted.login) as address:
+            findings.append(_passed("engine opens a clone", f"recovered by SQL Anywhere {record.major}"))
             findings += _dbvalid(granted, address)
             findings.append(_tables(granted, address))
     except ValidationError as error:
@@ -88,8 +87,8 @@ def _files_of(copy: Path) -> dict[str, CopiedFile]:
     return {file.path: file for file in copied_files(folder)}
 
 
-def _files_as_recorded(found: dict[str, CopiedFile], note: Note) -> Iterator[Finding]:
-    recorded = {file.path: file for file in note.files}
+def _files_as_recorded(found: dict[str, CopiedFile], record: CopyRecord) -> Iterator[Finding]:
+    recorded = {file.path: file for file in record.files}
     wrong = [f"{name} is missing" for name in recorded if name not in found]
     wrong += [f"{name} was not in the copy" for name in found if name not in recorded]
     for name, file in found.items():
@@ -104,11 +103,11 @@ def _files_as_recorded(found: dict[str, CopiedFile], note: Note) -> Iterator[Fin
         yield _passed("files as recorded", f"{len(found)} files of the size and sha256 recorded")
 
 
-def _refuse_older_engine(access: Access, note: Note) -> None:
-    if access.install.version < note.major:
+def _refuse_older_engine(access: Access, record: CopyRecord) -> None:
+    if access.install.version < record.major:
         raise ValidationError(
-            f"the copy is of SQL Anywhere {note.major}, the engine here is {access.install.version}",
-            hint=f"Install SQL Anywhere {note.major} or newer on this machine.",
+            f"the copy is of SQL Anywhere {record.major}, the engine here is {access.install.version}",
+            hint=f"Install SQL Anywhere {record.major} or newer on this machine.",
         )
 
 

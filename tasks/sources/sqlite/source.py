@@ -6,7 +6,6 @@ Needs no driver and no server. A copy is a single file of the database's own nam
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -18,11 +17,11 @@ from pydantic import Field
 
 from tasks.errors import CopyError, SourceError, ValidationError
 from tasks.options import Options
-from tasks.platform.files import BLOCK, atomic_writer, sha256_of
+from tasks.platform.files import sha256_of
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsInPlace
-from tasks.sources.shared.folders import restoring_into
+from tasks.sources.shared.folders import copy_whole, restoring_into
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData, open_files, require_renamable
 from tasks.sources.sqlite.connection import (
     cause_of,
@@ -143,12 +142,8 @@ class SqliteSource(Source, SupportsInPlace):
         """See Source.restore."""
         file = file_of_copy(copy)
         target = destination / file.name
-        with (
-            restoring_into(destination, file.name),
-            file.open("rb") as stream,
-            atomic_writer(target) as restored,
-        ):
-            shutil.copyfileobj(stream, restored, BLOCK)
+        with restoring_into(destination, file.name):
+            copy_whole(file, target)
         return target
 
     def live_data(self) -> LiveData:

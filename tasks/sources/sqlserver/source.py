@@ -7,7 +7,6 @@ one ``.bak`` and a note about it; opening one takes a SQL Server, since nothing 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -18,12 +17,11 @@ from pydantic import Field, model_validator
 
 from tasks.errors import SourceError, ValidationError
 from tasks.options import Options, problem
-from tasks.platform.files import BLOCK, atomic_writer
 from tasks.platform.secrets import SecretReference
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsConformance, SupportsGrants
-from tasks.sources.shared.folders import restoring_into
+from tasks.sources.shared.folders import copy_whole, restoring_into
 from tasks.sources.sqlserver.catalog import user_tables
 from tasks.sources.sqlserver.check import State, examine, examine_folder, examine_scratch
 from tasks.sources.sqlserver.connection import Server, unusable
@@ -178,8 +176,7 @@ class SqlserverSource(Source, SupportsConformance, SupportsGrants):
         with restoring_into(destination, "the backup"):
             for file in (backup, copy / ABOUT_NAME):
                 if file.is_file():
-                    with file.open("rb") as stream, atomic_writer(destination / file.name) as restored:
-                        shutil.copyfileobj(stream, restored, BLOCK)
+                    copy_whole(file, destination / file.name)
         return destination / backup.name
 
     def grants(self) -> str:

@@ -12,6 +12,7 @@ from pydantic import ValidationError as OptionsError
 
 from tasks.errors import CopyError, SourceError, SourceMissing, ValidationError
 from tasks.sources.sqlanywhere.catalog import definitions, quoted
+from tasks.sources.sqlanywhere.check import Facts, base_name, grants_for, refuse_elsewhere, same_machine
 from tasks.sources.sqlanywhere.connection import (
     Address,
     Login,
@@ -20,13 +21,11 @@ from tasks.sources.sqlanywhere.connection import (
     tool_environment,
     usable,
 )
-from tasks.sources.sqlanywhere.copy import NOTE, read_note
-from tasks.sources.sqlanywhere.errors import MEANINGS, cause_of, failure, meaning_of
+from tasks.sources.sqlanywhere.copy import RECORD, read_record
+from tasks.sources.sqlanywhere.errors import FAULTS, cause_of, failure, fault_of, odbc_failure
 from tasks.sources.sqlanywhere.logs import LogFile, following, parse_offsets
 from tasks.sources.sqlanywhere.programs import TOOLS, Install, find_any_install, find_install
-from tasks.sources.sqlanywhere.server import Facts, base_name, odbc_failure, refuse_elsewhere, same_machine
 from tasks.sources.sqlanywhere.source import SqlanywhereOptions, SqlanywhereSource
-from tasks.sources.sqlanywhere.texts import grants
 
 LISTED = [*range(1, 22), 255]
 BILL = Login("BU_BILL", "PASSword#1")
@@ -38,10 +37,10 @@ def options(**more: object) -> SqlanywhereOptions:
 
 class TestExitCodes:
     def test_every_code_that_sap_lists_has_its_own_message(self) -> None:
-        assert sorted(MEANINGS) == LISTED
-        assert len({meaning.cause for meaning in MEANINGS.values()}) == len(LISTED)
+        assert sorted(FAULTS) == LISTED
+        assert len({fault.cause for fault in FAULTS.values()}) == len(LISTED)
         assert len({cause_of("dbbackup", code) for code in LISTED}) == len(LISTED)
-        assert all(meaning.hint.endswith(".") and "\n" not in meaning.hint for meaning in MEANINGS.values())
+        assert all(fault.hint.endswith(".") and "\n" not in fault.hint for fault in FAULTS.values())
 
     @pytest.mark.parametrize("code", LISTED)
     def test_each_is_a_failure_with_what_to_do(self, code: int) -> None:
@@ -49,11 +48,11 @@ class TestExitCodes:
         assert isinstance(error, SourceMissing if code in (10, 11) else CopyError)
         assert f"ended with code {code}" in error.message
         assert error.hint
-        assert error.permanent is MEANINGS[code].permanent
+        assert error.permanent is FAULTS[code].permanent
 
     @pytest.mark.parametrize(("code", "word"), [(77, "not one that"), (137, "signal 9"), (-1, "not one")])
     def test_an_unknown_code_is_a_failure_too(self, code: int, word: str) -> None:
-        assert word in meaning_of(code).cause
+        assert word in fault_of(code).cause
 
 
 class TestConnectionStrings:
@@ -281,11 +280,13 @@ class TestLogs:
 
 class TestTexts:
     def test_grants_by_version(self) -> None:
-        assert "GRANT ROLE SYS_AUTH_BACKUP_ROLE TO BU_BILL WITH NO ADMIN OPTION;" in grants(
+        assert "GRANT ROLE SYS_AUTH_BACKUP_ROLE TO BU_BILL WITH NO ADMIN OPTION;" in grants_for(
             17, "BU_BILL", "R"
         )
-        assert "GRANT ROLE SYS_AUTH_VALIDATE_ROLE TO R WITH NO ADMIN OPTION;" in grants(16, "BU_BILL", "R")
-        assert "GRANT BACKUP TO BU_BILL;" in grants(12, "BU_BILL", "R")
+        assert "GRANT ROLE SYS_AUTH_VALIDATE_ROLE TO R WITH NO ADMIN OPTION;" in grants_for(
+            16, "BU_BILL", "R"
+        )
+        assert "GRANT BACKUP TO BU_BILL;" in grants_for(12, "BU_BILL", "R")
         assert "Backup Users" in SqlanywhereSource(options(dsn="S", version=11)).grants()
 
     def test_identifiers(self) -> None:
@@ -299,6 +300,6 @@ class TestTexts:
     )
     def test_a_note_that_makes_no_sense(self, text: str | None, tmp_path: Path) -> None:
         if text is not None:
-            (tmp_path / NOTE).write_text(text)
+            (tmp_path / RECORD).write_text(text)
         with pytest.raises(ValidationError, match="is no SQL Anywhere copy"):
-            read_note(tmp_path)
+            read_record(tmp_path)

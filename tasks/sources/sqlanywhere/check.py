@@ -1,4 +1,7 @@
-"""What the running engine says about itself: reachable, on this machine, how large, which files."""
+"""Whether a copy could be made now: the engine answers, on this machine, and says how large its files are.
+
+And the rights that this takes.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,34 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from tasks.errors import SourceError, SourceMissing
-from tasks.platform.processes import Argument, run
+from tasks.errors import SourceError
+from tasks.platform.processes import run
 from tasks.sources.sqlanywhere.connection import (
+    PING_SECONDS,
     Address,
     Login,
     connected,
     connection_string,
-    state_of,
-    tool_environment,
+    ping,
 )
-from tasks.sources.sqlanywhere.errors import DONE, failure
+from tasks.sources.sqlanywhere.errors import DONE, failure, odbc_failure
 from tasks.sources.sqlanywhere.programs import Install, odbc
 
-PING_SECONDS = 60.0
 _NETBIOS_LENGTH = 15
+
+_SOS = """\
+-- SOS Office Manager 2016 and later makes such an account itself: Administration module, list of user
+-- accounts, tab "Backup Users". What follows is then needed only for validating and reading the copies.
+"""
+
+_READER = """
+-- Checking and counting copies takes an account that may validate and read every table: give its name and
+-- password as `read_user` and `read_password`; left out, `user` does this too. Tables made later need the
+-- right as well. This prints the statements, one for each table; run what it prints.
+SELECT 'GRANT SELECT ON "' || u.user_name || '"."' || t.table_name || '" TO {reader};'
+FROM SYS.SYSTAB t JOIN SYS.SYSUSER u ON u.user_id = t.creator
+WHERE t.table_type_str = 'BASE' AND u.user_name NOT IN ('SYS', 'PUBLIC', 'dbo');
+"""
 
 
 @dataclass(frozen=True)
@@ -36,19 +52,14 @@ class Facts:
     bytes: int
 
 
-def ping(install: Install, address: Address, login: Login | None) -> int:
-    """The exit code of dbping: 0 if the server answers and, where ``login`` is given, the database too."""
-    options = ("-d",) if login else ()
-    command: list[Argument] = [install.program("dbping"), *options]
-    environment = tool_environment(install, address, login)
-    return run(command, environment=environment, seconds=PING_SECONDS).code
-
-
-def refuse_unreachable(install: Install, address: Address, login: Login) -> None:
-    """Raise SourceMissing or SourceError where server or database don't answer to ``login``."""
+def look(install: Install, address: Address, login: Login) -> Facts:
+    """The database, found running on this machine. Raises SourceMissing or SourceError."""
     code = ping(install, address, login)
     if code != DONE:
         raise failure(f"cannot reach the database ({address})", "dbping", code, SourceError)
+    facts = ask(install, address, login)
+    refuse_elsewhere(install, address, facts)
+    return facts
 
 
 def ask(install: Install, address: Address, login: Login) -> Facts:
@@ -102,43 +113,19 @@ def base_name(path: str) -> str:
     return PureWindowsPath(path).name
 
 
-def odbc_failure(operation: str, error: Exception) -> SourceError:
-    """The error for a connection that ODBC refused, by its SQLSTATE alone."""
-    state = state_of(error)
-    kind, cause, hint = _STATES.get(
-        state.removeprefix("SQLSTATE "),
-        (SourceError, "ODBC refused", "Try the same connection with SAP's own tools, such as dbisql."),
-    )
-    return kind(f"{operation}: {cause} ({state})", hint=hint, permanent=kind is not SourceMissing)
-
-
-_STATES: dict[str, tuple[type[SourceError], str, str]] = {
-    "08001": (
-        SourceMissing,
-        "the engine does not answer",
-        "Start the engine, and check `dsn` or `server` in the plan.",
-    ),
-    "IM002": (
-        SourceMissing,
-        "the DSN or the driver is not known to ODBC",
-        "Check `dsn` in the plan. It must be a system DSN, or one of the account that runs Datasave.",
-    ),
-    "28000": (
-        SourceError,
-        "user or password were refused",
-        "Check `user` and `password` in the plan, and whether the account is locked.",
-    ),
-    "01000": (
-        SourceError,
-        "the driver cannot be loaded",
-        "On Linux start Datasave from a shell that has run `. bin64/sa_config.sh` of the installation.",
-    ),
-    "42000": (
-        SourceError,
-        "the account may not do this",
-        "Grant it what `datasave doctor --grants` prints.",
-    ),
-}
+def grants_for(version: int, user: str, reader: str) -> str:
+    """The statements for an account that may copy, and for one that may check and read copies."""
+    if version >= 16:
+        rights = (
+            f"GRANT ROLE SYS_AUTH_BACKUP_ROLE TO {user} WITH NO ADMIN OPTION;\n"
+            f"GRANT ROLE SYS_AUTH_VALIDATE_ROLE TO {reader} WITH NO ADMIN OPTION;\n"
+        )
+    else:
+        rights = f"GRANT BACKUP TO {user};\nGRANT VALIDATE TO {reader};\n"
+    accounts = dict.fromkeys((user, reader))
+    made = "".join(f"CREATE USER {name} IDENTIFIED BY 'a long password of its own';\n" for name in accounts)
+    head = f"-- SQL Anywhere {version}; run as an administrator, for example in dbisql.\n"
+    return f"{head}{_SOS}{made}{rights}{_READER.format(reader=reader)}"
 
 
 def _teller(connection: Any) -> Callable[[str], str | None]:
