@@ -57,7 +57,7 @@ _TYPES_OF = {
 
 
 def user_tables(connection: Any) -> list[Table]:
-    """All tables of users, and as tables what else must come back; in name order. Raises SqlFault."""
+    """All tables of users, and as tables what else must come back; in name order. Raises SqlError."""
     selected: dict[tuple[str, str], list[str]] = {}
     for row in query(connection, _COLUMNS):
         columns = selected.setdefault((row["schema"], row["table"]), [])

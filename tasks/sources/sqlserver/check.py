@@ -1,15 +1,18 @@
-"""Whether a backup could be made now: the server, the database, our rights in both, the folder between."""
+"""Whether a backup could be made now: the server, the database, our rights in both, the exchange folder.
+
+And the statements that grant those rights.
+"""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.errors import SourceError, SourceMissing
-from tasks.sources.sqlserver.connection import Row, Server, bracketed, literal, query, unusable
-from tasks.sources.sqlserver.errors import SqlFault
-from tasks.sources.sqlserver.exchange import ExchangeFolder
+from tasks.sources.sqlserver.connection import Row, ServerLogin, bracketed, literal, query
+from tasks.sources.sqlserver.errors import RIGHTS, SqlError, failure
 
 OLDEST_MAJOR = 11
 _NO_BACKUP_TO_DISK = {
@@ -18,7 +21,28 @@ _NO_BACKUP_TO_DISK = {
     8: "Azure SQL Managed Instance",
     11: "Synapse",
 }
-_GRANTS = "Run what `datasave grants` prints, as an administrator of the SQL Server."
+
+_GRANTS = """\
+-- Run as an administrator of the SQL Server that holds the database.
+USE [master];
+CREATE LOGIN [datasave] WITH PASSWORD = N'<a long password>', CHECK_POLICY = ON;
+-- To check backups, and to restore them in scratch under names of their own:
+GRANT CREATE ANY DATABASE TO [datasave];
+-- Only to show how far a backup is:
+GRANT VIEW SERVER STATE TO [datasave];
+USE {database};
+CREATE USER [datasave] FOR LOGIN [datasave];
+-- To back up; this does not let it read a single row:
+ALTER ROLE [db_backupoperator] ADD MEMBER [datasave];
+
+-- In the scratch database it reads every table and runs DBCC CHECKDB, which takes db_owner there. Who
+-- restores a database owns it; where the server still keeps the old owner's rights inside, `datasave doctor
+-- --conformance` says so. Then install a free Express instance, name it as `scratch_server`, and run there:
+--   CREATE LOGIN [datasave] WITH PASSWORD = N'<the same password>';
+--   ALTER SERVER ROLE [sysadmin] ADD MEMBER [datasave];
+-- For a Windows account write CREATE LOGIN [MACHINE\\account] FROM WINDOWS, and that name for [datasave].
+-- Let the accounts of the SQL Server service and of Datasave into `backup_folder`, and nobody else.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,58 +56,63 @@ class State:
     allocated: int
 
 
-def examine(server: Server, database: str, *, encrypted_ok: bool) -> State:
+def examine(login: ServerLogin, database: str, *, encrypted_ok: bool) -> State:
     """Look at server and database. Raises SourceMissing or SourceError."""
     try:
-        with server.connect() as connection:
-            version, edition = _version(server, connection)
-            row = _database_row(connection, server, database)
+        with login.connect() as connection:
+            version, edition = _version(login, connection)
+            row = _database_row(connection, login, database)
             _refuse_unfit(connection, row, database, encrypted_ok=encrypted_ok)
-        with server.connect(database) as connection:
+        with login.connect(database) as connection:
             _require_backup_right(connection, database)
             used, allocated = _sizes(connection)
-    except SqlFault as fault:
-        what = f"look at the database {database} on {server.address}"
-        raise unusable(what, fault, SourceMissing if fault.has(911) else SourceError) from None
+    except SqlError as error:
+        operation = f"cannot look at the database {database} on {login.address}"
+        raise failure(operation, error) from None
     return State(version, edition, str(row["recovery_model_desc"]), used, allocated)
 
 
-def examine_scratch(server: Server) -> None:
+def examine_scratch(login: ServerLogin) -> None:
     """Look whether scratch databases could be made there. Raises SourceError."""
     asked = "SELECT HAS_PERMS_BY_NAME(NULL, NULL, N'CREATE ANY DATABASE') AS allowed"
     try:
-        with server.connect() as connection:
+        with login.connect() as connection:
             allowed = query(connection, asked)[0]["allowed"]
-    except SqlFault as fault:
-        raise unusable(f"look at the server {server.address}", fault) from None
+    except SqlError as error:
+        raise failure(f"cannot look at the server {login.address}", error) from None
     if not allowed:
         raise SourceError(
-            f"the login may not restore in scratch on {server.address}: CREATE ANY DATABASE is missing",
-            hint=_GRANTS,
+            f"the login may not restore in scratch on {login.address}: CREATE ANY DATABASE is missing",
+            hint=RIGHTS,
         )
 
 
-def examine_folder(passage: ExchangeFolder, state: State) -> None:
+def examine_folder(folder: Path, state: State) -> None:
     """Look whether the folder has room for a backup and a restored database. Raises SourceError."""
     try:
-        next(passage.here.iterdir(), None)
-        free = shutil.disk_usage(passage.here).free
+        next(folder.iterdir(), None)
+        free = shutil.disk_usage(folder).free
     except OSError as error:
         raise SourceError(
-            f"cannot read the backup folder {passage.here}: {error.strerror}",
+            f"cannot read the backup folder {folder}: {error.strerror}",
             hint="Make the folder; the SQL Server service and the account of Datasave must both be able to "
             "write there, and nobody else.",
         ) from error
     needed = state.used + state.allocated
     if free < needed:
         raise SourceError(
-            f"the backup folder {passage.here} has {free >> 20} MiB free, a backup and its rehearsal need "
+            f"the backup folder {folder} has {free >> 20} MiB free, a backup and its rehearsal need "
             f"{needed >> 20} MiB",
             hint="Free some space there, or name a folder on a larger disk.",
         )
 
 
-def _version(server: Server, connection: Any) -> tuple[str, str]:
+def grants_for(database: str) -> str:
+    """The statements for a login that backs ``database`` up."""
+    return _GRANTS.format(database=bracketed(database))
+
+
+def _version(login: ServerLogin, connection: Any) -> tuple[str, str]:
     row = query(
         connection,
         "SELECT CAST(SERVERPROPERTY(N'ProductVersion') AS nvarchar(128)) AS version, "
@@ -92,23 +121,23 @@ def _version(server: Server, connection: Any) -> tuple[str, str]:
     )[0]
     if row["engine"] in _NO_BACKUP_TO_DISK:
         raise SourceError(
-            f"{server.address} is {_NO_BACKUP_TO_DISK[row['engine']]}, which cannot back up to a disk",
+            f"{login.address} is {_NO_BACKUP_TO_DISK[row['engine']]}, which cannot back up to a disk",
             hint="Use the backups of that service; Datasave needs a SQL Server with disks of its own.",
         )
     if int(str(row["version"]).split(".")[0]) < OLDEST_MAJOR:
         raise SourceError(
-            f"{server.address} is SQL Server {row['version']}, older than 2012",
+            f"{login.address} is SQL Server {row['version']}, older than 2012",
             hint="Upgrade it: Microsoft stopped mending that version.",
         )
     return str(row["version"]), str(row["edition"])
 
 
-def _database_row(connection: Any, server: Server, database: str) -> Row:
+def _database_row(connection: Any, login: ServerLogin, database: str) -> Row:
     columns = "state_desc, recovery_model_desc, is_encrypted, source_database_id"
     rows = query(connection, f"SELECT {columns} FROM sys.databases WHERE name = {literal(database)}")  # noqa: S608 - quoted
     if not rows:
         raise SourceMissing(
-            f"there is no database {database} on {server.address}",
+            f"there is no database {database} on {login.address}",
             hint="Check `database` in the plan. A login without VIEW ANY DATABASE sees its own ones only.",
         )
     return rows[0]
@@ -132,14 +161,14 @@ def _refuse_unfit(connection: Any, row: Row, database: str, *, encrypted_ok: boo
             "set `certificate_kept: true` in the plan.",
         )
     if not query(connection, f"SELECT HAS_DBACCESS({literal(database)}) AS allowed")[0]["allowed"]:
-        raise SourceError(f"the login has no access to the database {database}", hint=_GRANTS)
+        raise SourceError(f"the login has no access to the database {database}", hint=RIGHTS)
 
 
 def _require_backup_right(connection: Any, database: str) -> None:
     name = literal(bracketed(database))
     asked = f"SELECT HAS_PERMS_BY_NAME({name}, N'DATABASE', N'BACKUP DATABASE') AS allowed"
     if not query(connection, asked)[0]["allowed"]:
-        raise SourceError(f"the login may not back up the database {database}", hint=_GRANTS)
+        raise SourceError(f"the login may not back up the database {database}", hint=RIGHTS)
 
 
 def _sizes(connection: Any) -> tuple[int, int]:

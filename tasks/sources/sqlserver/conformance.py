@@ -18,10 +18,11 @@ from tasks.platform.files import private_folder, write_atomic
 from tasks.records import Finding
 from tasks.sources.sqlserver.catalog import user_tables
 from tasks.sources.sqlserver.check import State
-from tasks.sources.sqlserver.connection import Row, Server, literal, query, run_to_end
+from tasks.sources.sqlserver.connection import Row, ServerLogin, literal, query, run_to_end
 from tasks.sources.sqlserver.copy import back_up, backup_in, backup_statement, percent_of
-from tasks.sources.sqlserver.errors import SqlFault
+from tasks.sources.sqlserver.errors import SqlError
 from tasks.sources.sqlserver.scratch import ScratchServer
+from tasks.sources.sqlserver.validate import read_headers, verify
 
 Outcome = tuple[bool, str]
 _TOO_QUICK_SECONDS = 1.0
@@ -29,10 +30,10 @@ _TOO_QUICK_SECONDS = 1.0
 
 @dataclass
 class Site:
-    """The server under trial, the bench for restores, and a private folder with the backup made for this."""
+    """The server under trial, the one for restores, and a private folder with the backup made for this."""
 
-    server: Server
-    bench: ScratchServer
+    login: ServerLogin
+    scratch: ScratchServer
     database: str
     state: State
     folder: Path
@@ -45,23 +46,23 @@ class Site:
 
 
 def try_everything(
-    server: Server, bench: ScratchServer, database: str, state: State, scratch: Path
+    login: ServerLogin, scratch: ScratchServer, database: str, state: State, folder: Path
 ) -> list[Finding]:
     """One finding for each assumption, in an order in which later ones can build on earlier ones."""
-    site = Site(server, bench, database, state, scratch)
+    site = Site(login, scratch, database, state, folder)
     try:
         return [_tried(name, attempt, site) for name, attempt in _ATTEMPTS]
     finally:
         if site.restored:
-            bench.drop(site.restored)
+            scratch.drop(site.restored)
 
 
 def _tried(name: str, attempt: Callable[[Site], Outcome], site: Site) -> Finding:
     try:
         passed, detail = attempt(site)
-    except SqlFault as fault:
-        numbers = ", ".join(str(number) for number in fault.numbers) or fault.state
-        passed, detail = False, f"{fault.meaning.cause} ({numbers})"
+    except SqlError as error:
+        numbers = ", ".join(str(number) for number in error.numbers) or error.state
+        passed, detail = False, f"{error.fault.cause} ({numbers})"
     except DatasaveError as error:
         passed, detail = False, error.message
     return Finding(check=name, passed=passed, detail=detail)
@@ -71,16 +72,16 @@ def _fails_with(number: int, run: Callable[[], object]) -> Outcome:
     """Whether ``run`` ends in this error number."""
     try:
         run()
-    except SqlFault as fault:
-        numbers = ", ".join(str(each) for each in fault.numbers) or fault.state
-        return fault.has(number), f"error {numbers}"
+    except SqlError as error:
+        numbers = ", ".join(str(each) for each in error.numbers) or error.state
+        return error.has(number), f"error {numbers}"
     return False, "there was no error"
 
 
 def _wrong_login(site: Site) -> Outcome:
     secret = site.folder / "wrong"
     write_atomic(secret, secrets.token_hex(16).encode())
-    stranger = replace(site.server, user=f"datasave_{secrets.token_hex(4)}", password=f"file:{secret}")
+    stranger = replace(site.login, user=f"datasave_{secrets.token_hex(4)}", password=f"file:{secret}")
 
     def connect() -> None:
         with stranger.connect():
@@ -90,27 +91,27 @@ def _wrong_login(site: Site) -> Outcome:
 
 
 def _statement_fails(site: Site, number: int, sql: str) -> Outcome:
-    with site.server.connect() as connection:
+    with site.login.connect() as connection:
         return _fails_with(number, lambda: run_to_end(connection, sql))
 
 
 def _missing_database(site: Site) -> Outcome:
-    device = site.bench.passage.server_path("datasave_never.bak")
+    device = site.scratch.exchange.server_path("datasave_never.bak")
     return _statement_fails(site, 911, backup_statement(f"datasave_{secrets.token_hex(8)}", device))
 
 
 def _missing_folder(site: Site) -> Outcome:
-    passage = site.bench.passage
-    inner = replace(passage, there=passage.server_path(f"datasave_{secrets.token_hex(4)}"))
+    exchange = site.scratch.exchange
+    inner = replace(exchange, there=exchange.server_path(f"datasave_{secrets.token_hex(4)}"))
     return _statement_fails(site, 3201, backup_statement(site.database, inner.server_path("never.bak")))
 
 
 def _backup_comes_over(site: Site) -> Outcome:
     site.before = _identity(site)
-    passage, seen = site.bench.passage, set(site.bench.passage.here.iterdir())
+    exchange, seen = site.scratch.exchange, set(site.scratch.exchange.here.iterdir())
     copy = private_folder(site.folder / "copy")
-    back_up(site.server, site.database, passage, site.state, copy, lambda _done, _total: None)
-    left = sorted(file.name for file in set(passage.here.iterdir()) - seen)
+    back_up(site.login, site.database, exchange, site.state, copy, lambda _done, _total: None)
+    left = sorted(file.name for file in set(exchange.here.iterdir()) - seen)
     return (
         not left,
         f"left in the folder: {', '.join(left)}" if left else f"{site.backup.stat().st_size} bytes",
@@ -121,9 +122,9 @@ def _percent_is_seen(site: Site) -> Outcome:
     """Another session sees how far a backup is; else progress is taken from the file's size alone."""
     most, began = 0.0, time.monotonic()
     with (
-        site.bench.passage.reserved() as name,
-        site.server.connect() as working,
-        site.server.connect() as watching,
+        site.scratch.exchange.reserved() as name,
+        site.login.connect() as working,
+        site.login.connect() as watching,
     ):
         session = int(query(working, "SELECT @@SPID AS session")[0]["session"])
 
@@ -131,7 +132,7 @@ def _percent_is_seen(site: Site) -> Outcome:
             nonlocal most
             most = max(most, percent_of(watching, session))
 
-        run_to_end(working, backup_statement(site.database, site.bench.passage.server_path(name)), watch)
+        run_to_end(working, backup_statement(site.database, site.scratch.exchange.server_path(name)), watch)
     seconds = time.monotonic() - began
     if not most and seconds < _TOO_QUICK_SECONDS:
         return True, "too quick to see"
@@ -139,20 +140,14 @@ def _percent_is_seen(site: Site) -> Outcome:
 
 
 def _header_tells(site: Site) -> Outcome:
-    with site.bench.passage.placed(site.backup) as device, site.bench.server.connect() as connection:
-        row = query(connection, f"RESTORE HEADERONLY FROM DISK = {literal(device)}")[0]
+    row = read_headers(site.scratch, site.backup)[0]
     told = {name: bool(row[name]) for name in ("HasBackupChecksums", "IsCopyOnly", "IsDamaged")}
     wanted = {"HasBackupChecksums": True, "IsCopyOnly": True, "IsDamaged": False}
     return told == wanted, ", ".join(f"{name} {int(value)}" for name, value in told.items())
 
 
-def _verify(site: Site, backup: Path) -> None:
-    with site.bench.passage.placed(backup) as device, site.bench.server.connect() as connection:
-        run_to_end(connection, f"RESTORE VERIFYONLY FROM DISK = {literal(device)} WITH CHECKSUM")
-
-
 def _whole_is_verified(site: Site) -> Outcome:
-    _verify(site, site.backup)
+    verify(site.scratch, site.backup)
     return True, "no error"
 
 
@@ -160,10 +155,10 @@ def _refuses(site: Site, data: bytes) -> Outcome:
     changed = site.folder / "changed.bak"
     write_atomic(changed, data)
     try:
-        _verify(site, changed)
-    except SqlFault as fault:
-        numbers = ", ".join(str(number) for number in fault.numbers)
-        return fault.of_the_copy, f"error {numbers}"
+        verify(site.scratch, changed)
+    except SqlError as error:
+        numbers = ", ".join(str(number) for number in error.numbers)
+        return error.of_the_copy, f"error {numbers}"
     finally:
         changed.unlink()
     return False, "it was taken for whole"
@@ -181,14 +176,14 @@ def _cut_is_refused(site: Site) -> Outcome:
 
 
 def _restored_and_opened(site: Site) -> Outcome:
-    site.restored = site.bench.restore(site.backup)
-    with site.bench.server.connect(site.restored):
+    site.restored = site.scratch.restore(site.backup)
+    with site.scratch.login.connect(site.restored):
         return True, "restored under a name of its own, and opened"
 
 
 def _identity(site: Site) -> list[Row]:
     """What must not change about the database when a copy of it is restored beside it."""
-    with site.server.connect(site.database) as connection:
+    with site.login.connect(site.database) as connection:
         where = f"WHERE name = {literal(site.database)}"
         return [
             *query(connection, f"SELECT database_id, state_desc, create_date FROM sys.databases {where}"),  # noqa: S608 - quoted
@@ -202,7 +197,7 @@ def _production_untouched(site: Site) -> Outcome:
 
 
 def _check_is_silent(site: Site) -> Outcome:
-    with site.bench.server.connect() as connection:
+    with site.scratch.login.connect() as connection:
         asked = f"DBCC CHECKDB ({literal(site.restored)}) WITH NO_INFOMSGS, ALL_ERRORMSGS"
         rows = [row for result in run_to_end(connection, asked) for row in result]
     return not rows, f"{len(rows)} rows"
@@ -210,7 +205,7 @@ def _check_is_silent(site: Site) -> Outcome:
 
 def _all_is_read(site: Site) -> Outcome:
     """A row of each table, so that each type of column was met."""
-    with site.bench.server.connect(site.restored) as connection:
+    with site.scratch.login.connect(site.restored) as connection:
         tables = user_tables(connection)
         for table in tables:
             asked = f"SELECT TOP (1) {', '.join(table.columns)} FROM {table.reference}"  # noqa: S608 - quoted names
@@ -219,15 +214,15 @@ def _all_is_read(site: Site) -> Outcome:
 
 
 def _writes_are_refused(site: Site) -> Outcome:
-    with site.bench.server.connect(site.restored) as connection:
+    with site.scratch.login.connect(site.restored) as connection:
         probe = "CREATE TABLE [dbo].[datasave_probe] ([probe] int)"
         return _fails_with(3906, lambda: run_to_end(connection, probe))
 
 
 def _dropped(site: Site) -> Outcome:
     name, site.restored = site.restored, ""
-    site.bench.drop(name)
-    left = [file.name for file in site.bench.passage.here.iterdir() if file.name.startswith(name)]
+    site.scratch.drop(name)
+    left = [file.name for file in site.scratch.exchange.here.iterdir() if file.name.startswith(name)]
     return not left, f"left: {', '.join(left)}" if left else "nothing is left of it"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from tasks.errors import SourceError
 from tasks.platform.secrets import secret_of
 from tasks.sources.shared.odbc import manager
-from tasks.sources.sqlserver.errors import CONNECTION_LOST, SqlFault, fault_of
+from tasks.sources.sqlserver.errors import CONNECTION_LOST, SqlError, sql_error
 
 LOGIN_SECONDS = 20
 _TICK = 0.2
@@ -43,7 +43,7 @@ def literal(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerLogin:
     """One server and how to sign in there. ``user`` empty: as the Windows account that runs Datasave."""
 
     address: str
@@ -55,7 +55,7 @@ class Server:
 
     @contextmanager
     def connect(self, database: str = "master") -> Iterator[Any]:
-        """A connection, closed at the end. Raises SourceError without the driver, else SqlFault."""
+        """A connection, closed at the end. Raises SourceError without the driver, else SqlError."""
         pyodbc = _pyodbc()
         if self.driver not in pyodbc.drivers():
             raise SourceError(
@@ -67,7 +67,7 @@ class Server:
             connection = pyodbc.connect(self._string(database), autocommit=True, timeout=LOGIN_SECONDS)
         except pyodbc.Error as error:
             # `from None` here and below: the driver's text may quote the server's, and that a row.
-            raise fault_of(error) from None
+            raise sql_error(error) from None
         try:
             # Else char columns come in a code page that only the server knows.
             connection.setdecoding(pyodbc.SQL_CHAR, encoding="utf-16le", ctype=pyodbc.SQL_WCHAR)
@@ -106,7 +106,7 @@ class Server:
 
 
 def query(connection: Any, sql: str) -> list[Row]:
-    """All rows of a short query, by column name. Raises SqlFault."""
+    """All rows of a short query, by column name. Raises SqlError."""
     found = run_to_end(connection, sql)
     return found[0] if found else []
 
@@ -117,13 +117,13 @@ def run_to_end(connection: Any, sql: str, watch: Callable[[], object] | None = N
     BACKUP, RESTORE and DBCC answer in many results, a message each. The driver returns at the first, while
     the server still works: closing the cursor then cancels the backup, without any error, and its file is
     gone. So every result is fetched, and errors that come with a later one are met. ``watch`` is called some
-    times a second on this thread; what it raises cancels the statement. Raises SqlFault.
+    times a second on this thread; what it raises cancels the statement. Raises SqlError.
     """
     pyodbc = _pyodbc()
     try:
         cursor = connection.cursor()
     except pyodbc.Error as error:
-        raise fault_of(error) from None
+        raise sql_error(error) from None
     work = _Work(cursor, sql, pyodbc.Error)
     work.start()
     try:
@@ -138,22 +138,22 @@ def run_to_end(connection: Any, sql: str, watch: Callable[[], object] | None = N
         raise
     with suppress(pyodbc.Error):
         cursor.close()
-    if isinstance(work.problem, SqlFault):
+    if isinstance(work.problem, SqlError):
         raise _lost_or(work.problem, connection)
     if work.problem is not None:
         raise work.problem
     return work.results
 
 
-def _lost_or(fault: SqlFault, connection: Any) -> SqlFault:
-    """``fault``, or that the connection is lost: between two results FreeTDS has no words for that."""
-    if fault.numbers:
-        return fault
+def _lost_or(error: SqlError, connection: Any) -> SqlError:
+    """``error``, or that the connection is lost: between two results FreeTDS has no words for that."""
+    if error.numbers:
+        return error
     try:
         connection.cursor().execute("SELECT 1").fetchone()
     except _pyodbc().Error:
-        return SqlFault(CONNECTION_LOST, ())
-    return fault
+        return SqlError(CONNECTION_LOST, ())
+    return error
 
 
 class _Work(threading.Thread):
@@ -176,15 +176,9 @@ class _Work(threading.Thread):
                 if not self._cursor.nextset():
                     return
         except self._failure as error:
-            self.problem = fault_of(error)
+            self.problem = sql_error(error)
         except BaseException as error:  # noqa: BLE001 - raised again on the thread that waits
             self.problem = error
-
-
-def unusable(what: str, fault: SqlFault, kind: type[SourceError] = SourceError) -> SourceError:
-    """The error for ``what`` (an operation and its object) that failed with ``fault``."""
-    meaning = fault.meaning
-    return kind(f"cannot {what}: {meaning.cause}", hint=meaning.hint, permanent=meaning.permanent)
 
 
 def _pyodbc() -> Any:

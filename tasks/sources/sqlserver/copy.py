@@ -1,25 +1,96 @@
-"""BACKUP DATABASE … WITH COPY_ONLY, CHECKSUM into the folder between, and from there into the copy."""
+"""BACKUP DATABASE … WITH COPY_ONLY, CHECKSUM into the exchange folder, and from there into the copy.
+
+SQL Server writes to the exchange folder with its own account's rights, on its own machine, and Datasave reads
+it. What lies there is plain patients' data, so each file is there no longer than the step that needs it, and
+what a crash left is removed a day later.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import ExitStack
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import CopyError, SourceError, SourceMissing
+from tasks.errors import CopyError, SourceError
 from tasks.platform.files import BLOCK, create_private, sha256_of, write_atomic
 from tasks.records import CopiedFile, Progress
 from tasks.sources.sqlserver.check import State
-from tasks.sources.sqlserver.connection import Server, bracketed, literal, query, run_to_end, unusable
-from tasks.sources.sqlserver.errors import SqlFault
-from tasks.sources.sqlserver.exchange import ExchangeFolder
+from tasks.sources.sqlserver.connection import ServerLogin, bracketed, literal, query, run_to_end
+from tasks.sources.sqlserver.errors import SqlError, failure
 
 BACKUP_NAME = "database.bak"
 ABOUT_NAME = "about.json"
+_LEFT_BEHIND = re.compile(r"datasave_[0-9a-f]{16}\.bak")
+STALE_SECONDS = 24 * 3600
+# The server's account reads what we put here through the folder's group.
+_SHARED_FILE = 0o640
+
+
+@dataclass(frozen=True)
+class ExchangeFolder:
+    """The folder as Datasave sees it (``here``) and as the server names it (``there``)."""
+
+    here: Path
+    there: str
+
+    def server_path(self, name: str) -> str:
+        """The server's path of a file in the folder, with its kind of separator."""
+        separator = "\\" if "\\" in self.there or re.match(r"[A-Za-z]:", self.there) else "/"
+        return self.there.rstrip("\\/") + separator + name
+
+    @contextmanager
+    def reserved(self) -> Iterator[str]:
+        """A new name for a backup in the folder; whatever is there under it at the end is removed.
+
+        Raises SourceError where it cannot be.
+        """
+        name = f"datasave_{secrets.token_hex(8)}.bak"
+        try:
+            yield name
+        except BaseException:
+            # What went wrong matters more; `sweep` tries again.
+            with suppress(OSError):
+                (self.here / name).unlink(missing_ok=True)
+            raise
+        try:
+            (self.here / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise SourceError(
+                f"cannot remove {name} from {self.here}: {error.strerror}",
+                hint="It holds the database in plain: delete it, and let Datasave delete files there.",
+            ) from error
+
+    @contextmanager
+    def placed(self, backup: Path) -> Iterator[str]:
+        """A copy of ``backup`` where the server can read it, for the block: its path for the server.
+
+        Raises SourceError where the folder cannot take it.
+        """
+        with self.reserved() as name:
+            try:
+                _share(backup, self.here / name)
+            except OSError as error:
+                raise SourceError(
+                    f"cannot put the backup into {self.here}: {error.strerror}",
+                    hint="Check that the folder of `backup_folder` is there, has room and can be written to.",
+                ) from error
+            yield self.server_path(name)
+
+    def sweep(self) -> None:
+        """Remove backups that a crash left here, a day old or older."""
+        with suppress(OSError):
+            for file in self.here.iterdir():
+                if _LEFT_BEHIND.fullmatch(file.name) and _is_stale(file):
+                    file.unlink(missing_ok=True)
 
 
 @dataclass
@@ -42,31 +113,30 @@ class _Bar:
 
 
 def back_up(
-    server: Server,
+    login: ServerLogin,
     database: str,
-    passage: ExchangeFolder,
+    exchange: ExchangeFolder,
     state: State,
     destination: Path,
     progress: Progress,
 ) -> tuple[CopiedFile, ...]:
     """Back the database up into ``destination``: the backup, and what is to be known about it.
 
-    Nothing stays in the folder between. Raises CopyError, or SourceMissing where the database is gone.
+    Nothing stays in the exchange folder. Raises CopyError, or SourceMissing where the database is gone.
     """
-    passage.sweep()
+    exchange.sweep()
     bar = _Bar(progress, state.used)
     target = destination / BACKUP_NAME
     try:
-        with passage.reserved() as name:
-            _run_backup(server, database, passage, name, bar)
-            digest = _fetch(passage.here / name, target, bar)
-    except SqlFault as fault:
-        kind = SourceMissing if fault.has(911) else CopyError
-        raise unusable(f"back up the database {database}", fault, kind) from None
+        with exchange.reserved() as name:
+            _run_backup(login, database, exchange, name, bar)
+            digest = _fetch(exchange.here / name, target, bar)
+    except SqlError as error:
+        raise failure(f"cannot back up the database {database}", error, CopyError) from None
     except OSError as error:
         target.unlink(missing_ok=True)
         raise CopyError(
-            f"cannot copy the backup of {database} from {passage.here} to {destination}: {error.strerror}",
+            f"cannot copy the backup of {database} from {exchange.here} to {destination}: {error.strerror}",
             hint="Let the account that runs Datasave read what the SQL Server service writes there, and "
             "check the free space of the staging folder.",
         ) from error
@@ -89,20 +159,20 @@ def backup_statement(database: str, device: str) -> str:
     )
 
 
-def _run_backup(server: Server, database: str, passage: ExchangeFolder, name: str, bar: _Bar) -> None:
+def _run_backup(login: ServerLogin, database: str, exchange: ExchangeFolder, name: str, bar: _Bar) -> None:
     with ExitStack() as stack:
-        working = stack.enter_context(server.connect())
+        working = stack.enter_context(login.connect())
         session = int(query(working, "SELECT @@SPID AS session")[0]["session"])
-        watching = stack.enter_context(server.connect())
-        file = passage.here / name
+        watching = stack.enter_context(login.connect())
+        file = exchange.here / name
 
         def watch() -> None:
             bar.writing(percent_of(watching, session) / 100 or _share_of(file, bar.expected))
 
-        run_to_end(working, backup_statement(database, passage.server_path(name)), watch)
+        run_to_end(working, backup_statement(database, exchange.server_path(name)), watch)
     if not file.is_file():
         raise CopyError(
-            f"the server backed {database} up, but {name} is not in {passage.here}",
+            f"the server backed {database} up, but {name} is not in {exchange.here}",
             hint="`backup_folder` must be the folder that the server knows as `server_folder`, and that this "
             "account can read.",
             permanent=True,
@@ -114,7 +184,7 @@ def percent_of(connection: Any, session: int) -> float:
     asked = f"SELECT percent_complete AS done FROM sys.dm_exec_requests WHERE session_id = {session}"  # noqa: S608 - a number
     try:
         rows = query(connection, asked)
-    except SqlFault:
+    except SqlError:
         return 0.0
     return float(rows[0]["done"] or 0) if rows else 0.0
 
@@ -166,3 +236,18 @@ def recorded_database(copy: Path) -> str:
         return str(json.loads((copy / ABOUT_NAME).read_text("utf-8"))["database"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def _is_stale(file: Path) -> bool:
+    return time.time() - file.stat().st_mtime > STALE_SECONDS
+
+
+def _share(backup: Path, target: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    with backup.open("rb", buffering=0) as stream, os.fdopen(os.open(target, flags, 0o600), "wb") as out:
+        if os.name == "posix":
+            with suppress(PermissionError):
+                os.chown(out.fileno(), -1, target.parent.stat().st_gid)
+            os.fchmod(out.fileno(), _SHARED_FILE)
+        while block := stream.read(BLOCK):
+            out.write(block)

@@ -23,17 +23,35 @@ from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsConformance, SupportsGrants
 from tasks.sources.shared.folders import copy_whole, restoring_into
 from tasks.sources.sqlserver.catalog import user_tables
-from tasks.sources.sqlserver.check import State, examine, examine_folder, examine_scratch
-from tasks.sources.sqlserver.connection import Server, unusable
-from tasks.sources.sqlserver.copy import ABOUT_NAME, back_up, backup_in
-from tasks.sources.sqlserver.errors import SqlFault
-from tasks.sources.sqlserver.exchange import ExchangeFolder
+from tasks.sources.sqlserver.check import State, examine, examine_folder, examine_scratch, grants_for
+from tasks.sources.sqlserver.conformance import try_everything
+from tasks.sources.sqlserver.connection import ServerLogin
+from tasks.sources.sqlserver.copy import ABOUT_NAME, ExchangeFolder, back_up, backup_in
+from tasks.sources.sqlserver.errors import SqlError, failure
 from tasks.sources.sqlserver.scratch import ScratchServer, take_note
-from tasks.sources.sqlserver.texts import AFTER_RESTORE, grants_for
 from tasks.sources.sqlserver.validate import NO_SERVER, check_copy
 
 _SYSTEM = {"master", "model", "msdb", "tempdb", "resource", "distribution"}
 _UNFIT = re.compile(r"[;{}\x00-\x1f]")
+
+AFTER_RESTORE = """\
+The folder holds `database.bak`, a plain SQL Server backup, and `about.json`, which says which database and
+which version of SQL Server it is of: restore it on that version or a newer one. Put `database.bak` where the
+SQL Server service can read it (`C:\\SOSBU`, say), and in `sqlcmd` or Management Studio list its files:
+
+    RESTORE FILELISTONLY FROM DISK = N'C:\\SOSBU\\database.bak';
+
+Then restore it under a new name, with a MOVE for each LogicalName of that list; nothing is overwritten:
+
+    RESTORE DATABASE [Restored] FROM DISK = N'C:\\SOSBU\\database.bak' WITH CHECKSUM,
+      MOVE N'Practice' TO N'C:\\SOSBU\\Restored.mdf', MOVE N'Practice_log' TO N'C:\\SOSBU\\Restored.ldf';
+    DBCC CHECKDB (N'Restored') WITH NO_INFOMSGS, ALL_ERRORMSGS;
+
+CHECKDB must say nothing. Look whether the newest entries are there, then rename the old database (to
+`DATASAVE`, say; don't drop it yet) and give the restored one its name with ALTER DATABASE … MODIFY NAME. On a
+new server, make the logins again: ALTER USER … WITH LOGIN = … ties each to its user in the database. Delete
+`database.bak` from that folder at the end.
+"""
 
 
 class SqlserverOptions(Options):
@@ -100,27 +118,27 @@ class SqlserverSource(Source, SupportsConformance, SupportsGrants):
         self._options = options
 
     @property
-    def _server(self) -> Server:
-        return self._server_at(self._options.server)
+    def _login(self) -> ServerLogin:
+        return self._login_at(self._options.server)
 
     @property
-    def _passage(self) -> ExchangeFolder:
+    def _exchange(self) -> ExchangeFolder:
         here = self._options.backup_folder
         return ExchangeFolder(here, self._options.server_folder or str(here))
 
     @property
-    def _bench(self) -> ScratchServer | None:
+    def _scratch_server(self) -> ScratchServer | None:
         """Where to restore in scratch; None for an adapter made for copies alone, which knows no server."""
         if not hasattr(self._options, "server"):
             return None
         return ScratchServer(
-            self._server_at(self._options.scratch_server or self._options.server),
-            self._passage,
+            self._login_at(self._options.scratch_server or self._options.server),
+            self._exchange,
         )
 
-    def _server_at(self, address: str) -> Server:
+    def _login_at(self, address: str) -> ServerLogin:
         options = self._options
-        return Server(
+        return ServerLogin(
             address,
             options.driver,
             options.encrypt,
@@ -137,7 +155,7 @@ class SqlserverSource(Source, SupportsConformance, SupportsGrants):
         """See Source.copy_live. Raises SourceMissing or SourceError where there is nothing to copy."""
         started = datetime.now(UTC)
         state = self._examined()
-        files = back_up(self._server, self._options.database, self._passage, state, destination, progress)
+        files = back_up(self._login, self._options.database, self._exchange, state, destination, progress)
         return LiveCopy(
             folder=destination,
             engine=self._engine(state),
@@ -148,26 +166,26 @@ class SqlserverSource(Source, SupportsConformance, SupportsGrants):
 
     def validate(self, copy: Path, scratch: Path) -> list[Finding]:
         """See Source.validate. Raises SourceError where the server itself does not work."""
-        bench = self._bench
-        if bench is None:
+        server = self._scratch_server
+        if server is None:
             return [Finding(check="SQL Server", passed=False, detail=NO_SERVER)]
         try:
-            return check_copy(bench, copy, scratch)
-        except SqlFault as fault:
-            raise unusable(f"check the backup on {bench.server.address}", fault) from None
+            return check_copy(server, copy, scratch)
+        except SqlError as error:
+            raise failure(f"cannot check the backup on {server.login.address}", error) from None
 
     def open(self, copy: Path, scratch: Path) -> AbstractContextManager[Connection]:
         """See Source.open. The scratch database is dropped at the end, whatever happens."""
-        return _opened(self._bench, copy, scratch)
+        return _opened(self._scratch_server, copy, scratch)
 
     def tables(self, connection: Connection) -> list[Table]:
         """See Source.tables, and user_tables for what counts as one."""
         try:
             return user_tables(connection)
-        except SqlFault as fault:
-            meaning = fault.meaning
+        except SqlError as error:
+            fault = error.fault
             raise ValidationError(
-                f"cannot list the tables of the copy: {meaning.cause}", hint=meaning.hint
+                f"cannot list the tables of the copy: {fault.cause}", hint=fault.hint
             ) from None
 
     def restore(self, copy: Path, destination: Path) -> Path:
@@ -185,19 +203,17 @@ class SqlserverSource(Source, SupportsConformance, SupportsGrants):
 
     def conformance(self, scratch: Path) -> list[Finding]:
         """See SupportsConformance: it needs the plan's server, and backs the database up a few times."""
-        from tasks.sources.sqlserver.conformance import try_everything
-
-        bench = self._bench
-        if bench is None:
+        server = self._scratch_server
+        if server is None:
             raise SourceError(f"cannot try SQL Server: it {NO_SERVER}")
-        return try_everything(self._server, bench, self._options.database, self._examined(), scratch)
+        return try_everything(self._login, server, self._options.database, self._examined(), scratch)
 
     def _examined(self) -> State:
-        state = examine(self._server, self._options.database, encrypted_ok=self._options.certificate_kept)
-        bench = self._bench
-        if bench is not None:
-            examine_scratch(bench.server)
-        examine_folder(self._passage, state)
+        state = examine(self._login, self._options.database, encrypted_ok=self._options.certificate_kept)
+        server = self._scratch_server
+        if server is not None:
+            examine_scratch(server.login)
+        examine_folder(self._options.backup_folder, state)
         return state
 
     def _engine(self, state: State) -> Engine:
@@ -205,25 +221,25 @@ class SqlserverSource(Source, SupportsConformance, SupportsGrants):
 
 
 @contextmanager
-def _opened(bench: ScratchServer | None, copy: Path, scratch: Path) -> Iterator[Any]:
-    if bench is None:
+def _opened(server: ScratchServer | None, copy: Path, scratch: Path) -> Iterator[Any]:
+    if server is None:
         raise ValidationError(f"cannot open the copy: it {NO_SERVER}")
     with ExitStack() as stack:
         try:
-            name = _restored(bench, copy, scratch)
-            stack.enter_context(bench.dropping(name))
-            connection = stack.enter_context(bench.server.connect(name))
-        except SqlFault as fault:
-            meaning = fault.meaning
-            raise ValidationError(f"cannot open the copy: {meaning.cause}", hint=meaning.hint) from None
+            name = _restored(server, copy, scratch)
+            stack.enter_context(server.dropping(name))
+            connection = stack.enter_context(server.login.connect(name))
+        except SqlError as error:
+            fault = error.fault
+            raise ValidationError(f"cannot open the copy: {fault.cause}", hint=fault.hint) from None
         except SourceError as error:
             raise ValidationError(f"cannot open the copy: {error.message}", hint=error.hint) from None
         yield connection
 
 
-def _restored(bench: ScratchServer, copy: Path, scratch: Path) -> str:
+def _restored(server: ScratchServer, copy: Path, scratch: Path) -> str:
     """The scratch database that ``validate`` left, or a new one."""
     left = take_note(scratch)
-    if left and bench.exists(left):
+    if left and server.exists(left):
         return left
-    return bench.restore(backup_in(copy))
+    return server.restore(backup_in(copy))

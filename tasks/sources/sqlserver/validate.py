@@ -6,18 +6,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tasks.errors import DatasaveError, SourceError
+from tasks.errors import DatasaveError
 from tasks.records import Finding
-from tasks.sources.sqlserver.connection import literal, query, run_to_end, unusable
+from tasks.sources.sqlserver.connection import Row, literal, query, run_to_end
 from tasks.sources.sqlserver.copy import BACKUP_NAME, recorded_database
-from tasks.sources.sqlserver.errors import SqlFault
+from tasks.sources.sqlserver.errors import SqlError, failure
 from tasks.sources.sqlserver.scratch import ScratchServer, leave_note
 
 NO_SERVER = "needs a SQL Server instance: use a plan that names one"
 _FULL_DATABASE = 1
 
 
-def check_copy(bench: ScratchServer, copy: Path, scratch: Path) -> list[Finding]:
+def check_copy(server: ScratchServer, copy: Path, scratch: Path) -> list[Finding]:
     """All findings about the copy, up to the first that did not pass.
 
     A scratch database is left for ``open`` where all passed, named by a note in ``scratch``; else there is
@@ -26,32 +26,32 @@ def check_copy(bench: ScratchServer, copy: Path, scratch: Path) -> list[Finding]
     backup = copy / BACKUP_NAME
     if not backup.is_file():
         return [Finding(check="backup present", passed=False, detail=f"the copy holds no {BACKUP_NAME}")]
-    bench.passage.sweep()
-    bench.sweep()
+    server.exchange.sweep()
+    server.sweep()
     findings = [
-        *_stage("backup checksums", lambda: _verify(bench, backup)),
-        *_stage("backup header", lambda: _header(bench, backup, recorded_database(copy))),
+        *_stage("backup checksums", lambda: _checksums(server, backup)),
+        *_stage("backup header", lambda: _header(server, backup, recorded_database(copy))),
     ]
     if not all(finding.passed for finding in findings):
         return findings
     try:
-        name = bench.restore(backup)
-    except SqlFault as fault:
-        return [*findings, _failed("restore in scratch", fault)]
+        name = server.restore(backup)
+    except SqlError as error:
+        return [*findings, _failed("restore in scratch", error)]
     findings.append(
         Finding(check="restore in scratch", passed=True, detail="restored under a name of its own")
     )
     try:
-        findings += _stage("DBCC CHECKDB", lambda: _check_database(bench, name))
+        findings += _stage("DBCC CHECKDB", lambda: _check_database(server, name))
         passed = all(finding.passed for finding in findings)
         if passed:
             leave_note(scratch, name)
     except BaseException:
         with suppress(DatasaveError):
-            bench.drop(name)
+            server.drop(name)
         raise
     if not passed:
-        bench.drop(name)
+        server.drop(name)
     return findings
 
 
@@ -61,31 +61,41 @@ def _stage(check: str, run: Callable[[], str]) -> list[Finding]:
         return [Finding(check=check, passed=True, detail=run())]
     except _Unfit as unfit:
         return [Finding(check=check, passed=False, detail=str(unfit))]
-    except SqlFault as fault:
-        return [_failed(check, fault)]
+    except SqlError as error:
+        return [_failed(check, error)]
 
 
 class _Unfit(Exception):
     """What the server says about the copy is not what it should be."""
 
 
-def _failed(check: str, fault: SqlFault) -> Finding:
+def _failed(check: str, error: SqlError) -> Finding:
     """The finding for a fault of the copy. Raises SourceError where it is the server's or our rights'."""
-    if not fault.of_the_copy:
-        raise unusable(f"check the backup ({check})", fault, SourceError) from None
-    numbers = ", ".join(str(number) for number in dict.fromkeys(fault.numbers))
-    return Finding(check=check, passed=False, detail=f"{fault.meaning.cause} (SQL Server error {numbers})")
+    if not error.of_the_copy:
+        raise failure(f"cannot check the backup ({check})", error) from None
+    numbers = ", ".join(str(number) for number in dict.fromkeys(error.numbers))
+    return Finding(check=check, passed=False, detail=f"{error.fault.cause} (SQL Server error {numbers})")
 
 
-def _verify(bench: ScratchServer, backup: Path) -> str:
-    with bench.passage.placed(backup) as device, bench.server.connect() as connection:
+def verify(server: ScratchServer, backup: Path) -> None:
+    """Have the server check the backup's checksums. Raises SqlError where it finds fault."""
+    with server.exchange.placed(backup) as device, server.login.connect() as connection:
         run_to_end(connection, f"RESTORE VERIFYONLY FROM DISK = {literal(device)} WITH CHECKSUM")
+
+
+def read_headers(server: ScratchServer, backup: Path) -> list[Row]:
+    """The header of each backup in the file, one where all is well. Raises SqlError."""
+    with server.exchange.placed(backup) as device, server.login.connect() as connection:
+        return query(connection, f"RESTORE HEADERONLY FROM DISK = {literal(device)}")
+
+
+def _checksums(server: ScratchServer, backup: Path) -> str:
+    verify(server, backup)
     return "every page has its checksum"
 
 
-def _header(bench: ScratchServer, backup: Path, database: str) -> str:
-    with bench.passage.placed(backup) as device, bench.server.connect() as connection:
-        rows = query(connection, f"RESTORE HEADERONLY FROM DISK = {literal(device)}")
+def _header(server: ScratchServer, backup: Path, database: str) -> str:
+    rows = read_headers(server, backup)
     if len(rows) != 1:
         raise _Unfit(f"the file holds {len(rows)} backups, not one")
     row = rows[0]
@@ -102,8 +112,8 @@ def _header(bench: ScratchServer, backup: Path, database: str) -> str:
     return f"full, with checksums, copy only; {str(row['RecoveryModel']).lower()} recovery model"
 
 
-def _check_database(bench: ScratchServer, name: str) -> str:
+def _check_database(server: ScratchServer, name: str) -> str:
     """DBCC CHECKDB, whose every complaint comes as an error."""
-    with bench.server.connect() as connection:
+    with server.login.connect() as connection:
         run_to_end(connection, f"DBCC CHECKDB ({literal(name)}) WITH NO_INFOMSGS, ALL_ERRORMSGS")
     return "no errors"

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from tasks.errors import SourceError
 from tasks.sources.sqlserver.catalog import _column
-from tasks.sources.sqlserver.connection import Server, _moment, bracketed, literal
-from tasks.sources.sqlserver.errors import _MEANINGS, fault_of
-from tasks.sources.sqlserver.exchange import ExchangeFolder
+from tasks.sources.sqlserver.connection import ServerLogin, _moment, bracketed, literal
+from tasks.sources.sqlserver.copy import ExchangeFolder
+from tasks.sources.sqlserver.errors import FAULTS, sql_error
 from tasks.sources.sqlserver.source import SqlserverOptions, SqlserverSource
 
 
@@ -41,7 +41,9 @@ def test_options_that_cannot_be(changes: dict[str, Any], told: str) -> None:
 
 def test_microsofts_driver_is_told_to_encrypt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQL_PASSWORD", "a}b;c")
-    server = Server("localhost\\SOS", "ODBC Driver 18 for SQL Server", "yes", False, "sa", "env:SQL_PASSWORD")
+    server = ServerLogin(
+        "localhost\\SOS", "ODBC Driver 18 for SQL Server", "yes", False, "sa", "env:SQL_PASSWORD"
+    )
     assert server._string("odd}name") == (
         "Driver={ODBC Driver 18 for SQL Server};Server={localhost\\SOS};Encrypt=yes;"
         "TrustServerCertificate=no;APP=Datasave;Database={odd}}name};UID={sa};PWD={a}}b;c};"
@@ -49,7 +51,7 @@ def test_microsofts_driver_is_told_to_encrypt(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_a_user_windows_signs_in() -> None:
-    server = Server("office,1433", "FreeTDS", "yes", False, "", "")
+    server = ServerLogin("office,1433", "FreeTDS", "yes", False, "", "")
     assert server._string("x") == (
         "Driver={FreeTDS};Server=office;Port=1433;TDS_Version=7.4;Encryption=require;APP=Datasave;"
         "Database={x};Trusted_Connection=yes;"
@@ -83,36 +85,36 @@ MICROSOFT = (
 
 
 def test_numbers_of_an_error() -> None:
-    fault = fault_of(Exception("42000", MICROSOFT))
-    assert fault.numbers == (3201, 3013)
-    assert fault.system == 5
-    assert "may not use the backup folder" in fault.meaning.cause
-    assert not fault.of_the_copy
+    error = sql_error(Exception("42000", MICROSOFT))
+    assert error.numbers == (3201, 3013)
+    assert error.system == 5
+    assert "may not use the backup folder" in error.fault.cause
+    assert not error.of_the_copy
 
 
 def test_a_row_in_a_message_goes_no_further() -> None:
     text = "[23000] [FreeTDS][SQL Server]The duplicate key value is (Doe, Jane). (2627) (SQLExecDirectW)"
-    fault = fault_of(Exception("23000", text))
-    assert fault.meaning.cause == "SQL Server error 2627"
-    assert "Doe" not in repr(fault) + str(fault.meaning)
+    error = sql_error(Exception("23000", text))
+    assert error.fault.cause == "SQL Server error 2627"
+    assert "Doe" not in repr(error) + str(error.fault)
 
 
 @pytest.mark.parametrize(
     "arguments", [(), ("x",), ("08S01", "gone"), ("HYT00", "[HYT00] late (0) (SQLConnect)")]
 )
 def test_errors_without_a_number(arguments: tuple[str, ...]) -> None:
-    fault = fault_of(Exception(*arguments))
-    assert fault.numbers == ()
-    assert fault.meaning.hint
-    assert fault.meaning.permanent == (not arguments or arguments == ("x",))
+    error = sql_error(Exception(*arguments))
+    assert error.numbers == ()
+    assert error.fault.hint
+    assert error.fault.permanent == (not arguments or arguments == ("x",))
 
 
-def test_every_meaning_is_a_line_and_a_hint() -> None:
-    for meaning in _MEANINGS.values():
-        assert "\n" not in meaning.cause + meaning.hint
-        assert not meaning.cause.endswith(".")
-        assert meaning.hint.endswith(".")
-        assert meaning.cause[0].islower()
+def test_every_fault_is_a_line_and_a_hint() -> None:
+    for fault in FAULTS.values():
+        assert "\n" not in fault.cause + fault.hint
+        assert not fault.cause.endswith(".")
+        assert fault.hint.endswith(".")
+        assert fault.cause[0].islower()
 
 
 def test_types_that_odbc_cannot_read() -> None:
