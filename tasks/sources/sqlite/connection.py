@@ -12,10 +12,11 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-from tasks.errors import SourceError, SourceMissing, ValidationError
+from tasks.errors import CopyError, Fault, SourceError, SourceMissing, ValidationError
 
 PATIENCE = 30.0
 """Seconds to wait for another program's lock before giving up."""
@@ -25,27 +26,48 @@ _PENDING_BYTE = 0x40000000
 _WAL_LOCKS = 120
 """In the -shm file: eight locks of the WAL, and one that each open connection shares."""
 
-_LOCKED = "Another program keeps the database locked: try again when it has finished."
-_HINTS = {
+_LOCKED = Fault(
+    SourceError,
+    "another program keeps it locked",
+    "Another program keeps the database locked: try again when it has finished.",
+    permanent=False,
+)
+_FAULTS: dict[int, Fault[SourceError]] = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
-    sqlite3.SQLITE_CANTOPEN: (
+    sqlite3.SQLITE_CANTOPEN: Fault(
+        SourceError,
+        "it cannot be opened",
         "The user who runs the backup must be allowed to read the file and to create files in its folder: "
-        "SQLite keeps its -wal, -shm and -journal files there."
+        "SQLite keeps its -wal, -shm and -journal files there.",
     ),
-    sqlite3.SQLITE_READONLY: (
+    sqlite3.SQLITE_READONLY: Fault(
+        SourceError,
+        "SQLite may not write there",
         "SQLite must write here, for its -wal and -shm files or to finish what an interrupted program left: "
-        "let the user who runs the backup write the file and its folder."
+        "let the user who runs the backup write the file and its folder.",
     ),
-    sqlite3.SQLITE_NOTADB: (
+    sqlite3.SQLITE_NOTADB: Fault(
+        SourceError,
+        "it is not a database",
         "The file is not an SQLite database, or it is encrypted: check `path:` in the plan. Where it was "
-        "backed up before, think of ransomware: take this machine off the network, plug no backup into it."
+        "backed up before, think of ransomware: take this machine off the network, plug no backup into it.",
     ),
-    sqlite3.SQLITE_CORRUPT: (
-        "The database itself is damaged: keep the older backups, and restore the newest that passes."
+    sqlite3.SQLITE_CORRUPT: Fault(
+        SourceError,
+        "it is damaged",
+        "The database itself is damaged: keep the older backups, and restore the newest that passes.",
     ),
-    sqlite3.SQLITE_FULL: "Free some space on the disk that holds the staging folder, then run it again.",
-    sqlite3.SQLITE_IOERR: "A disk or network share failed while reading or writing: see the system's log.",
+    sqlite3.SQLITE_FULL: Fault(
+        SourceError,
+        "the disk is full",
+        "Free some space on the disk that holds the staging folder, then run it again.",
+    ),
+    sqlite3.SQLITE_IOERR: Fault(
+        SourceError,
+        "reading or writing failed",
+        "A disk or network share failed while reading or writing: see the system's log.",
+    ),
 }
 
 
@@ -61,14 +83,15 @@ def file_uri(path: Path, query: str) -> str:
     return f"file://{quote(os.fsencode(text))}?{query}"
 
 
-def is_busy(error: sqlite3.Error) -> bool:
-    """Whether another connection's lock was the reason."""
-    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
-def hint_for(error: sqlite3.Error) -> str:
-    """What a user can do about it, in whole sentences; empty where we don't know."""
-    return _HINTS.get(_code(error), "")
+def failure(operation: str, error: sqlite3.Error, *, copying: bool) -> SourceError:
+    """The error for a failed ``operation``; a CopyError while ``copying``, which is worth a second try."""
+    fault = _FAULTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    told = Fault(SourceError, cause_of(error), "")
+    if fault is not None:
+        told = replace(fault, cause=f"{fault.cause} ({cause_of(error)})")
+    return (
+        replace(told, kind=CopyError, permanent=False).error(operation) if copying else told.error(operation)
+    )
 
 
 def cause_of(error: sqlite3.Error) -> str:
@@ -178,7 +201,3 @@ def _lockable(file: Path, start: int, length: int) -> bool:
 
 def _connect(path: Path, query: str) -> sqlite3.Connection:
     return sqlite3.connect(file_uri(path, query), uri=True, isolation_level=None, timeout=PATIENCE)
-
-
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF

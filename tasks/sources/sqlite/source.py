@@ -1,7 +1,7 @@
 """SQLite behind the seam: one database file, copied by SQLite's own online backup.
 
 Needs no driver and no server. A copy is a single file of the database's own name; reading it needs
-``immutable=1`` (sqlite_connection.py says why), restoring it is putting it in its place.
+``immutable=1`` (connection.py says why), restoring it is putting it in its place.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from tasks.sources.shared.folders import copy_whole, restoring_into
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData, open_files, require_renamable
 from tasks.sources.sqlite.connection import (
     cause_of,
+    failure,
     file_of_copy,
-    hint_for,
     holders,
-    is_busy,
     live_identity,
     open_copy,
     open_live,
@@ -90,11 +89,7 @@ class SqliteSource(Source, SupportsInPlace):
             with open_live(self._path) as live:
                 return self._engine(live)
         except sqlite3.Error as error:
-            raise SourceError(
-                f"cannot read the database {self._path}: {cause_of(error)}",
-                hint=hint_for(error),
-                permanent=not is_busy(error),
-            ) from error
+            raise failure(f"cannot read the database {self._path}", error, copying=False) from error
 
     def copy_live(self, destination: Path, progress: Progress = no_progress) -> LiveCopy:
         """See Source.copy_live. Raises SourceMissing or SourceError where there is nothing to copy."""
@@ -106,9 +101,7 @@ class SqliteSource(Source, SupportsInPlace):
                 engine = self._engine(live)
                 back_up(live, file, progress)
         except sqlite3.Error as error:
-            raise CopyError(
-                f"cannot copy {self._path} to {file}: {cause_of(error)}", hint=hint_for(error)
-            ) from error
+            raise failure(f"cannot copy {self._path} to {file}", error, copying=True) from error
         except OSError as error:
             raise CopyError(
                 f"cannot copy {self._path} to {file}: {error.strerror}",
