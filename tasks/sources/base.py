@@ -19,6 +19,11 @@ class Connection(Protocol):
     def cursor(self) -> Any: ...
 
 
+def quoted(name: str) -> str:
+    """``name`` as an identifier of standard SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 class Source(ABC):
     """A database or folder that can be copied while it is in use.
 

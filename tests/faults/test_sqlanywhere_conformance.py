@@ -10,7 +10,7 @@ import pytest
 
 from tasks.sources.sqlanywhere.check import ask
 from tasks.sources.sqlanywhere.conformance import SCRATCH_TRIALS, TRIALS, Outcome, Site, beside_one_engine
-from tasks.sources.sqlanywhere.connection import Address, Login
+from tasks.sources.sqlanywhere.connection import Address, Client, Login
 from tasks.sources.sqlanywhere.programs import find_install
 from tests.contract.source_contract import fresh
 from tests.contract.sqlanywhere_office import installed, office
@@ -34,8 +34,8 @@ def production(standin: StandIn, tmp_path_factory: pytest.TempPathFactory) -> It
 def site(standin: StandIn, production: Production, tmp_path: Path) -> Iterator[Site]:
     install = find_install(standin.folder, 17, str(standin.driver))
     address, login = Address(17, server=SERVER, database=NAME), Login("CHECKER", PASSWORDS["CHECKER"])
-    facts = ask(install, address, login)
-    yield Site(install, address, login, login, facts, fresh(tmp_path / "scratch"))
+    client = Client(install, address, login)
+    yield Site(client, login, ask(client), fresh(tmp_path / "scratch"))
     standin.clear_faults()
 
 
@@ -99,7 +99,7 @@ def test_an_engine_that_ignores_ds(
     trial = SCRATCH_TRIALS["-ds keeps from the log that the database remembers"]
     assert holds(site, trial)
     elsewhere = fresh(site.scratch / "again")
-    again = Site(site.install, site.address, site.login, site.reader, site.facts, elsewhere)
+    again = Site(site.client, site.reader, site.facts, elsewhere)
     again.__dict__["copied"] = site.copied
     (elsewhere / "settled").mkdir(mode=0o700)
     (site.scratch / "settled" / "database").rename(elsewhere / "settled" / "database")

@@ -13,7 +13,7 @@ import pytest
 from tasks.errors import CopyError, ProgramError, SourceError, SourceMissing
 from tasks.platform import mounts as platform_mounts
 from tasks.sources.sqlanywhere import copy as sqlanywhere_copy
-from tasks.sources.sqlanywhere.connection import Address, Login
+from tasks.sources.sqlanywhere.connection import Address, Client, Login
 from tasks.sources.sqlanywhere.copy import back_up
 from tasks.sources.sqlanywhere.errors import FAULTS
 from tasks.sources.sqlanywhere.programs import find_install
@@ -58,12 +58,12 @@ def refused(standin: StandIn, tmp_path: Path, **fault: Any) -> CopyError | Sourc
 
 def test_every_exit_code_has_its_own_message(standin: StandIn, tmp_path: Path) -> None:
     install = find_install(standin.folder, 17)
-    address = Address(17, server=SERVER, database=NAME)
+    client = Client(install, Address(17, server=SERVER, database=NAME), Login("BU_BILL", "x"))
     told = {}
     for code in (*FAULTS, 77, 139):
         standin.fault("dbbackup", exit=code, message="row 7: 'Müller, Ada'")
         with pytest.raises(SourceError) as caught:
-            back_up(install, address, Login("BU_BILL", "x"), tmp_path / str(code), lambda: None)
+            back_up(client, tmp_path / str(code), lambda: None)
         assert standin.events("exit", program="dbbackup")[-1]["code"] == code
         assert isinstance(caught.value, SourceMissing if code in (10, 11) else CopyError)
         assert caught.value.hint

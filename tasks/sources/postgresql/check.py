@@ -8,7 +8,8 @@ from typing import Any
 
 from tasks.errors import SourceError
 from tasks.records import Engine
-from tasks.sources.postgresql.catalog import quoted, rows_of, table_query
+from tasks.sources.base import quoted
+from tasks.sources.postgresql.catalog import rows_of, table_query
 from tasks.sources.postgresql.connection import PostgresqlLogin, reported_as, run_program
 from tasks.sources.postgresql.programs import OLDEST, Programs
 from tasks.sources.postgresql.record import Method

@@ -25,7 +25,8 @@ from typing import Any
 from tasks.errors import ProgramError, ValidationError
 from tasks.platform.files import private_folder, write_atomic
 from tasks.platform.processes import run, serving
-from tasks.sources.postgresql.catalog import METHOD_SETTING, quoted
+from tasks.sources.base import quoted
+from tasks.sources.postgresql.catalog import METHOD_SETTING
 from tasks.sources.postgresql.connection import PostgresqlLogin, driver
 from tasks.sources.postgresql.programs import Programs, programs_for, unprivileged
 from tasks.sources.postgresql.record import CopyRecord

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.records import Table
+from tasks.sources.base import quoted
 
 # Accounts whose objects belong to the engine. By name: the number 1 is DBA's, who owns the tables of many
 # databases.
@@ -62,8 +63,3 @@ def definitions() -> list[Table]:
         Table(name=name, reference=f"({query}) AS definitions", columns=tuple(quoted(c) for c in columns))
         for name, (columns, query) in sorted(_DEFINITIONS.items())
     ]
-
-
-def quoted(name: str) -> str:
-    """``name`` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'

@@ -13,16 +13,9 @@ from typing import Any
 
 from tasks.errors import SourceError
 from tasks.platform.processes import run
-from tasks.sources.sqlanywhere.connection import (
-    PING_SECONDS,
-    Address,
-    Login,
-    connected,
-    connection_string,
-    ping,
-)
+from tasks.sources.sqlanywhere.connection import PING_SECONDS, Client, connection_string
 from tasks.sources.sqlanywhere.errors import DONE, failure, odbc_failure
-from tasks.sources.sqlanywhere.programs import Install, odbc
+from tasks.sources.sqlanywhere.programs import odbc
 
 _NETBIOS_LENGTH = 15
 
@@ -52,20 +45,20 @@ class Facts:
     bytes: int
 
 
-def look(install: Install, address: Address, login: Login) -> Facts:
+def look(client: Client) -> Facts:
     """The database, found running on this machine. Raises SourceMissing or SourceError."""
-    code = ping(install, address, login)
+    code = client.ping()
     if code != DONE:
-        raise failure(f"cannot reach the database ({address})", "dbping", code, SourceError)
-    facts = ask(install, address, login)
-    refuse_elsewhere(install, address, facts)
+        raise failure(f"cannot reach the database ({client.address})", "dbping", code, SourceError)
+    facts = ask(client)
+    refuse_elsewhere(client, facts)
     return facts
 
 
-def ask(install: Install, address: Address, login: Login) -> Facts:
+def ask(client: Client) -> Facts:
     """What the running database says over ODBC; its functions need no right but to connect."""
     try:
-        with connected(install, address, login) as connection:
+        with client.connected() as connection:
             told = _teller(connection)
             log = told("DB_PROPERTY('LogName')")
             pages, page = told("DB_PROPERTY('FileSize')"), told("DB_PROPERTY('PageSize')")
@@ -77,27 +70,30 @@ def ask(install: Install, address: Address, login: Login) -> Facts:
                 bytes=_number(pages) * _number(page) + _size_of(log),
             )
     except odbc().Error as error:
-        raise odbc_failure(f"cannot ask the database ({address})", error) from None
+        raise odbc_failure(f"cannot ask the database ({client.address})", error) from None
 
 
-def refuse_elsewhere(install: Install, address: Address, facts: Facts) -> None:
+def refuse_elsewhere(client: Client, facts: Facts) -> None:
     """Raise SourceError where the database runs on another computer.
 
     Its own word counts; an engine that doesn't tell must answer over shared memory, which ends at the
     machine's edge.
     """
     if facts.machine is None:
-        local = replace(address, host=None)
+        local = replace(client.address, host=None)
         pairs = (*local.pairs, ("LINKS", "SharedMemory"))
-        environment = {**install.environment, "SQLCONNECT": connection_string(pairs)}
-        here = run([install.program("dbping")], environment=environment, seconds=PING_SECONDS).code == DONE
+        environment = {**client.install.environment, "SQLCONNECT": connection_string(pairs)}
+        here = (
+            run([client.install.program("dbping")], environment=environment, seconds=PING_SECONDS).code
+            == DONE
+        )
         where = "another computer (it does not answer over shared memory)"
     else:
         here = same_machine(facts.machine, socket.gethostname())
         where = facts.machine
     if not here:
         raise SourceError(
-            f"the database ({address}) runs on {where}, not on this one",
+            f"the database ({client.address}) runs on {where}, not on this one",
             hint="Install Datasave on the computer that runs the database: that is where copies are made.",
         )
 

@@ -26,19 +26,18 @@ from tasks.platform.processes import Argument, run
 from tasks.records import Finding
 from tasks.sources.sqlanywhere.catalog import base_tables, definitions
 from tasks.sources.sqlanywhere.check import Facts, ask, base_name, refuse_elsewhere
-from tasks.sources.sqlanywhere.connection import (
-    Address,
-    Login,
-    connected,
-    ping,
-    scratch_address,
-    tool_environment,
-)
+from tasks.sources.sqlanywhere.connection import Address, Client, Login, scratch_address
 from tasks.sources.sqlanywhere.copy import back_up
 from tasks.sources.sqlanywhere.errors import ABSENT, CANNOT_CONNECT, DONE, NOT_RUNNING, state_of
 from tasks.sources.sqlanywhere.logs import APPLIED, read_log
 from tasks.sources.sqlanywhere.programs import Install, odbc
-from tasks.sources.sqlanywhere.scratch import START_SECONDS, refuse_unreadable, scratch_engine, start_command
+from tasks.sources.sqlanywhere.scratch import (
+    START_SECONDS,
+    Access,
+    refuse_unreadable,
+    scratch_engine,
+    start_command,
+)
 
 Outcome = tuple[bool, str]
 BAD_USAGE = 255
@@ -50,9 +49,7 @@ _PLACES = 5
 class Site:
     """The source under trial, and ``scratch``, a private folder to work in."""
 
-    install: Install
-    address: Address
-    login: Login
+    client: Client
     reader: Login
     facts: Facts
     scratch: Path
@@ -62,7 +59,7 @@ class Site:
         """A copy of the running database, made once, into a folder that was not there before."""
         folder = self.scratch / "copied" / "database"
         private_folder(folder.parent)
-        code = self.tool("dbbackup", "-y", folder)
+        code = self.client.run("dbbackup", "-y", folder)
         if code != DONE:
             raise DatasaveError(f"dbbackup ended with code {code}")
         return folder
@@ -81,16 +78,14 @@ class Site:
             return base_name(self.facts.log)
         return next(path.name for path in sorted(self.copied.glob("*.log")))
 
-    def tool(
-        self,
-        name: str,
-        *arguments: Argument,
-        address: Address | None = None,
-        login: Login | None = None,
-    ) -> int:
-        """The exit code of a tool; the source's address and login where no others are given."""
-        environment = tool_environment(self.install, address or self.address, login or self.login)
-        return run([self.install.program(name), *arguments], environment=environment, seconds=3600).code
+    @property
+    def install(self) -> Install:
+        """The installation whose programs are tried."""
+        return self.client.install
+
+    def nobody(self) -> Client:
+        """An engine that does not exist."""
+        return replace(self.client, address=Address(self.install.version, server=_new_name(), database="ds"))
 
 
 def try_all(site: Site) -> list[Finding]:
@@ -106,6 +101,10 @@ def _expect(code: int, wanted: frozenset[int] | int) -> Outcome:
     return code in allowed, f"ended with code {code}" + ("" if code in allowed else f", assumed was {words}")
 
 
+def _new_name() -> str:
+    return f"ds_{uuid4().hex}"
+
+
 def _tried(site: Site, name: str, trial: Callable[[Site], Outcome]) -> Finding:
     try:
         holds, detail = trial(site)
@@ -116,43 +115,39 @@ def _tried(site: Site, name: str, trial: Callable[[Site], Outcome]) -> Finding:
 
 
 def _server_answers(site: Site) -> Outcome:
-    return _expect(ping(site.install, site.address, None), DONE)
+    return _expect(site.client.anonymous.ping(), DONE)
 
 
 def _database_answers(site: Site) -> Outcome:
-    return _expect(ping(site.install, site.address, site.login), DONE)
+    return _expect(site.client.ping(), DONE)
 
 
 def _unknown_server(site: Site) -> Outcome:
-    nobody = Address(site.install.version, server=f"ds_{uuid4().hex}", database="ds")
-    return _expect(ping(site.install, nobody, site.login), ABSENT)
+    return _expect(site.nobody().ping(), ABSENT)
 
 
 def _unknown_database(site: Site) -> Outcome:
-    return _expect(
-        ping(site.install, replace(site.address, database=f"ds_{uuid4().hex[:8]}"), site.login), NOT_RUNNING
-    )
+    address = replace(site.client.address, database=f"ds_{uuid4().hex[:8]}")
+    return _expect(replace(site.client, address=address).ping(), NOT_RUNNING)
 
 
 def _wrong_login(site: Site) -> Outcome:
     # An account that nobody has: with a real one, a wrong password may lock it.
     nobody = Login(f"ds_{uuid4().hex[:8]}", "wrong")
-    return _expect(ping(site.install, site.address, nobody), CANNOT_CONNECT)
+    return _expect(replace(site.client, login=nobody).ping(), CANNOT_CONNECT)
 
 
 def _backup_unknown_server(site: Site) -> Outcome:
     folder = private_folder(site.scratch / "nobody") / "copy"
-    nobody = Address(site.install.version, server=f"ds_{uuid4().hex}", database="ds")
-    code = site.tool("dbbackup", "-y", folder, address=nobody)
-    return _expect(code, ABSENT)
+    return _expect(site.nobody().run("dbbackup", "-y", folder), ABSENT)
 
 
 def _bad_option(site: Site) -> Outcome:
-    return _expect(site.tool("dbbackup", "-y", "-no-such-option", site.scratch / "never"), BAD_USAGE)
+    return _expect(site.client.run("dbbackup", "-y", "-no-such-option", site.scratch / "never"), BAD_USAGE)
 
 
 def _asks_functions(site: Site) -> Outcome:
-    facts = ask(site.install, site.address, site.login)
+    facts = ask(site.client)
     told = {
         "DB_PROPERTY('File')": facts.file,
         "DB_PROPERTY('LogName')": facts.log,
@@ -163,7 +158,7 @@ def _asks_functions(site: Site) -> Outcome:
 
 
 def _own_machine(site: Site) -> Outcome:
-    refuse_elsewhere(site.install, site.address, site.facts)
+    refuse_elsewhere(site.client, site.facts)
     way = "by its machine's name" if site.facts.machine else "over shared memory"
     return True, f"known {way}"
 
@@ -178,11 +173,11 @@ def _live_names(site: Site) -> Outcome:
 
 
 def _log_untouched(site: Site) -> Outcome:
-    before = ask(site.install, site.address, site.login).log
+    before = ask(site.client).log
     own = read_log(site.install, site.copied / site.log)
-    back_up(site.install, site.address, site.login, site.scratch / "again" / "database", lambda: None)
+    back_up(site.client, site.scratch / "again" / "database", lambda: None)
     again = read_log(site.install, site.scratch / "again" / "database" / site.log)
-    same = ask(site.install, site.address, site.login).log == before and again.start == own.start
+    same = ask(site.client).log == before and again.start == own.start
     return same, "the same log, from the same offset" if same else "the live log is another than before"
 
 
@@ -193,7 +188,7 @@ def _log_offsets(site: Site) -> Outcome:
 
 def _log_only(site: Site) -> Outcome:
     folder = site.scratch / "log-only" / "log"
-    back_up(site.install, site.address, site.login, folder, lambda: None, options=("-t",))
+    back_up(site.client, folder, lambda: None, options=("-t",))
     names = [path.name for path in folder.iterdir()]
     return names == [site.log], f"-t wrote {len(names)} files"
 
@@ -206,9 +201,9 @@ def _clone(folder: Path, site: Site) -> Path:
 
 
 @contextmanager
-def _engine(site: Site, folder: Path) -> Iterator[Address]:
-    with scratch_engine(site.install, folder, site.database, site.reader) as address:
-        yield address
+def _engine(site: Site, folder: Path) -> Iterator[Client]:
+    with scratch_engine(Access(site.install, site.reader), folder, site.database) as client:
+        yield client
 
 
 def _settled(site: Site) -> Path:
@@ -240,9 +235,9 @@ def _refused(site: Site, command: Sequence[Argument], started: Callable[[], bool
     return code != DONE, f"refused with code {code}"
 
 
-def _validates(site: Site, address: Address) -> Outcome:
-    plain = site.tool("dbvalid", address=address, login=site.reader)
-    pages = site.tool("dbvalid", "-d", address=address, login=site.reader)
+def _validates(site: Site, engine: Client) -> Outcome:
+    del site
+    plain, pages = engine.run("dbvalid"), engine.run("dbvalid", "-d")
     return plain == pages == DONE, f"ended with codes {plain} and {pages}"
 
 
@@ -258,8 +253,8 @@ def _finds_damage(site: Site) -> Outcome:
             stream.seek(-len(old), os.SEEK_CUR)
             stream.write(bytes(byte ^ 0xFF for byte in old))
     try:
-        with _engine(site, folder) as address:
-            code = site.tool("dbvalid", "-d", address=address, login=site.reader)
+        with _engine(site, folder) as engine:
+            code = engine.run("dbvalid", "-d")
     except ValidationError:
         return True, "the engine did not even open it"
     detail = "found by code" if code != DONE else "not found (does the database have checksums?), code"
@@ -272,10 +267,11 @@ def _start_alters(site: Site) -> Outcome:
 
 
 def _read_only_refused(site: Site) -> Outcome:
-    address = scratch_address(f"ds_{uuid4().hex}", site.install.version)
-    command = start_command(site.install, str(address.server), _clone(site.copied, site) / site.database)
+    name = _new_name()
+    command = start_command(site.install, name, _clone(site.copied, site) / site.database)
     command.insert(1, "-r")
-    return _refused(site, command, lambda: ping(site.install, address, None) == DONE)
+    engine = Client(site.install, scratch_address(name, site.install.version))
+    return _refused(site, command, lambda: engine.ping() == DONE)
 
 
 def _log_elsewhere_untouched(site: Site) -> Outcome:
@@ -283,7 +279,7 @@ def _log_elsewhere_untouched(site: Site) -> Outcome:
     folder = _clone(_settled(site), site)
     elsewhere = private_folder(site.scratch / uuid4().hex) / site.log
     shutil.copyfile(folder / site.log, elsewhere)
-    code = site.tool("dblog", "-t", elsewhere, folder / site.database)
+    code = site.client.run("dblog", "-t", elsewhere, folder / site.database)
     if code != DONE:
         return False, f"dblog -t ended with code {code}, so this could not be tried"
     before, own = sha256_of(elsewhere), sha256_of(folder / site.log)
@@ -295,24 +291,24 @@ def _log_elsewhere_untouched(site: Site) -> Outcome:
     return used, "only the clone's own log was used" if used else "neither log was used"
 
 
-def _no_port(site: Site, address: Address) -> Outcome:
+def _no_port(site: Site, engine: Client) -> Outcome:
     del site
-    ports = _listening_ports(str(address.server))
+    ports = _listening_ports(str(engine.address.server))
     return not ports, f"it listens on {ports}" if ports else "it listens on no port"
 
 
-def _stops(site: Site, address: Address) -> Outcome:
-    code = site.tool("dbstop", "-y", str(address.server), address=address, login=site.reader)
-    after = ping(site.install, address, None)
+def _stops(site: Site, engine: Client) -> Outcome:
+    del site
+    code = engine.run("dbstop", "-y", str(engine.address.server))
+    after = engine.anonymous.ping()
     return code == DONE and after in ABSENT, f"dbstop ended with code {code}, dbping then with {after}"
 
 
 def _no_autostart(site: Site) -> Outcome:
     """By hand: the adapter itself never builds a string that names a database file."""
     folder = _clone(site.copied, site)
-    name = f"ds_{uuid4().hex}"
-    nobody = Address(site.install.version, server=name)
-    environment = tool_environment(site.install, nobody, site.login)
+    name = _new_name()
+    environment = replace(site.client, address=Address(site.install.version, server=name)).environment
     environment["SQLCONNECT"] += f";DBF={folder / site.database}"
     code = run([site.install.program("dbping"), "-d"], environment=environment, seconds=START_SECONDS).code
     if code == DONE:
@@ -320,16 +316,19 @@ def _no_autostart(site: Site) -> Outcome:
     return _expect(code, ABSENT)
 
 
-def _name_taken(site: Site, address: Address) -> Outcome:
-    command = start_command(site.install, str(address.server), _clone(site.copied, site) / site.database)
+def _name_taken(site: Site, engine: Client) -> Outcome:
+    command = start_command(
+        site.install, str(engine.address.server), _clone(site.copied, site) / site.database
+    )
     # The first one answers to the name, so that only time tells.
     deadline = time.monotonic() + REFUSAL_SECONDS
     return _refused(site, command, lambda: time.monotonic() > deadline)
 
 
-def _catalogue(site: Site, address: Address) -> Outcome:
+def _catalogue(site: Site, engine: Client) -> Outcome:
+    del site
     try:
-        with connected(site.install, address, site.reader) as connection:
+        with engine.connected() as connection:
             tables = base_tables(connection)
             refuse_unreadable(connection, tables)
             cursor = connection.cursor()
@@ -345,14 +344,14 @@ def _own_log_applied(site: Site) -> Outcome:
     folder = _clone(site.copied, site)
     place = private_folder(folder / APPLIED)
     (folder / site.log).rename(place / site.log)
-    command = start_command(site.install, f"ds_{uuid4().hex}", folder / site.database)
+    command = start_command(site.install, _new_name(), folder / site.database)
     code = run(
         [*command, "-ad", place], environment=site.install.environment, folder=folder, seconds=START_SECONDS
     ).code
     if code != DONE:
         return False, f"the engine with -ad ended with code {code}"
-    with _engine(site, folder) as address:
-        after = ping(site.install, address, site.reader)
+    with _engine(site, folder) as engine:
+        after = engine.ping()
     return after == DONE, f"applied; started again, dbping ended with code {after}"
 
 
@@ -372,11 +371,11 @@ def beside_one_engine(site: Site) -> Iterator[tuple[str, Callable[[Site], Outcom
     with ExitStack() as stack:
 
         @cache
-        def address() -> Address:
+        def engine() -> Client:
             return stack.enter_context(_engine(site, _clone(site.copied, site)))
 
         for name, trial in SHARED_TRIALS.items():
-            yield name, lambda site, trial=trial: trial(site, address())  # type: ignore[misc]
+            yield name, lambda site, trial=trial: trial(site, engine())  # type: ignore[misc]
 
 
 TRIALS: dict[str, Callable[[Site], Outcome]] = {
@@ -396,7 +395,7 @@ TRIALS: dict[str, Callable[[Site], Outcome]] = {
     "dblog tells a log's offsets": _log_offsets,
 }
 
-SHARED_TRIALS: dict[str, Callable[[Site, Address], Outcome]] = {
+SHARED_TRIALS: dict[str, Callable[[Site, Client], Outcome]] = {
     "a clone recovers; dbvalid and dbvalid -d end with code 0": _validates,
     "-x none opens no port": _no_port,
     "the catalogue lists tables and definitions": _catalogue,

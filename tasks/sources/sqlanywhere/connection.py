@@ -1,17 +1,17 @@
-"""Connection strings of SQL Anywhere: for its tools, and for ODBC.
+"""Reaching a SQL Anywhere engine, by its tools and by ODBC: connection strings.
 
 Tools get theirs in the environment variable SQLCONNECT, since arguments can be read by every account of the
 machine. A string never names a key twice (the last one counts there, the first one in ODBC), always says
-ASTART=NO (a slip of the pen must not start an engine), and never holds DBF: a database file without a server
+ASTART=NO (a misspelt name must not start an engine), and never holds DBF: a database file without a server
 name of its own is loaded into whatever engine runs already, the practice's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tasks.errors import SourceError
@@ -114,32 +114,58 @@ def connection_string(pairs: Sequence[Pair]) -> str:
     return ";".join(f"{key}={value}" for key, value in complete)
 
 
-def tool_environment(install: Install, address: Address, login: Login | None) -> dict[str, str]:
-    """The environment of a tool that connects: the installation's, and SQLCONNECT."""
-    pairs = (*address.pairs, *(login.pairs if login else ()))
-    return {**install.environment, "SQLCONNECT": connection_string(pairs)}
+@dataclass(frozen=True)
+class Client:
+    """One account at one database, with the installation whose tools and driver lead there.
 
+    Without ``login`` the tools reach the server alone.
+    """
 
-def ping(install: Install, address: Address, login: Login | None) -> int:
-    """The exit code of dbping: 0 if the server answers and, where ``login`` is given, the database too."""
-    options = ("-d",) if login else ()
-    command: list[Argument] = [install.program("dbping"), *options]
-    environment = tool_environment(install, address, login)
-    return run(command, environment=environment, seconds=PING_SECONDS).code
+    install: Install
+    address: Address
+    login: Login | None = None
 
+    @property
+    def anonymous(self) -> Client:
+        """The same without an account."""
+        return replace(self, login=None)
 
-@contextmanager
-def connected(install: Install, address: Address, login: Login) -> Iterator[Any]:
-    """An ODBC connection for the length of the block. Raises pyodbc.Error (see ``odbc_failure``)."""
-    driver = usable("driver", install.driver)
-    # With a DSN in the string a driver manager takes the first of DSN and DRIVER that it meets.
-    first: tuple[Pair, ...] = () if address.dsn else (("Driver", f"{{{driver}}}"),)
-    text = connection_string((*first, *address.pairs, *login.pairs))
-    connection = odbc().connect(text, autocommit=True, timeout=LOGIN_SECONDS)
-    try:
-        yield connection
-    finally:
-        connection.close()
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a tool that connects: the installation's, and SQLCONNECT."""
+        return {**self.install.environment, "SQLCONNECT": connection_string(self._pairs)}
+
+    def run(
+        self,
+        tool: str,
+        *arguments: Argument,
+        seconds: float = 24 * 3600.0,
+        watch: Callable[[], object] | None = None,
+    ) -> int:
+        """The exit code of a tool that connects. Raises ProgramError where it takes too long."""
+        command = [self.install.program(tool), *arguments]
+        return run(command, environment=self.environment, seconds=seconds, watch=watch).code
+
+    def ping(self) -> int:
+        """The exit code of dbping: 0 if the server answers and, with an account, the database too."""
+        return self.run("dbping", *(("-d",) if self.login else ()), seconds=PING_SECONDS)
+
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """An ODBC connection for the length of the block. Raises pyodbc.Error (see ``odbc_failure``)."""
+        driver = usable("driver", self.install.driver)
+        # With a DSN in the string a driver manager takes the first of DSN and DRIVER that it meets.
+        first: tuple[Pair, ...] = () if self.address.dsn else (("Driver", f"{{{driver}}}"),)
+        text = connection_string((*first, *self._pairs))
+        connection = odbc().connect(text, autocommit=True, timeout=LOGIN_SECONDS)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @property
+    def _pairs(self) -> tuple[Pair, ...]:
+        return (*self.address.pairs, *(self.login.pairs if self.login else ()))
 
 
 def usable(option: str, value: str, *, secret: bool = False) -> str:

@@ -16,13 +16,12 @@ from pydantic import ValidationError as RecordError
 
 from tasks.errors import CopyError, ValidationError
 from tasks.platform.files import PRIVATE_FILE, private_folder, write_atomic
-from tasks.platform.processes import Argument, run
+from tasks.platform.processes import Argument
 from tasks.records import CopiedFile, Progress, Record
 from tasks.sources.shared.folders import Growth, all_or_nothing, copied_files
 from tasks.sources.sqlanywhere.check import Facts, base_name
-from tasks.sources.sqlanywhere.connection import Address, Login, tool_environment
+from tasks.sources.sqlanywhere.connection import Client
 from tasks.sources.sqlanywhere.errors import DONE, failure
-from tasks.sources.sqlanywhere.programs import Install
 
 DATABASE = "database"
 MESSAGES = "dbbackup.txt"
@@ -69,30 +68,22 @@ def read_record(copy: Path) -> CopyRecord:
 
 
 def back_up(
-    install: Install,
-    address: Address,
-    login: Login,
-    folder: Path,
-    watch: Callable[[], object],
-    *,
-    options: tuple[str, ...] = (),
+    client: Client, folder: Path, watch: Callable[[], object], *, options: tuple[str, ...] = ()
 ) -> None:
     """Run dbbackup into ``folder``, which must be fresh: older files in it would look like success.
 
     ``options`` are further ones of dbbackup. Raises CopyError or SourceError by its exit code.
     """
     private_folder(folder)
-    messages = folder.with_name(MESSAGES)
     # -y: without it dbbackup may wait for an answer for ever.
-    command: list[Argument] = [install.program("dbbackup"), "-y", "-o", messages, *options, folder]
-    environment = tool_environment(install, address, login)
-    ended = run(command, environment=environment, seconds=LONGEST_HOURS * 3600, watch=watch)
-    if ended.code != DONE:
-        raise failure(f"cannot copy the database ({address})", "dbbackup", ended.code, CopyError)
+    arguments: list[Argument] = ["-y", "-o", folder.with_name(MESSAGES), *options, folder]
+    code = client.run("dbbackup", *arguments, seconds=LONGEST_HOURS * 3600, watch=watch)
+    if code != DONE:
+        raise failure(f"cannot copy the database ({client.address})", "dbbackup", code, CopyError)
 
 
 def copy_database(
-    install: Install, address: Address, login: Login, facts: Facts, destination: Path, progress: Progress
+    client: Client, facts: Facts, destination: Path, progress: Progress
 ) -> tuple[CopiedFile, ...]:
     """Copy the running database into ``destination``; its files, which the record lists as well.
 
@@ -100,10 +91,10 @@ def copy_database(
     """
     started = datetime.now(UTC)
     growth = Growth(destination / DATABASE, facts.bytes, progress)
-    with all_or_nothing(destination, f"cannot finish the copy of the database ({address})"):
-        back_up(install, address, login, destination / DATABASE, growth)
+    with all_or_nothing(destination, f"cannot finish the copy of the database ({client.address})"):
+        back_up(client, destination / DATABASE, growth)
         files = _settled(destination)
-        _write_record(destination, facts, install.version, started, files)
+        _write_record(destination, facts, client.install.version, started, files)
     growth.end()
     return copied_files(destination)
 

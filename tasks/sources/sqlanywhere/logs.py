@@ -26,7 +26,7 @@ from tasks.platform.files import PRIVATE_FILE, private_folder, sync_folder
 from tasks.platform.mounts import refuse_network
 from tasks.platform.processes import run
 from tasks.sources.shared.folders import copy_whole
-from tasks.sources.sqlanywhere.connection import Address, Login
+from tasks.sources.sqlanywhere.connection import Client
 from tasks.sources.sqlanywhere.copy import CopyRecord, back_up
 from tasks.sources.sqlanywhere.errors import DONE, failure
 from tasks.sources.sqlanywhere.programs import Install
@@ -48,18 +48,18 @@ class LogFile:
     end: int
 
 
-def back_up_log(install: Install, address: Address, login: Login, folder: Path) -> LogFile:
+def back_up_log(client: Client, folder: Path) -> LogFile:
     """Add the log since the last log backup to ``folder``, named by its offset.
 
     Raises CopyError, also where the chain has a gap: then the new log is kept and begins another chain.
     """
     refuse_network(folder)
     private_folder(folder)
-    chain = chain_of(install, folder)
+    chain = chain_of(client.install, folder)
     room = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
     try:
-        back_up(install, address, login, room / "log", lambda: None, options=("-t", "-r", "-n"))
-        log = read_log(install, _only_log(room / "log"))
+        back_up(client, room / "log", lambda: None, options=("-t", "-r", "-n"))
+        log = read_log(client.install, _only_log(room / "log"))
         kept = _keep(log, folder)
     except OSError as error:
         raise CopyError(

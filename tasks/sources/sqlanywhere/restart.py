@@ -11,9 +11,8 @@ from tasks.errors import DatasaveError, ProgramError, SourceError
 from tasks.platform.processes import run
 from tasks.records import Record
 from tasks.sources.sqlanywhere.check import ask
-from tasks.sources.sqlanywhere.connection import Address, Login, ping
+from tasks.sources.sqlanywhere.connection import Client
 from tasks.sources.sqlanywhere.errors import DONE, cause_of
-from tasks.sources.sqlanywhere.programs import Install
 
 DOWN = (
     "THE PRACTICE'S DATABASE IS DOWN: nobody can work until it runs. Start it by hand NOW, then find out why "
@@ -43,46 +42,46 @@ class RestartOptions(Record):
     )
 
 
-def restart(install: Install, address: Address, login: Login, options: RestartOptions) -> None:
+def restart(client: Client, options: RestartOptions) -> None:
     """Stop the engine, start it, and see that the database answers and can be asked.
 
     Raises SourceError: where it doesn't stop it still runs; where it doesn't start the hint is an alarm.
     """
     outcome = _command(options.stop, options.seconds)
     # Any code but 0 counts as gone: to start an engine that runs does no harm, to leave it stopped does.
-    if not _within(options.seconds, lambda: _asked(install, address, None) != DONE):
+    if not _within(options.seconds, lambda: _asked(client.anonymous) != DONE):
         raise SourceError(
-            f"cannot restart the engine ({address}): it still runs after the stop command ({outcome})",
+            f"cannot restart the engine ({client.address}): it still runs after the stop command ({outcome})",
             hint="The database was left running. Check `restart.stop` in the plan, and whether the account "
             "that runs Datasave may stop the engine.",
         )
     # A second attempt: files are often held for a moment after a stop.
-    trouble = _started(install, address, login, options) and _started(install, address, login, options)
-    if trouble:
+    defect = _started(client, options) and _started(client, options)
+    if defect:
         raise SourceError(
-            f"the engine ({address}) was stopped and did not come up again: {trouble}", hint=DOWN
+            f"the engine ({client.address}) was stopped and did not come up again: {defect}", hint=DOWN
         )
 
 
-def _started(install: Install, address: Address, login: Login, options: RestartOptions) -> str:
+def _started(client: Client, options: RestartOptions) -> str:
     """Empty if the database is up and can be asked, else why not."""
-    if _asked(install, address, login) == DONE:
+    if _asked(client) == DONE:
         return ""  # the attempt before was slow, not in vain
     outcome = _command(options.start, options.seconds)
-    if not _within(options.seconds, lambda: _asked(install, address, login) == DONE):
-        last = cause_of("dbping", _asked(install, address, login))
+    if not _within(options.seconds, lambda: _asked(client) == DONE):
+        last = cause_of("dbping", _asked(client))
         return f"start command: {outcome}; {last}"
     try:
-        ask(install, address, login)
+        ask(client)
     except SourceError as error:
         return f"it answers, but {error.message}"
     return ""
 
 
-def _asked(install: Install, address: Address, login: Login | None) -> int:
-    """As ``ping``; a dbping that hangs must not keep the engine from being started again."""
+def _asked(client: Client) -> int:
+    """As ``Client.ping``; a dbping that hangs must not keep the engine from being started again."""
     try:
-        return ping(install, address, login)
+        return client.ping()
     except ProgramError:
         return NO_ANSWER
 

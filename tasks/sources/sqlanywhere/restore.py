@@ -107,9 +107,8 @@ def opened_in_place(access: Access, record: CopyRecord, data: Path, scratch: Pat
     try:
         with ExitStack() as stack:
             log = private_folder(scratch) / "engine-output.txt"
-            engine = scratch_engine(access.install, data, record.database, access.login, log)
-            address = stack.enter_context(engine)
-            yield readable(stack, access, address, f"the restored database in {data}")
+            client = stack.enter_context(scratch_engine(access, data, record.database, log))
+            yield readable(stack, client, f"the restored database in {data}")
     finally:
         (data / MESSAGES).unlink(missing_ok=True)
         sync_tree(data)

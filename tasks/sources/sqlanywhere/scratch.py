@@ -25,14 +25,7 @@ from tasks.platform.files import create_private, private_folder
 from tasks.platform.processes import Argument, run, serving
 from tasks.records import Table
 from tasks.sources.sqlanywhere.catalog import base_tables
-from tasks.sources.sqlanywhere.connection import (
-    SCRATCH_DATABASE,
-    Address,
-    Login,
-    connected,
-    ping,
-    scratch_address,
-)
+from tasks.sources.sqlanywhere.connection import SCRATCH_DATABASE, Client, Login, scratch_address
 from tasks.sources.sqlanywhere.copy import DATABASE, CopyRecord
 from tasks.sources.sqlanywhere.errors import CANNOT_CONNECT, DONE, cause_of, fault_of, odbc_failure, state_of
 from tasks.sources.sqlanywhere.programs import Install, odbc
@@ -78,22 +71,20 @@ def clone(copy: Path, scratch: Path) -> Path:
 
 
 @contextmanager
-def scratch_engine(
-    install: Install, folder: Path, file: str, login: Login, log: Path | None = None
-) -> Iterator[Address]:
-    """Run an engine over the database ``file`` in ``folder``, a clone; where it answers.
+def scratch_engine(access: Access, folder: Path, file: str, log: Path | None = None) -> Iterator[Client]:
+    """Run an engine over the database ``file`` in ``folder``, a clone; the way to reach it.
 
     What it prints goes to ``log``, else beside the folder.
-    Raises ValidationError where it doesn't open the database or doesn't let ``login`` in.
+    Raises ValidationError where it doesn't open the database or doesn't let the account in.
     """
-    name = f"ds_{uuid4().hex}"
-    address = scratch_address(name, install.version)
+    install, name = access.install, f"ds_{uuid4().hex}"
+    client = Client(install, scratch_address(name, install.version), access.login)
     with ExitStack() as stack:
         try:
             stack.enter_context(
                 serving(
                     start_command(install, name, folder / file),
-                    ready=lambda: _ready(install, address, login),
+                    ready=lambda: _ready(client),
                     log=log or folder.parent / "engine-output.txt",
                     environment=install.environment,
                     folder=folder,
@@ -106,8 +97,8 @@ def scratch_engine(
                 hint="The copy is damaged or incomplete: take another, or go back to an older backup.",
             ) from error
         # Before `serving` ends it by force: an engine that stops in order leaves a clone to use again.
-        stack.callback(stop, install, address)
-        yield address
+        stack.callback(stop, client)
+        yield client
 
 
 def start_command(install: Install, name: str, file: Path) -> list[Argument]:
@@ -123,13 +114,13 @@ def start_command(install: Install, name: str, file: Path) -> list[Argument]:
     return [install.engine, *server, file, "-n", SCRATCH_DATABASE, "-ds", file.parent]
 
 
-def stop(install: Install, address: Address) -> None:
+def stop(client: Client) -> None:
     """Stop a scratch engine in order, and wait until it is gone."""
     with suppress(ProgramError):
-        command: list[Argument] = [install.program("dbstop"), "-y", address.server or ""]
-        run(command, environment=install.environment, seconds=STOP_SECONDS)
+        command: list[Argument] = [client.install.program("dbstop"), "-y", client.address.server or ""]
+        run(command, environment=client.install.environment, seconds=STOP_SECONDS)
         deadline = time.monotonic() + STOP_SECONDS
-        while ping(install, address, None) == DONE and time.monotonic() < deadline:
+        while client.anonymous.ping() == DONE and time.monotonic() < deadline:
             time.sleep(0.05)
 
 
@@ -138,14 +129,14 @@ def opened(access: Access, copy: Path, scratch: Path, record: CopyRecord) -> Ite
     """A connection to a clone of the copy that may read all its tables. Raises ValidationError."""
     folder = clone(copy, scratch)
     with ExitStack() as stack:
-        address = stack.enter_context(scratch_engine(access.install, folder, record.database, access.login))
-        yield readable(stack, access, address, f"the copy {copy}")
+        client = stack.enter_context(scratch_engine(access, folder, record.database))
+        yield readable(stack, client, f"the copy {copy}")
 
 
-def readable(stack: ExitStack, access: Access, address: Address, what: str) -> Any:
+def readable(stack: ExitStack, client: Client, what: str) -> Any:
     """A connection to a private engine that may read all tables, for as long as ``stack`` is open."""
     try:
-        connection = stack.enter_context(connected(access.install, address, access.login))
+        connection = stack.enter_context(client.connected())
         refuse_unreadable(connection, base_tables(connection))
     except odbc().Error as error:
         refused = odbc_failure(f"cannot open {what} over ODBC", error)
@@ -172,12 +163,13 @@ def refuse_unreadable(connection: Any, tables: list[Table]) -> None:
             cursor.close()
 
 
-def _ready(install: Install, address: Address, login: Login) -> bool:
+def _ready(client: Client) -> bool:
     """Whether the database is up. Raises ValidationError where it is and refuses the account."""
-    code = ping(install, address, login)
-    if code in REFUSED and ping(install, address, None) == DONE:
+    code = client.ping()
+    if code in REFUSED and client.anonymous.ping() == DONE:
+        user = client.login.user if client.login else ""
         raise ValidationError(
-            f"the copy does not let {login.user} in: {cause_of('dbping', code)}",
+            f"the copy does not let {user} in: {cause_of('dbping', code)}",
             hint=fault_of(code).hint + " The copy has the accounts and passwords of the time it was taken.",
         )
     return code == DONE

@@ -29,9 +29,9 @@ from tasks.sources.capabilities import (
 )
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData, live_folder
 from tasks.sources.sqlanywhere.catalog import base_tables, definitions
-from tasks.sources.sqlanywhere.check import Facts, grants_for, look
+from tasks.sources.sqlanywhere.check import grants_for, look
 from tasks.sources.sqlanywhere.conformance import Site, try_all
-from tasks.sources.sqlanywhere.connection import Address, Login, ping
+from tasks.sources.sqlanywhere.connection import Address, Client, Login
 from tasks.sources.sqlanywhere.copy import CopyRecord, copy_database, read_record
 from tasks.sources.sqlanywhere.errors import DONE
 from tasks.sources.sqlanywhere.logs import apply_logs, back_up_log
@@ -149,28 +149,29 @@ class SqlanywhereSource(
         return find_install(self._options.install, self._options.version, self._options.driver)
 
     @property
-    def _address(self) -> Address:
-        options = self._options
-        return Address(options.version, options.dsn, options.server, options.database_name, options.host)
-
-    @property
     def _login(self) -> Login:
         return Login(self._options.user, secret_of(self._options.password))
 
+    @property
+    def _client(self) -> Client:
+        options = self._options
+        address = Address(options.version, options.dsn, options.server, options.database_name, options.host)
+        return Client(self._install, address, self._login)
+
     def check(self) -> Engine:
         """See Source.check: programs, driver, server and database answer, on this very machine."""
-        install = self._install
-        check_driver(install)
-        facts = self._facts(install)
+        client = self._client
+        check_driver(client.install)
+        facts = look(client)
         return Engine(kind=self.kind, version=facts.version, bytes=facts.bytes)
 
     def copy_live(self, destination: Path, progress: Progress = no_progress) -> LiveCopy:
         """See Source.copy_live. The live log is left as it is. Raises SourceError for a network folder."""
         started = datetime.now(UTC)
         refuse_network(destination)
-        install = self._install
-        facts = self._facts(install)
-        files = copy_database(install, self._address, self._login, facts, destination, progress)
+        client = self._client
+        facts = look(client)
+        files = copy_database(client, facts, destination, progress)
         engine = Engine(kind=self.kind, version=facts.version, bytes=facts.bytes)
         return LiveCopy(
             folder=destination, engine=engine, files=files, started=started, finished=datetime.now(UTC)
@@ -203,10 +204,9 @@ class SqlanywhereSource(
             raise SourceError(
                 "the plan does not say where log backups go", hint="Set `log_folder` under `source`."
             )
-        install = self._install
-        self._facts(install)
-        log = back_up_log(install, self._address, self._login, self._options.log_folder)
-        return log.path
+        client = self._client
+        look(client)
+        return back_up_log(client, self._options.log_folder).path
 
     def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
         """Restore a copy and apply the log backups in ``logs`` that follow it, without a gap.
@@ -230,10 +230,9 @@ class SqlanywhereSource(
 
     def conformance(self, scratch: Path) -> list[Finding]:
         """See SupportsConformance. Makes copies of the source; engines run over clones of them."""
-        install = self._install
-        check_driver(install)
-        facts = self._facts(install)
-        return try_all(Site(install, self._address, self._login, self._reader, facts, scratch))
+        client = self._client
+        check_driver(client.install)
+        return try_all(Site(client, self._reader, look(client), scratch))
 
     def restart(self) -> None:
         """See SupportsRestart. An engine that doesn't come up again is an alarm."""
@@ -241,14 +240,14 @@ class SqlanywhereSource(
             raise SourceError(
                 "the plan does not say how to restart the engine", hint="Set `restart` under `source`."
             )
-        restart(self._install, self._address, self._login, self._options.restart)
+        restart(self._client, self._options.restart)
 
     def live_data(self) -> LiveData:
         """See SupportsInPlace: the DATA folder. The engine must run, unless the plan tells the folder."""
         own = self._options.in_place
         if own is not None and own.data is not None:
             return live_folder(own.data, deep=True)
-        facts = self._facts(self._install)
+        facts = look(self._client)
         return live_folder(folder_of(facts.file, facts.log), deep=True)
 
     def in_place_options(self) -> InPlaceOptions:
@@ -266,10 +265,7 @@ class SqlanywhereSource(
 
     def answers(self) -> bool:
         """See SupportsInPlace."""
-        return ping(self._install, self._address, self._login) in {DONE, *REFUSED}
-
-    def _facts(self, install: Install) -> Facts:
-        return look(install, self._address, self._login)
+        return self._client.ping() in {DONE, *REFUSED}
 
     @property
     def _reader(self) -> Login:

@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tasks.errors import DatasaveError, SourceError, ValidationError
-from tasks.platform.processes import Argument, run
 from tasks.records import CopiedFile, Finding
 from tasks.sources.shared.folders import copied_files
 from tasks.sources.sqlanywhere.catalog import base_tables
-from tasks.sources.sqlanywhere.connection import Address, connected, tool_environment
+from tasks.sources.sqlanywhere.connection import Client
 from tasks.sources.sqlanywhere.copy import DATABASE, CopyRecord, read_record
 from tasks.sources.sqlanywhere.errors import DONE, cause_of, odbc_failure
 from tasks.sources.sqlanywhere.programs import odbc
 from tasks.sources.sqlanywhere.scratch import Access, clone, scratch_engine
 
-VALIDATE_HOURS = 24.0
 MOST_FILES = 20
 
 
@@ -39,29 +37,22 @@ def check_copy(copy: Path, scratch: Path, access: Callable[[CopyRecord], Access]
         return [*findings, _failed("engine", error)]
     try:
         folder = clone(copy, scratch)
-        with scratch_engine(granted.install, folder, record.database, granted.login) as address:
+        with scratch_engine(granted, folder, record.database) as client:
             findings.append(_passed("engine opens a clone", f"recovered by SQL Anywhere {record.major}"))
-            findings += _dbvalid(granted, address)
-            findings.append(_tables(granted, address))
+            findings += _dbvalid(client)
+            findings.append(_tables(client))
     except ValidationError as error:
         findings.append(_failed("engine opens a clone", error))
     return [*findings, _unaltered(before, _files_of(copy))]
 
 
-def dbvalid(access: Access, address: Address, *options: str) -> int:
-    """The exit code of dbvalid over all that it looks at with ``options``."""
-    command: list[Argument] = [access.install.program("dbvalid"), *options]
-    environment = tool_environment(access.install, address, access.login)
-    return run(command, environment=environment, seconds=VALIDATE_HOURS * 3600).code
-
-
-def _dbvalid(access: Access, address: Address) -> Iterator[Finding]:
+def _dbvalid(client: Client) -> Iterator[Finding]:
     for check, options in (
         ("tables and indexes (dbvalid)", ()),
         ("pages and checksums (dbvalid -d)", ("-d",)),
     ):
         try:
-            code = dbvalid(access, address, *options)
+            code = client.run("dbvalid", *options)
         except DatasaveError as error:
             yield _failed(check, error)
             continue
@@ -69,10 +60,10 @@ def _dbvalid(access: Access, address: Address) -> Iterator[Finding]:
         yield Finding(check=check, passed=code == DONE, detail=detail)
 
 
-def _tables(access: Access, address: Address) -> Finding:
+def _tables(client: Client) -> Finding:
     """An emptied database passes every check of its engine."""
     try:
-        with connected(access.install, address, access.login) as connection:
+        with client.connected() as connection:
             count = len(base_tables(connection))
     except SourceError as error:
         return _failed("tables", error)

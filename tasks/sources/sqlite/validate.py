@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.errors import ValidationError
 from tasks.records import Finding, Table
-from tasks.sources.base import Connection
+from tasks.sources.base import Connection, quoted
 from tasks.sources.sqlite.connection import cause_of, file_of_copy, open_copy, printable
 
 MOST_MESSAGES = 20
@@ -55,11 +55,6 @@ def user_tables(connection: Connection) -> list[Table]:
     return [
         Table(name=name, reference=quoted(name), columns=_stored_columns(connection, name)) for name in names
     ]
-
-
-def quoted(name: str) -> str:
-    """``name`` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _stored_columns(connection: Connection, table: str) -> tuple[str, ...]:

@@ -11,14 +11,15 @@ import pytest
 from pydantic import ValidationError as OptionsError
 
 from tasks.errors import CopyError, SourceError, SourceMissing, ValidationError
-from tasks.sources.sqlanywhere.catalog import definitions, quoted
+from tasks.sources.base import quoted
+from tasks.sources.sqlanywhere.catalog import definitions
 from tasks.sources.sqlanywhere.check import Facts, base_name, grants_for, refuse_elsewhere, same_machine
 from tasks.sources.sqlanywhere.connection import (
     Address,
+    Client,
     Login,
     connection_string,
     scratch_address,
-    tool_environment,
     usable,
 )
 from tasks.sources.sqlanywhere.copy import RECORD, read_record
@@ -120,7 +121,7 @@ class TestConnectionStrings:
     def test_tools_get_it_by_their_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SATMP", "/var/sa")
         install = Install(Path("/opt/sqlanywhere17"), Path("/opt/sqlanywhere17/bin64"), 17, "SQL Anywhere 17")
-        environment = tool_environment(install, Address(17, dsn="SOSDATA"), BILL)
+        environment = Client(install, Address(17, dsn="SOSDATA"), BILL).environment
         assert environment["SQLCONNECT"] == "DSN=SOSDATA;UID=BU_BILL;PWD=PASSword#1;ASTART=NO"
         assert environment["SQLANY17"] == "/opt/sqlanywhere17"
         assert environment["LD_LIBRARY_PATH"] == "/opt/sqlanywhere17/lib64"
@@ -222,9 +223,11 @@ class TestPlaces:
         install = Install(Path("/nowhere"), Path("/nowhere/bin64"), 17, "SQL Anywhere 17")
         facts = Facts(version="17", machine="FILESERVER", file=None, log=None, bytes=0)
         with pytest.raises(SourceError, match="runs on FILESERVER, not on this one") as caught:
-            refuse_elsewhere(install, Address(17, dsn="SOSDATA"), facts)
+            refuse_elsewhere(Client(install, Address(17, dsn="SOSDATA")), facts)
         assert "computer that runs the database" in caught.value.hint
-        refuse_elsewhere(install, Address(17, dsn="SOSDATA"), replace(facts, machine=socket.gethostname()))
+        refuse_elsewhere(
+            Client(install, Address(17, dsn="SOSDATA")), replace(facts, machine=socket.gethostname())
+        )
 
     def test_base_names_of_either_system(self) -> None:
         assert base_name(r"C:\SOS\DATA\sosdata.db") == base_name("/srv/sos/sosdata.db") == "sosdata.db"
