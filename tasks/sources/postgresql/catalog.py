@@ -140,11 +140,6 @@ def table_query(kinds: str) -> str:
     return _TABLES.replace("{kinds}", kinds)
 
 
-def quoted(name: str) -> str:
-    """A name for SQL, in quotation marks."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def rows_of(connection: Any, sql: str) -> list[Any]:
     """All rows of a small result."""
     cursor = connection.cursor()
