@@ -35,7 +35,7 @@ MOST_NAMES = 5
 MOST_FINDINGS = 20
 """Files that are listed as wrong before the rest is only counted."""
 
-_TOLD = {
+_EVENTS = {
     "databases": ("left out: live databases", "{}; back them up with a plan of their own kind"),
     "excluded": ("left out: by `exclude`", "{}"),
     "special": ("left out: no files", "sockets, pipes, devices or junctions: {}"),
@@ -77,7 +77,7 @@ def check_copy(copy: Path, scratch: Path) -> list[Finding]:
         return [Finding(check="index", passed=False, detail=error.message)]
     index = Finding(check="index", passed=True, detail=f"whole, {len(measured.index.entries):,} entries")
     extra = _nothing_else(measured.extra)
-    return [index, *_files_whole(measured), extra, *_told(measured.index.notes)]
+    return [index, *_files_whole(measured), extra, *_events(measured.index.notes)]
 
 
 def open_measured(copy: Path, scratch: Path) -> sqlite3.Connection:
@@ -122,10 +122,10 @@ def _nothing_else(extra: list[str]) -> Finding:
     return Finding(check="nothing else", passed=not extra, detail=detail)
 
 
-def _told(notes: Notes) -> list[Finding]:
+def _events(notes: Notes) -> list[Finding]:
     """What was left out or changed while copying: findings that passed, for the report."""
     findings = []
-    for sort, (check, detail) in _TOLD.items():
+    for sort, (check, detail) in _EVENTS.items():
         count = notes.counts.get(sort, 0)
         if count:
             named = f"{count:,}: {listed(notes.names[sort], count)}"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ProgramError, SourceError, SourceMissing, ValidationError
-from tasks.platform.files import BLOCK, create_private, private_folder, sync_tree
+from tasks.platform.files import private_folder, sync_tree
 from tasks.sources.mariadb.connection import MariadbLogin, connected
 from tasks.sources.mariadb.programs import Programs
 from tasks.sources.mariadb.record import DATA, DUMP, CopyRecord, read_record
 from tasks.sources.mariadb.scratch import clone, prepare, served
-from tasks.sources.shared.folders import emptied, restoring_into
+from tasks.sources.shared.folders import copy_whole, emptied, restoring_into
 from tasks.sources.shared.live_data import LiveData, ServerInPlaceOptions, server_folder
 
 
@@ -40,8 +39,7 @@ def _restored(copy: Path, record: CopyRecord, destination: Path, programs: Progr
         clone(copy / DATA, destination)
         prepare(programs, destination)
         return destination
-    with (copy / DUMP).open("rb") as stream, create_private(destination / DUMP) as restored:
-        shutil.copyfileobj(stream, restored, BLOCK)
+    copy_whole(copy / DUMP, destination / DUMP)
     return destination / DUMP
 
 

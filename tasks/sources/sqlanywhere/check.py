@@ -35,7 +35,7 @@ WHERE t.table_type_str = 'BASE' AND u.user_name NOT IN ('SYS', 'PUBLIC', 'dbo');
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatabaseFacts:
     """A running database. ``bytes`` is about what a copy will have; None is what the engine didn't tell."""
 
     version: str
@@ -45,7 +45,7 @@ class Facts:
     bytes: int
 
 
-def look(client: Client) -> Facts:
+def look(client: Client) -> DatabaseFacts:
     """The database, found running on this machine. Raises SourceMissing or SourceError."""
     code = client.ping()
     if code != DONE:
@@ -55,17 +55,17 @@ def look(client: Client) -> Facts:
     return facts
 
 
-def ask(client: Client) -> Facts:
+def ask(client: Client) -> DatabaseFacts:
     """What the running database says over ODBC; its functions need no right but to connect."""
     try:
         with client.connected() as connection:
-            told = _teller(connection)
-            log = told("DB_PROPERTY('LogName')")
-            pages, page = told("DB_PROPERTY('FileSize')"), told("DB_PROPERTY('PageSize')")
-            return Facts(
+            value_of = _properties_of(connection)
+            log = value_of("DB_PROPERTY('LogName')")
+            pages, page = value_of("DB_PROPERTY('FileSize')"), value_of("DB_PROPERTY('PageSize')")
+            return DatabaseFacts(
                 version=str(connection.getinfo(odbc().SQL_DBMS_VER)),
-                machine=told("PROPERTY('MachineName')"),
-                file=told("DB_PROPERTY('File')"),
+                machine=value_of("PROPERTY('MachineName')"),
+                file=value_of("DB_PROPERTY('File')"),
                 log=log,
                 bytes=_number(pages) * _number(page) + _size_of(log),
             )
@@ -73,7 +73,7 @@ def ask(client: Client) -> Facts:
         raise odbc_failure(f"cannot ask the database ({client.address})", error) from None
 
 
-def refuse_elsewhere(client: Client, facts: Facts) -> None:
+def refuse_elsewhere(client: Client, facts: DatabaseFacts) -> None:
     """Raise SourceError where the database runs on another computer.
 
     Its own word counts; an engine that doesn't tell must answer over shared memory, which ends at the
@@ -124,10 +124,10 @@ def grants_for(version: int, user: str, reader: str) -> str:
     return f"{head}{_SOS}{made}{rights}{_READER.format(reader=reader)}"
 
 
-def _teller(connection: Any) -> Callable[[str], str | None]:
-    """Asks for one property; None where the engine does not know it or its value is empty."""
+def _properties_of(connection: Any) -> Callable[[str], str | None]:
+    """A function that asks for one property; None where the engine does not know it or its value is empty."""
 
-    def told(expression: str) -> str | None:
+    def value_of(expression: str) -> str | None:
         cursor = connection.cursor()
         try:
             cursor.execute(f"SELECT {expression}")
@@ -138,7 +138,7 @@ def _teller(connection: Any) -> Callable[[str], str | None]:
             cursor.close()
         return None if value in (None, "") else str(value)
 
-    return told
+    return value_of
 
 
 def _number(text: str | None) -> int:

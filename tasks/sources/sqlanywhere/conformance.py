@@ -25,7 +25,7 @@ from tasks.platform.files import private_folder, sha256_of
 from tasks.platform.processes import Argument, run
 from tasks.records import Finding
 from tasks.sources.sqlanywhere.catalog import base_tables, definitions
-from tasks.sources.sqlanywhere.check import Facts, ask, base_name, refuse_elsewhere
+from tasks.sources.sqlanywhere.check import DatabaseFacts, ask, base_name, refuse_elsewhere
 from tasks.sources.sqlanywhere.connection import Address, Client, Login, scratch_address
 from tasks.sources.sqlanywhere.copy import back_up
 from tasks.sources.sqlanywhere.errors import ABSENT, CANNOT_CONNECT, DONE, NOT_RUNNING, state_of
@@ -33,7 +33,7 @@ from tasks.sources.sqlanywhere.logs import APPLIED, read_log
 from tasks.sources.sqlanywhere.programs import Install, odbc
 from tasks.sources.sqlanywhere.scratch import (
     START_SECONDS,
-    Access,
+    CopyAccess,
     refuse_unreadable,
     scratch_engine,
     start_command,
@@ -51,7 +51,7 @@ class Site:
 
     client: Client
     reader: Login
-    facts: Facts
+    facts: DatabaseFacts
     scratch: Path
 
     @cached_property
@@ -202,7 +202,7 @@ def _clone(folder: Path, site: Site) -> Path:
 
 @contextmanager
 def _engine(site: Site, folder: Path) -> Iterator[Client]:
-    with scratch_engine(Access(site.install, site.reader), folder, site.database) as client:
+    with scratch_engine(CopyAccess(site.install, site.reader), folder, site.database) as client:
         yield client
 
 

@@ -19,7 +19,7 @@ from tasks.platform.files import PRIVATE_FILE, private_folder, write_atomic
 from tasks.platform.processes import Argument
 from tasks.records import CopiedFile, Progress, Record
 from tasks.sources.shared.folders import Growth, all_or_nothing, copied_files
-from tasks.sources.sqlanywhere.check import Facts, base_name
+from tasks.sources.sqlanywhere.check import DatabaseFacts, base_name
 from tasks.sources.sqlanywhere.connection import Client
 from tasks.sources.sqlanywhere.errors import DONE, failure
 
@@ -83,7 +83,7 @@ def back_up(
 
 
 def copy_database(
-    client: Client, facts: Facts, destination: Path, progress: Progress
+    client: Client, facts: DatabaseFacts, destination: Path, progress: Progress
 ) -> tuple[CopiedFile, ...]:
     """Copy the running database into ``destination``; its files, which the record lists as well.
 
@@ -117,7 +117,7 @@ def _settled(destination: Path) -> tuple[CopiedFile, ...]:
 
 
 def _write_record(
-    destination: Path, facts: Facts, major: int, started: datetime, files: tuple[CopiedFile, ...]
+    destination: Path, facts: DatabaseFacts, major: int, started: datetime, files: tuple[CopiedFile, ...]
 ) -> None:
     names = [file.path for file in files]
     record = CopyRecord(

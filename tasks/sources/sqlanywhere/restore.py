@@ -15,7 +15,7 @@ from tasks.sources.shared.folders import copy_whole, restoring_into
 from tasks.sources.shared.live_data import InPlaceOptions
 from tasks.sources.sqlanywhere.copy import DATABASE, CopyRecord, read_record
 from tasks.sources.sqlanywhere.restart import RestartOptions
-from tasks.sources.sqlanywhere.scratch import MESSAGES, Access, readable, scratch_engine
+from tasks.sources.sqlanywhere.scratch import MESSAGES, CopyAccess, readable, scratch_engine
 
 
 class SqlanywhereInPlaceOptions(InPlaceOptions):
@@ -102,7 +102,7 @@ def commands(own: InPlaceOptions | None, restart: RestartOptions | None) -> InPl
 
 
 @contextmanager
-def opened_in_place(access: Access, record: CopyRecord, data: Path, scratch: Path) -> Iterator[Any]:
+def opened_in_place(access: CopyAccess, record: CopyRecord, data: Path, scratch: Path) -> Iterator[Any]:
     """A connection to the live database under a private engine; durable when the block ends."""
     try:
         with ExitStack() as stack:

@@ -40,7 +40,7 @@ _NO_RIGHT = ("SQLSTATE 42000", "SQLSTATE 42501")
 
 
 @dataclass(frozen=True)
-class Access:
+class CopyAccess:
     """What work on a copy needs: programs, and an account that may validate and read every table."""
 
     install: Install
@@ -71,7 +71,7 @@ def clone(copy: Path, scratch: Path) -> Path:
 
 
 @contextmanager
-def scratch_engine(access: Access, folder: Path, file: str, log: Path | None = None) -> Iterator[Client]:
+def scratch_engine(access: CopyAccess, folder: Path, file: str, log: Path | None = None) -> Iterator[Client]:
     """Run an engine over the database ``file`` in ``folder``, a clone; the way to reach it.
 
     What it prints goes to ``log``, else beside the folder.
@@ -125,7 +125,7 @@ def stop(client: Client) -> None:
 
 
 @contextmanager
-def opened(access: Access, copy: Path, scratch: Path, record: CopyRecord) -> Iterator[Any]:
+def opened(access: CopyAccess, copy: Path, scratch: Path, record: CopyRecord) -> Iterator[Any]:
     """A connection to a clone of the copy that may read all its tables. Raises ValidationError."""
     folder = clone(copy, scratch)
     with ExitStack() as stack:

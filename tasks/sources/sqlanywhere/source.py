@@ -45,7 +45,7 @@ from tasks.sources.sqlanywhere.restore import (
     opened_in_place,
     restore_copy,
 )
-from tasks.sources.sqlanywhere.scratch import REFUSED, Access, opened
+from tasks.sources.sqlanywhere.scratch import REFUSED, CopyAccess, opened
 from tasks.sources.sqlanywhere.validate import check_copy
 
 USER_VARIABLE = "DATASAVE_SQLANYWHERE_USER"
@@ -272,10 +272,10 @@ class SqlanywhereSource(
         user, reference = self._options.read_user, self._options.read_password
         return Login(user, secret_of(reference)) if user and reference else self._login
 
-    def _access(self, record: CopyRecord) -> Access:
+    def _access(self, record: CopyRecord) -> CopyAccess:
         """Programs and accounts for work on a copy; on a bare machine what the environment names."""
         if hasattr(self._options, "user"):
-            return Access(self._install, self._reader)
+            return CopyAccess(self._install, self._reader)
         user, password = os.environ.get(USER_VARIABLE, ""), os.environ.get(PASSWORD_VARIABLE, "")
         if not (user and password):
             raise ValidationError(
@@ -283,7 +283,7 @@ class SqlanywhereSource(
                 hint=f"Set {USER_VARIABLE} and {PASSWORD_VARIABLE} to one that may validate and read every "
                 "table (its password is that of the day of the backup), or give the plan.",
             )
-        return Access(self._install_for(record), Login(user, password))
+        return CopyAccess(self._install_for(record), Login(user, password))
 
     def _install_for(self, record: CopyRecord) -> Install:
         """The plan's installation, or on a bare machine any that can open the copy."""

@@ -13,12 +13,12 @@ from tasks.sources.sqlanywhere.connection import Client
 from tasks.sources.sqlanywhere.copy import DATABASE, CopyRecord, read_record
 from tasks.sources.sqlanywhere.errors import DONE, cause_of, odbc_failure
 from tasks.sources.sqlanywhere.programs import odbc
-from tasks.sources.sqlanywhere.scratch import Access, clone, scratch_engine
+from tasks.sources.sqlanywhere.scratch import CopyAccess, clone, scratch_engine
 
 MOST_FILES = 20
 
 
-def check_copy(copy: Path, scratch: Path, access: Callable[[CopyRecord], Access]) -> list[Finding]:
+def check_copy(copy: Path, scratch: Path, access: Callable[[CopyRecord], CopyAccess]) -> list[Finding]:
     """Look at the copy's files, then let a private engine recover and validate a clone of them.
 
     ``access`` is asked for programs and accounts once the copy's record is read. The copy is hashed before
@@ -94,7 +94,7 @@ def _files_as_recorded(found: dict[str, CopiedFile], record: CopyRecord) -> Iter
         yield _passed("files as recorded", f"{len(found)} files of the size and sha256 recorded")
 
 
-def _refuse_older_engine(access: Access, record: CopyRecord) -> None:
+def _refuse_older_engine(access: CopyAccess, record: CopyRecord) -> None:
     if access.install.version < record.major:
         raise ValidationError(
             f"the copy is of SQL Anywhere {record.major}, the engine here is {access.install.version}",

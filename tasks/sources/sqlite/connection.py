@@ -85,13 +85,14 @@ def file_uri(path: Path, query: str) -> str:
 
 def failure(operation: str, error: sqlite3.Error, *, copying: bool) -> SourceError:
     """The error for a failed ``operation``; a CopyError while ``copying``, which is worth a second try."""
-    fault = _FAULTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    told = Fault(SourceError, cause_of(error), "")
-    if fault is not None:
-        told = replace(fault, cause=f"{fault.cause} ({cause_of(error)})")
-    return (
-        replace(told, kind=CopyError, permanent=False).error(operation) if copying else told.error(operation)
-    )
+    known = _FAULTS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    if known is None:
+        fault = Fault(SourceError, cause_of(error), "")
+    else:
+        fault = replace(known, cause=f"{known.cause} ({cause_of(error)})")
+    if copying:
+        fault = replace(fault, kind=CopyError, permanent=False)
+    return fault.error(operation)
 
 
 def cause_of(error: sqlite3.Error) -> str:

@@ -46,7 +46,7 @@ ALTER ROLE [db_backupoperator] ADD MEMBER [datasave];
 
 
 @dataclass(frozen=True)
-class State:
+class DatabaseState:
     """What was found: sizes in bytes, of the used pages and of all files with the free room in them."""
 
     version: str
@@ -56,7 +56,7 @@ class State:
     allocated: int
 
 
-def examine(login: ServerLogin, database: str, *, encrypted_ok: bool) -> State:
+def examine(login: ServerLogin, database: str, *, encrypted_ok: bool) -> DatabaseState:
     """Look at server and database. Raises SourceMissing or SourceError."""
     try:
         with login.connect() as connection:
@@ -69,7 +69,7 @@ def examine(login: ServerLogin, database: str, *, encrypted_ok: bool) -> State:
     except SqlError as error:
         operation = f"cannot look at the database {database} on {login.address}"
         raise failure(operation, error) from None
-    return State(version, edition, str(row["recovery_model_desc"]), used, allocated)
+    return DatabaseState(version, edition, str(row["recovery_model_desc"]), used, allocated)
 
 
 def examine_scratch(login: ServerLogin) -> None:
@@ -87,7 +87,7 @@ def examine_scratch(login: ServerLogin) -> None:
         )
 
 
-def examine_folder(folder: Path, state: State) -> None:
+def examine_folder(folder: Path, state: DatabaseState) -> None:
     """Look whether the folder has room for a backup and a restored database. Raises SourceError."""
     try:
         next(folder.iterdir(), None)

@@ -17,7 +17,7 @@ from tasks.errors import DatasaveError
 from tasks.platform.files import private_folder, write_atomic
 from tasks.records import Finding
 from tasks.sources.sqlserver.catalog import user_tables
-from tasks.sources.sqlserver.check import State
+from tasks.sources.sqlserver.check import DatabaseState
 from tasks.sources.sqlserver.connection import Row, ServerLogin, literal, query, run_to_end
 from tasks.sources.sqlserver.copy import back_up, backup_in, backup_statement, percent_of
 from tasks.sources.sqlserver.errors import SqlError
@@ -35,7 +35,7 @@ class Site:
     login: ServerLogin
     scratch: ScratchServer
     database: str
-    state: State
+    state: DatabaseState
     folder: Path
     before: list[Row] = field(default_factory=list)
     restored: str = ""
@@ -46,7 +46,7 @@ class Site:
 
 
 def try_everything(
-    login: ServerLogin, scratch: ScratchServer, database: str, state: State, folder: Path
+    login: ServerLogin, scratch: ScratchServer, database: str, state: DatabaseState, folder: Path
 ) -> list[Finding]:
     """One finding for each assumption, in an order in which later ones can build on earlier ones."""
     site = Site(login, scratch, database, state, folder)

@@ -23,7 +23,7 @@ from typing import Any
 from tasks.errors import CopyError, SourceError
 from tasks.platform.files import BLOCK, create_private, sha256_of, write_atomic
 from tasks.records import CopiedFile, Progress
-from tasks.sources.sqlserver.check import State
+from tasks.sources.sqlserver.check import DatabaseState
 from tasks.sources.sqlserver.connection import ServerLogin, bracketed, literal, query, run_to_end
 from tasks.sources.sqlserver.errors import SqlError, failure
 
@@ -116,7 +116,7 @@ def back_up(
     login: ServerLogin,
     database: str,
     exchange: ExchangeFolder,
-    state: State,
+    state: DatabaseState,
     destination: Path,
     progress: Progress,
 ) -> tuple[CopiedFile, ...]:
@@ -208,7 +208,7 @@ def _fetch(source: Path, target: Path, bar: _Bar) -> str:
     return digest.hexdigest()
 
 
-def _write_about(file: Path, database: str, state: State) -> CopiedFile:
+def _write_about(file: Path, database: str, state: DatabaseState) -> CopiedFile:
     """For people without a server: which version the backup needs, and whose it is."""
     about = {
         "method": "BACKUP DATABASE WITH COPY_ONLY, CHECKSUM",

@@ -23,7 +23,7 @@ from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsConformance, SupportsGrants
 from tasks.sources.shared.folders import copy_whole, restoring_into
 from tasks.sources.sqlserver.catalog import user_tables
-from tasks.sources.sqlserver.check import State, examine, examine_folder, examine_scratch, grants_for
+from tasks.sources.sqlserver.check import DatabaseState, examine, examine_folder, examine_scratch, grants_for
 from tasks.sources.sqlserver.conformance import try_everything
 from tasks.sources.sqlserver.connection import ServerLogin
 from tasks.sources.sqlserver.copy import ABOUT_NAME, ExchangeFolder, back_up, backup_in
@@ -208,7 +208,7 @@ class SqlserverSource(Source, SupportsConformance, SupportsGrants):
             raise SourceError(f"cannot try SQL Server: it {NO_SERVER}")
         return try_everything(self._login, server, self._options.database, self._examined(), scratch)
 
-    def _examined(self) -> State:
+    def _examined(self) -> DatabaseState:
         state = examine(self._login, self._options.database, encrypted_ok=self._options.certificate_kept)
         server = self._scratch_server
         if server is not None:
@@ -216,7 +216,7 @@ class SqlserverSource(Source, SupportsConformance, SupportsGrants):
         examine_folder(self._options.backup_folder, state)
         return state
 
-    def _engine(self, state: State) -> Engine:
+    def _engine(self, state: DatabaseState) -> Engine:
         return Engine(kind=self.kind, version=f"{state.version} {state.edition}", bytes=state.used)
 
 

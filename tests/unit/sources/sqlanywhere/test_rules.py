@@ -13,7 +13,13 @@ from pydantic import ValidationError as OptionsError
 from tasks.errors import CopyError, SourceError, SourceMissing, ValidationError
 from tasks.sources.base import quoted
 from tasks.sources.sqlanywhere.catalog import definitions
-from tasks.sources.sqlanywhere.check import Facts, base_name, grants_for, refuse_elsewhere, same_machine
+from tasks.sources.sqlanywhere.check import (
+    DatabaseFacts,
+    base_name,
+    grants_for,
+    refuse_elsewhere,
+    same_machine,
+)
 from tasks.sources.sqlanywhere.connection import (
     Address,
     Client,
@@ -221,7 +227,7 @@ class TestPlaces:
 
     def test_an_engine_that_names_another_computer(self) -> None:
         install = Install(Path("/nowhere"), Path("/nowhere/bin64"), 17, "SQL Anywhere 17")
-        facts = Facts(version="17", machine="FILESERVER", file=None, log=None, bytes=0)
+        facts = DatabaseFacts(version="17", machine="FILESERVER", file=None, log=None, bytes=0)
         with pytest.raises(SourceError, match="runs on FILESERVER, not on this one") as caught:
             refuse_elsewhere(Client(install, Address(17, dsn="SOSDATA")), facts)
         assert "computer that runs the database" in caught.value.hint
