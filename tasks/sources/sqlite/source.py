@@ -17,11 +17,10 @@ from pydantic import Field
 
 from tasks.errors import CopyError, SourceError, ValidationError
 from tasks.options import Options
-from tasks.platform.files import sha256_of
-from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
+from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsInPlace
-from tasks.sources.shared.folders import copy_whole, restoring_into
+from tasks.sources.shared.folders import copied_file, copy_whole, restoring_into
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData, open_files, require_renamable
 from tasks.sources.sqlite.connection import (
     cause_of,
@@ -109,7 +108,7 @@ class SqliteSource(Source, SupportsInPlace):
             ) from error
         try:
             self._refuse_if_replaced(identity)
-            copied = CopiedFile(path=file.name, bytes=file.stat().st_size, sha256=sha256_of(file))
+            copied = copied_file(file, destination)
         except BaseException:
             file.unlink(missing_ok=True)
             raise

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import CopyError, SourceError
-from tasks.platform.files import BLOCK, create_private, sha256_of, write_atomic
+from tasks.platform.files import BLOCK, create_private, write_atomic
 from tasks.records import CopiedFile, Progress
+from tasks.sources.shared.folders import copied_file
 from tasks.sources.sqlserver.check import DatabaseState
 from tasks.sources.sqlserver.connection import ServerLogin, bracketed, literal, query, run_to_end
 from tasks.sources.sqlserver.errors import SqlError, failure
@@ -219,7 +220,7 @@ def _write_about(file: Path, database: str, state: DatabaseState) -> CopiedFile:
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_atomic(file, json.dumps(about, indent=2, ensure_ascii=False).encode() + b"\n")
-    return CopiedFile(path=file.name, bytes=file.stat().st_size, sha256=sha256_of(file))
+    return copied_file(file, file.parent)
 
 
 def backup_in(copy: Path) -> Path:
