@@ -1,6 +1,6 @@
 """What every source must do, run by each engine against the real thing.
 
-To plug in an engine, add to test_sources.py::
+To plug in an engine (tasks/sources/README.md has all steps), add test_source_<kind>.py::
 
     class TestMyEngine(SourceContract):
         @pytest.fixture
