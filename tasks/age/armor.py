@@ -15,7 +15,7 @@ from typing_extensions import Buffer
 from tasks.age.buffering import BUFFER, write_all
 from tasks.errors import ArmorError
 
-_BEGIN = b"-----BEGIN AGE ENCRYPTED FILE-----"
+ARMOR_BEGIN = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _END = b"-----END AGE ENCRYPTED FILE-----"
 _COLUMNS = 64
 _LINE_BYTES = 48
@@ -31,7 +31,7 @@ class ArmorWriter(io.RawIOBase):
         super().__init__()
         self._inner = inner
         self._pending = b""
-        write_all(inner, _BEGIN + b"\n")
+        write_all(inner, ARMOR_BEGIN + b"\n")
 
     def writable(self) -> bool:
         return True
@@ -83,7 +83,7 @@ class ArmorReader(io.RawIOBase):
         line = b"\n"
         while line and not line.strip():
             line = self._source.readline(_LINE_LIMIT)
-        if line.lstrip() not in (_BEGIN + b"\n", _BEGIN + b"\r\n"):
+        if line.lstrip() not in (ARMOR_BEGIN + b"\n", ARMOR_BEGIN + b"\r\n"):
             raise _malformed("it does not begin with the proper line")
 
     def _read_batch(self) -> bytes:

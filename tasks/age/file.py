@@ -1,7 +1,7 @@
-"""Whole age files: encrypt, decrypt, and a reader for what only passes through.
+"""Whole age files: encrypt, decrypt, a decrypting reader, and a new header on the same payload.
 
-The streams given belong to the caller, who closes them; an OSError of theirs comes through unchanged, save
-in ``decrypt_to_file``. Memory stays at a few MiB whatever the size of the file.
+The streams given belong to the caller, who closes them; an OSError of theirs comes through unchanged.
+Memory stays at a few MiB whatever the size of the file.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import io
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
+
+from typing_extensions import Buffer
 
 from tasks.age.armor import ArmorReader, ArmorWriter
 from tasks.age.buffering import BUFFER, Feed, buffered, write_all
 from tasks.age.header import MAGIC, derive_key, read_header, serialise
 from tasks.age.recipients import FILE_KEY_BYTES, Identity, Recipient, unwrap_with, wrap_for
 from tasks.age.stream import PayloadReader, encrypt_payload
-from tasks.errors import AgeError, HeaderError
-from tasks.platform.files import atomic_writer
+from tasks.errors import HeaderError
 
 _NONCE_BYTES = 16
 # How far into a file its armor may begin; before it, mails have blank lines.
@@ -46,8 +46,8 @@ def encrypt(
 def decrypt(reader: BinaryIO, writer: BinaryIO, identities: Sequence[Identity]) -> None:
     """Decrypt an age file, armored or not, with whichever identity fits.
 
-    What was written before an error was raised is authentic but incomplete: throw it away, or use
-    ``decrypt_to_file``. Raises every kind of AgeError but KeyFormatError.
+    What was written before an error was raised is authentic but incomplete: throw it away. Raises every
+    kind of AgeError but KeyFormatError.
     """
     payload = _open_payload(reader, identities)
     buffer = memoryview(bytearray(BUFFER))
@@ -64,17 +64,25 @@ def decrypting_reader(reader: BinaryIO, identities: Sequence[Identity]) -> Binar
     return buffered(_open_payload(reader, identities))
 
 
-def decrypt_to_file(reader: BinaryIO, path: Path, identities: Sequence[Identity]) -> None:
-    """Decrypt into a private file that appears whole or not at all; raises AgeError."""
-    try:
-        with atomic_writer(path) as stream:
-            decrypt(reader, stream, identities)
-    except OSError as error:
-        raise AgeError(
-            f"cannot decrypt into {path}: {error.strerror or error}",
-            hint="Check that the disk has room and that you may write to the folder.",
-            permanent=False,
-        ) from error
+class Rewrapped(NamedTuple):
+    """A file under a new header, ``grown`` bytes longer than the old one (below 0: shorter)."""
+
+    stream: BinaryIO
+    grown: int
+
+
+def rewrapped(reader: BinaryIO, identities: Sequence[Identity], recipients: Sequence[Recipient]) -> Rewrapped:
+    """An age file (not armored) from ``reader`` with its file key wrapped for ``recipients`` alone.
+
+    The file key stays, so whoever once had it, or a copy of the old file, can still read the payload, which
+    passes through as it is, unread: what it holds must be proven some other way. Raises
+    HeaderError, HeaderMACError, NoMatchingIdentity, or KeyFormatError where recipients must not be mixed.
+    """
+    source = buffered(Feed(reader))
+    old = read_header(source)
+    file_key = unwrap_with(identities, old)
+    new = serialise(wrap_for(recipients, file_key), file_key)
+    return Rewrapped(cast("BinaryIO", _Joined(new, source)), len(new) - old.length)
 
 
 def _open_payload(reader: BinaryIO, identities: Sequence[Identity]) -> PayloadReader:
@@ -100,3 +108,28 @@ def _unarmored(reader: BinaryIO) -> io.BufferedReader:
 
 def _payload_key(file_key: bytes, nonce: bytes) -> bytes:
     return derive_key(file_key, nonce, b"payload")
+
+
+class _Joined(io.RawIOBase):
+    """A header, then what follows it in another stream."""
+
+    def __init__(self, head: bytes, rest: io.BufferedReader) -> None:
+        super().__init__()
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._head:
+            wanted = len(self._head) if size < 0 else size
+            data, self._head = self._head[:wanted], self._head[wanted:]
+            return data + self._rest.read() if size < 0 else data
+        return self._rest.read(size)
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)

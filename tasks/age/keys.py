@@ -1,9 +1,18 @@
-"""Recipients and identities from their text. Errors never quote the text: it may be a secret."""
+"""Recipients and identities from their text, and key files, with a passphrase or without.
+
+A key file under a passphrase is an age file itself, as ``age -p`` makes it; ``age -d -i FILE`` asks for its
+passphrase. Errors never quote the text: it may be a secret.
+"""
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from tasks.age import hybrid, x25519
+from tasks.age.armor import ARMOR_BEGIN
 from tasks.age.encoding import decode_bech32
+from tasks.age.file import decrypt, encrypt
+from tasks.age.header import MAGIC
 from tasks.age.hybrid import HybridIdentity, HybridRecipient
 from tasks.age.recipients import Identity, Recipient
 from tasks.age.scrypt import ScryptIdentity, ScryptRecipient
@@ -12,7 +21,11 @@ from tasks.errors import KeyFormatError
 
 KeyPair = X25519Identity | HybridIdentity
 
+# A key file is a few lines; stock age reads no more than this of one.
+MAX_KEY_FILE_BYTES = 1 << 24
+
 __all__ = [
+    "MAX_KEY_FILE_BYTES",
     "HybridIdentity",
     "HybridRecipient",
     "Identity",
@@ -22,11 +35,14 @@ __all__ = [
     "ScryptRecipient",
     "X25519Identity",
     "X25519Recipient",
+    "is_protected",
     "key_pairs_of",
     "parse_identity",
     "parse_identity_file",
     "parse_recipient",
+    "protect",
     "secret_bytes",
+    "unprotect",
 ]
 
 
@@ -93,3 +109,22 @@ def secret_bytes(identity: KeyPair) -> bytes:
 def key_pairs_of(secret: bytes) -> tuple[KeyPair, KeyPair]:
     """Both kinds of identity that these 32 bytes can be; the recipient tells which one was meant."""
     return X25519Identity(secret), HybridIdentity(secret)
+
+
+def is_protected(data: bytes) -> bool:
+    """Whether a key file is encrypted, in either form that age writes."""
+    return data.startswith(MAGIC) or data.lstrip().startswith(ARMOR_BEGIN)
+
+
+def protect(text: str, passphrase: str) -> bytes:
+    """A key file's text under a passphrase, in the ASCII form; raises KeyFormatError."""
+    sealed = BytesIO()
+    encrypt(BytesIO(text.encode("utf-8")), sealed, [ScryptRecipient(passphrase)], armored=True)
+    return sealed.getvalue()
+
+
+def unprotect(data: bytes, passphrase: str) -> bytes:
+    """What a protected key file holds. Raises NoMatchingIdentity where the passphrase is another."""
+    plain = BytesIO()
+    decrypt(BytesIO(data), plain, [ScryptIdentity(passphrase)])
+    return plain.getvalue()

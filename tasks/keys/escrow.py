@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.age.keys import KeyPair, key_pairs_of, secret_bytes
-from tasks.age.protected import protect
+from tasks.age.keys import KeyPair, key_pairs_of, protect, secret_bytes
 from tasks.context import write_new_secret
 from tasks.errors import ShareError, StateError
 from tasks.keys.identities import KeyFile

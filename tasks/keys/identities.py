@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.age.keys import Identity, KeyPair, parse_identity_file
-from tasks.age.protected import MAX_BYTES, is_protected, unprotect
+from tasks.age.keys import MAX_KEY_FILE_BYTES, Identity, KeyPair, is_protected, parse_identity_file, unprotect
 from tasks.errors import KeyFormatError, NoMatchingIdentity, PlanError, SecretError
 
 PASSPHRASE_VARIABLE = "DATASAVE_PASSPHRASE"  # noqa: S105 - a name
@@ -83,7 +82,7 @@ def recipients_of(identities: Sequence[Identity]) -> set[str]:
 def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            return stream.read(MAX_BYTES)
+            return stream.read(MAX_KEY_FILE_BYTES)
     except OSError as error:
         raise _unreadable(path, error.strerror or "the medium failed") from error
 

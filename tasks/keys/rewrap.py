@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import NamedTuple
 
+from tasks.age.file import rewrapped
 from tasks.age.keys import Identity
-from tasks.age.rewrap import rewrapped
 from tasks.backup.deliver import check_room, discard, publish, refresh_recover
 from tasks.backup.retain import remove_backup
 from tasks.backup.seal import seal_text

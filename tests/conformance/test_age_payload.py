@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import os
-import stat
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
 import zstandard
 
-from tasks.age.file import decrypt, decrypt_to_file, decrypting_reader, encrypt
+from tasks.age.file import decrypt, decrypting_reader, encrypt
 from tasks.errors import AgeError, NoMatchingIdentity, PayloadError
 from tests.conformance.crafting import CHUNK, HOLDER, NONCE, Dribble, header, opened, payload, x25519_stanza
 
@@ -202,34 +200,3 @@ def test_short_reads_and_short_writes_lose_nothing(armored: bool) -> None:
     encrypt(cast(BinaryIO, Dribble(plain)), cast(BinaryIO, sealed), [HOLDER.recipient()], armored=armored)
     decrypt(cast(BinaryIO, Dribble(bytes(sealed.taken))), cast(BinaryIO, unsealed), [HOLDER])
     assert unsealed.taken == plain
-
-
-def test_decrypt_to_file_is_private_and_whole(tmp_path: Path) -> None:
-    path = tmp_path / "ledger"
-    decrypt_to_file(io.BytesIO(HEAD + TWO), path, [HOLDER])
-    assert path.read_bytes() == FULL + b"tail"
-    if os.name == "posix":
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_decrypt_to_file_leaves_nothing_of_a_broken_payload(name: str, tmp_path: Path) -> None:
-    with pytest.raises(PayloadError):
-        decrypt_to_file(io.BytesIO(HEAD + REFUSED[name]), tmp_path / "ledger", [HOLDER])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_decrypt_to_file_keeps_the_older_file_when_it_fails(tmp_path: Path) -> None:
-    path = tmp_path / "ledger"
-    path.write_bytes(b"older")
-    with pytest.raises(PayloadError):
-        decrypt_to_file(io.BytesIO(HEAD + TWO[:-1]), path, [HOLDER])
-    assert [entry.name for entry in tmp_path.iterdir()] == ["ledger"]
-    assert path.read_bytes() == b"older"
-
-
-def test_decrypt_to_file_translates_what_the_disk_says(tmp_path: Path) -> None:
-    with pytest.raises(AgeError, match="cannot decrypt into") as caught:
-        decrypt_to_file(io.BytesIO(HEAD + TWO), tmp_path / "missing" / "ledger", [HOLDER])
-    assert not caught.value.permanent
-    assert caught.value.hint

@@ -12,8 +12,7 @@ import pytest
 
 from deployments.cli import app as cli
 from tasks.age.file import encrypt
-from tasks.age.keys import X25519Identity, parse_recipient
-from tasks.age.protected import is_protected, protect, unprotect
+from tasks.age.keys import X25519Identity, is_protected, parse_recipient, protect, unprotect
 from tasks.errors import KeyFormatError, NoMatchingIdentity
 from tests.terminal import typed
 

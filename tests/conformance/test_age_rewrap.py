@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.age.file import decrypt, encrypt
+from tasks.age.file import decrypt, encrypt, rewrapped
 from tasks.age.keys import HybridIdentity, X25519Identity
-from tasks.age.rewrap import rewrapped
 from tasks.errors import HeaderMACError, KeyFormatError, NoMatchingIdentity
 
 OLD, NEW, OTHER = (X25519Identity.generate() for _ in range(3))

@@ -24,8 +24,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tasks.age.file import decrypt, encrypt
-from tasks.age.rewrap import rewrapped
+from tasks.age.file import decrypt, encrypt, rewrapped
 from tasks.age.x25519 import X25519Identity
 from tasks.errors import ObjectMissing, TargetError
 from tasks.records import Properties, Stat
