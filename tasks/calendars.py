@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import date
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Protocol, get_args, runtime_checkable
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
@@ -221,6 +221,14 @@ class Calendar(Record):
                 hint="With fewer than three one bad night, or one theft, can take the only good copy.",
             )
         return self
+
+
+@runtime_checkable
+class RotatesMedia(Protocol):
+    """Options of a target whose media take turns: a capability, asked for by ``isinstance``."""
+
+    @property
+    def calendar(self) -> Calendar: ...
 
 
 def _same(names: Iterable[str]) -> bool:

@@ -1,7 +1,6 @@
 """Archives: a folder as one ``.tar.zst``, and back, readable by stock ``zstd`` and ``tar``.
 
-- ``writer.py``   packs a folder; the same folder gives the same bytes
-- ``walking.py``  what lies in a folder, in the archive's order
+- ``writer.py``   packs a folder in a fixed order; the same folder gives the same bytes
 - ``reader.py``   extracts into an empty private folder, refusing whatever could harm
 - ``frame.py``    the zstandard frame (RFC 8878), strictly: one frame, whole, with its checksum
 - ``members.py``  the tar headers (POSIX pax, GNU long names), strictly

@@ -12,14 +12,15 @@ from tasks.calendars import WEEKDAYS
 from tasks.context import PlanContext
 from tasks.notices.wording import duration_text, place_text
 from tasks.plan.cron import previous_time
+from tasks.plan.groups import HOURS_OF_GRACE
 from tasks.plan.model import TargetEntry
-from tasks.plan.schedule import HOURS_OF_GRACE
-from tasks.policy.due_rules import day_text, last_due
-from tasks.policy.fresh_rules import (
+from tasks.policy.due_rules import (
+    day_text,
     forgotten_slots,
     fresh_since,
     fresh_without_schedule,
     last_day_with_medium,
+    last_due,
     last_turn,
     midnight,
 )

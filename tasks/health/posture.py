@@ -12,15 +12,13 @@ from tasks.context import PlanContext
 from tasks.health.drills import kept, proofs_of
 from tasks.health.freshness import due_since
 from tasks.health.history import past_runs
-from tasks.health.locations import is_off_premises, media_of
 from tasks.health.runbook import is_current
 from tasks.health.trend import anomaly
 from tasks.keys.proofs import note
 from tasks.plan.model import TargetEntry
 from tasks.policy.drill_turns import NEVER, newest, proved
-from tasks.policy.fresh_rules import USUAL
-from tasks.policy.posture_facts import Facts, Place
-from tasks.policy.posture_rules import judge_posture
+from tasks.policy.due_rules import USUAL
+from tasks.policy.posture_rules import PostureFacts, TargetFacts, judge_posture
 from tasks.records import Certificate
 from tasks.reports import Posture
 from tasks.sources.capabilities import SupportsRestart
@@ -35,12 +33,12 @@ def posture_of(context: PlanContext, now: datetime | None = None) -> Posture:
     return judge_posture(facts_of(context, now or datetime.now(UTC)))
 
 
-def facts_of(context: PlanContext, now: datetime) -> Facts:
+def facts_of(context: PlanContext, now: datetime) -> PostureFacts:
     """What the rules look at, as of ``now``."""
     plan = context.plan
     certificates = kept(context)
-    return Facts(
-        places=tuple(_place(context, entry, certificates, now) for entry in plan.targets),
+    return PostureFacts(
+        targets=tuple(_target(context, entry, certificates, now) for entry in plan.targets),
         holders=_keys(context, certificates, now),
         key_days=plan.drill.within_days,
         told=_told(context),
@@ -77,20 +75,20 @@ def _keys(
     return found
 
 
-def _place(
+def _target(
     context: PlanContext, entry: TargetEntry, certificates: Iterable[Certificate], now: datetime
-) -> Place:
+) -> TargetFacts:
     mine = [certificate for certificate in certificates if certificate.target == entry.name]
     last = newest(proofs_of(mine))
-    media = media_of(entry)
+    media = entry.media
     drill = context.plan.drill
     cold = isinstance(entry, S3Options) and entry.storage_class in ("GLACIER", "DEEP_ARCHIVE")
     today = now.astimezone(context.timezone).date()
-    return Place(
+    return TargetFacts(
         name=entry.name,
         media=media,
         every_run=entry.when.weekly is None and entry.when.monthly is None,
-        off_premises=is_off_premises(entry),
+        off_premises=entry.is_off_premises,
         vendor=entry.with_vendor,
         agreement=entry.baa.holds_on(today) if entry.baa else None,
         locked=isinstance(entry, S3Options) and entry.lock is not None,

@@ -16,7 +16,6 @@ from tasks.context import PlanContext
 from tasks.errors import ObjectMissing, SourceError, StateError, TargetError
 from tasks.health.drills import kept
 from tasks.health.history import PastRun, past_runs
-from tasks.health.locations import is_off_premises, media_of
 from tasks.health.status import newest_delivery
 from tasks.notices.runbook_page import Place, Runbook, edition_in, runbook_html, runbook_markdown
 from tasks.notices.scenarios import Reach, Restorable
@@ -122,7 +121,7 @@ def _place(
         drilled = f"{when_text(last.drilled, context.timezone)}, with the key of {last.holder}, {outcome}"
     return Place(
         name=entry.name,
-        what=" ".join(rescue_words(entry)) or f"{count_text(media_of(entry), 'drive')} that take turns",
+        what=" ".join(rescue_words(entry)) or f"{count_text(entry.media, 'drive')} that take turns",
         due=when_due_text(entry.when),
         newest=newest,
         drilled=drilled,
@@ -144,7 +143,7 @@ def _reach(entry: TargetEntry) -> Reach:
         name=entry.name,
         words=rescue_words(entry),
         before=before,
-        away=is_off_premises(entry),
+        away=entry.is_off_premises,
         safe=getattr(entry, "lock", None) is not None or removable,
     )
 

@@ -4,20 +4,18 @@ JSON schema: they are written for the person who keeps a practice's computers ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tasks.calendars import When, WhenRule
+from tasks.calendars import FEWEST_MEDIA, Day, RotatesMedia, When, WhenRule
 from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
-from tasks.plan.drill_options import Drill
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName
-from tasks.plan.key_options import Keys
+from tasks.plan.groups import Drill, Keys, Schedule
 from tasks.plan.notice_options import Notices
-from tasks.plan.schedule import Schedule
-from tasks.plan.vendors import Custody, refuse_without_agreement
 from tasks.records import Holder, Record
 
 # One backup in each weekday's slot; elsewhere a week of nights, a month of weeks, a year of months.
@@ -25,6 +23,8 @@ KEEP_IN_SLOTS = Keep(last=1)
 KEEP_IN_ONE_PLACE = Keep(last=7, weekly=4, monthly=12)
 
 HYBRID = "age1pq1"
+# What `vendor` says of a service on the internet that is the office's own machine.
+OWN = "own"
 EXAMPLE_RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 EXAMPLE_CHECK = {
     "title": "newest visit at most 3 days old",
@@ -83,6 +83,22 @@ class HolderEntry(Holder):
     )
 
 
+class Baa(Record):
+    """The business associate agreement with the vendor that keeps a target."""
+
+    # Under HIPAA whoever keeps patients' data for an office is its business associate and must have signed
+    # one; that the data is encrypted doesn't change that.
+    vendor: str = Field(min_length=1, max_length=80, description="Who signed it.", examples=["AWS"])
+    signed: Day = Field(description="When it was signed.", examples=["2026-01-10"])
+    expires: Day | None = Field(
+        None, description="The last day on which it holds. Left out: until ended.", examples=["2027-01-09"]
+    )
+
+    def holds_on(self, day: date) -> bool:
+        """Whether it is signed and in date."""
+        return self.signed <= day and (self.expires is None or day <= self.expires)
+
+
 class SourceEntry(Options):
     """What every further source has, whatever its kind; the adapter's own options stand beside these."""
 
@@ -96,9 +112,27 @@ class SourceEntry(Options):
     )
 
 
-class TargetEntry(Custody):
+class TargetEntry(Options):
     """What every target has, whatever its kind; the adapter's own options stand beside these."""
 
+    vendor: str | None = Field(
+        None,
+        min_length=1,
+        description="The company that keeps this place, where it isn't yours. S3 beyond the office's own "
+        "network is a vendor's without saying; `own` says that it is your own machine all the same.",
+        examples=["Backblaze"],
+    )
+    baa: Baa | None = Field(
+        None,
+        description="The business associate agreement with that company (HIPAA): {vendor, signed, expires}.",
+        examples=[{"vendor": "AWS", "signed": "2026-01-10"}],
+    )
+    off_premises: bool | None = Field(
+        None,
+        description="Whether a fire in the office would spare this place. Left out: yes for a vendor's and "
+        "for three drives or more that are taken home in turn, no for all others.",
+        examples=[True],
+    )
     name: TargetName = Field(
         description="What this place is called in reports and commands.", examples=["nas", "office-drive"]
     )
@@ -132,6 +166,41 @@ class TargetEntry(Custody):
         "Left out: when it is not the one that should be here by `schedule.backup`, `when` and the calendar.",
         examples=[26],
     )
+
+    @property
+    def with_vendor(self) -> bool:
+        """Whether somebody else's company receives the data."""
+        if self.vendor == OWN:
+            return False
+        return self.vendor is not None or self.baa is not None or self.at_vendor
+
+    @property
+    def media(self) -> int:
+        """How many media it has: the drives that take turns, else the one place."""
+        return len(self.calendar.labels) if isinstance(self, RotatesMedia) else 1
+
+    @property
+    def is_off_premises(self) -> bool:
+        """As the plan says; else a vendor's, or drives enough that one is always out of the house."""
+        if self.off_premises is not None:
+            return self.off_premises
+        return self.with_vendor or self.media >= FEWEST_MEDIA
+
+
+def _refuse_without_agreement(targets: Sequence[TargetEntry]) -> None:
+    """Raise the plan's problem for the first vendor without an agreement.
+
+    One that ran out is not refused: a date that passes must not cost an office tonight's backup. The doctor
+    and the posture say so instead, until it is renewed.
+    """
+    for number, target in enumerate(targets):
+        if target.with_vendor and target.baa is None:
+            raise problem(
+                "is missing: this target is a vendor's, and the plan says hipaa: true",
+                hint="Sign a business associate agreement with them and note it as baa: {vendor: NAME, "
+                "signed: 2026-01-10}, take the target out, or say vendor: own if the machine is yours.",
+                place=f"targets[{number}].baa",
+            )
 
 
 class Archive(Record):
@@ -244,7 +313,7 @@ class Plan(Record):
     @model_validator(mode="after")
     def _vendors_have_signed(self) -> Plan:
         if self.hipaa:
-            refuse_without_agreement(self.targets)
+            _refuse_without_agreement(self.targets)
         return self
 
     @model_validator(mode="after")

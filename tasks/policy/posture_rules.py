@@ -10,9 +10,56 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tasks.policy import posture_facts as on
-from tasks.policy.posture_facts import Facts, Judged
+from tasks.records import Record
 from tasks.reports import Posture, PostureResult
+
+SETS = 3
+PEOPLE = 2
+MONTHS = 3
+
+
+class TargetFacts(Record):
+    """A target: how many media it has, who keeps it, what it can promise. Days count back from today."""
+
+    name: str
+    media: int = 1
+    every_run: bool = True
+    off_premises: bool = False
+    vendor: bool = False
+    agreement: bool | None = None
+    locked: bool = False
+    months: int = 0
+    proved_days: float | None = None
+    within_days: int = 90
+    in_time: bool | None = None
+
+
+class PostureFacts(Record):
+    """All that the rules look at. What is None is not known, or doesn't apply to this office."""
+
+    targets: tuple[TargetFacts, ...]
+    holders: dict[str, float | None]
+    key_days: int = 90
+    told: int = 0
+    backup_scheduled: bool = False
+    drill_scheduled: bool = False
+    audit_scheduled: bool = False
+    backup_hours: float | None = None
+    fresh_hours: float = 26.0
+    drill_days: float | None = None
+    objective: bool = False
+    timezone: str = "UTC"
+    own_checks: int = 0
+    marked: str = ""
+    restart: bool | None = None
+    runbook: bool | None = None
+
+
+class Judged(NamedTuple):
+    """What a rule finds in the facts: met or not (None: it doesn't apply), and the detail in words."""
+
+    met: bool | None
+    found: str
 
 
 class Rule(NamedTuple):
@@ -23,15 +70,15 @@ class Rule(NamedTuple):
     demands: str
     reason: str
     how: str
-    judge: Callable[[Facts], Judged]
+    judge: Callable[[PostureFacts], Judged]
 
 
-def judge_posture(facts: Facts) -> Posture:
-    """Every rule's word on the facts."""
+def judge_posture(facts: PostureFacts) -> Posture:
+    """The facts judged by every rule."""
     return Posture(results=tuple(_result(rule, facts) for rule in RULES))
 
 
-def _result(rule: Rule, facts: Facts) -> PostureResult:
+def _result(rule: Rule, facts: PostureFacts) -> PostureResult:
     judged = rule.judge(facts)
     states = {True: "met", False: "open", None: "not applicable"}
     return PostureResult.model_validate(
@@ -47,6 +94,123 @@ def _result(rule: Rule, facts: Facts) -> PostureResult:
     )
 
 
+def _always(words: str) -> Callable[[PostureFacts], Judged]:
+    """What this program does in every run and offers no way to switch off."""
+    return lambda _: Judged(True, words)
+
+
+def _fresh(facts: PostureFacts) -> Judged:
+    if facts.backup_hours is None:
+        return Judged(False, "no good backup on record here")
+    allowed = f"allowed are {_number(facts.fresh_hours)}"
+    found = f"the last good backup is {_number(facts.backup_hours)} hours old, {allowed}"
+    return Judged(facts.backup_hours <= facts.fresh_hours, found)
+
+
+def _marked(facts: PostureFacts) -> Judged:
+    return Judged(not facts.marked, facts.marked or "the newest backup looks like those before it")
+
+
+def _sets(facts: PostureFacts) -> Judged:
+    media = sum(target.media for target in facts.targets)
+    return Judged(media >= SETS, f"{media} media: " + ", ".join(f"{p.name} {p.media}" for p in facts.targets))
+
+
+def _other_medium(facts: PostureFacts) -> Judged:
+    turns = [target.name for target in facts.targets if target.media >= SETS]
+    nightly = [target.name for target in facts.targets if target.every_run]
+    if turns:
+        return Judged(True, f"the media of {', '.join(turns)} take turns")
+    return Judged(len(nightly) > 1, f"every run goes to {', '.join(nightly) or 'no target'}")
+
+
+def _off_premises(facts: PostureFacts) -> Judged:
+    return _some(facts, lambda target: target.off_premises, "off premises")
+
+
+def _locked(facts: PostureFacts) -> Judged:
+    return _some(facts, lambda target: target.locked, "locked")
+
+
+def _archive(facts: PostureFacts) -> Judged:
+    return _some(facts, lambda target: target.months >= MONTHS, f"going back {MONTHS} months or more")
+
+
+def _some(facts: PostureFacts, fits: Callable[[TargetFacts], bool], word: str) -> Judged:
+    names = [target.name for target in facts.targets if fits(target)]
+    return Judged(bool(names), f"{word}: {', '.join(names) or 'none'}")
+
+
+def _told(facts: PostureFacts) -> Judged:
+    return Judged(facts.told >= PEOPLE, f"{facts.told} told of how runs went")
+
+
+def _holders(facts: PostureFacts) -> Judged:
+    return Judged(len(facts.holders) >= PEOPLE, ", ".join(facts.holders))
+
+
+def _drilled(facts: PostureFacts) -> Judged:
+    if facts.drill_days is None:
+        return Judged(False, "no drill that passed on record here")
+    found = f"the last one that passed was {_number(facts.drill_days)} days ago"
+    return Judged(facts.drill_days <= facts.key_days, found)
+
+
+def _targets_proved(facts: PostureFacts) -> Judged:
+    late = [p.name for p in facts.targets if p.proved_days is None or p.proved_days > p.within_days]
+    return Judged(not late, f"not proved in time: {', '.join(late)}" if late else "all were proved in time")
+
+
+def _keys_proved(facts: PostureFacts) -> Judged:
+    late = [name for name, days in facts.holders.items() if days is None or days > facts.key_days]
+    return Judged(not late, f"not proved in time: {', '.join(late)}" if late else "all were proved in time")
+
+
+def _objective(facts: PostureFacts) -> Judged:
+    if not facts.objective:
+        return Judged(None, "the plan sets no objective")
+    slow = [target.name for target in facts.targets if target.in_time is False]
+    known = [target.name for target in facts.targets if target.in_time]
+    if slow or not known:
+        return Judged(False, f"too slow: {', '.join(slow)}" if slow else "not measured yet")
+    return Judged(True, f"within it: {', '.join(known)}")
+
+
+def _agreements(facts: PostureFacts) -> Judged:
+    vendors = [target for target in facts.targets if target.vendor]
+    if not vendors:
+        return Judged(None, "no vendor receives data")
+    bad = [p.name for p in vendors if not p.agreement]
+    words = f"none in date: {', '.join(bad)}" if bad else ", ".join(p.name for p in vendors)
+    return Judged(not bad, words)
+
+
+def _schedule(wanted: Callable[[PostureFacts], bool]) -> Callable[[PostureFacts], Judged]:
+    return lambda facts: Judged(wanted(facts), "scheduled" if wanted(facts) else "only when asked to")
+
+
+def _timezone(facts: PostureFacts) -> Judged:
+    return Judged(facts.timezone != "UTC", f"schedule.timezone: {facts.timezone}")
+
+
+def _own_checks(facts: PostureFacts) -> Judged:
+    return Judged(facts.own_checks > 0, f"{facts.own_checks} checks of your own")
+
+
+def _restart(facts: PostureFacts) -> Judged:
+    words = {None: "this engine needs none", True: "restarted within two days", False: "not restarted"}
+    return Judged(facts.restart, words[facts.restart])
+
+
+def _runbook(facts: PostureFacts) -> Judged:
+    words = {None: "none is made here", True: "as the plan says today", False: "older than the plan"}
+    return Judged(facts.runbook, words[facts.runbook])
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}"
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         "encryption",
@@ -54,7 +218,7 @@ RULES: tuple[Rule, ...] = (
         "Backups are encrypted before they leave the machine.",
         "A lost drive that can be read is a breach of every patient's privacy, with all that follows.",
         "Nothing to do: Datasave writes no other backups.",
-        on.always("to every holder, with age"),
+        _always("to every holder, with age"),
     ),
     Rule(
         "verify",
@@ -62,7 +226,7 @@ RULES: tuple[Rule, ...] = (
         "Every backup is verified: opened, counted, compared, and read back from where it was put.",
         "A backup that cannot be read is found out on the day it is needed, unless it is found out before.",
         "Nothing to do: a backup that was not verified is not reported good.",
-        on.always("rehearsed before delivery, read back after it"),
+        _always("rehearsed before delivery, read back after it"),
     ),
     Rule(
         "full",
@@ -70,7 +234,7 @@ RULES: tuple[Rule, ...] = (
         "Each backup is a full one.",
         "Restoring a full backup needs that one backup; a chain of increments is as good as its worst link.",
         "Nothing to do: every archive is whole by itself.",
-        on.always("each archive stands alone"),
+        _always("each archive stands alone"),
     ),
     Rule(
         "fresh",
@@ -78,7 +242,7 @@ RULES: tuple[Rule, ...] = (
         "The last good backup is no older than the plan allows.",
         "What was entered since the last good backup would have to be entered again, from memory.",
         "Look at the newest report, mend what it names, then `datasave backup`.",
-        on.fresh,
+        _fresh,
     ),
     Rule(
         "unmarked",
@@ -86,7 +250,7 @@ RULES: tuple[Rule, ...] = (
         "The newest backup looks like those before it.",
         "Damage and ransomware show in the data first; every day that passes unseen makes them dearer.",
         "Look at the database. If the change was meant: `datasave prune --accept-change`. If not, restore.",
-        on.marked,
+        _marked,
     ),
     Rule(
         "scheduled",
@@ -94,7 +258,7 @@ RULES: tuple[Rule, ...] = (
         "Backups are made by themselves.",
         "A backup that somebody must remember is not made on the day before it is needed.",
         'Set schedule: {backup: "0 2 * * *"} in the plan and let `datasave serve` run.',
-        on.schedule(lambda facts: facts.backup_scheduled),
+        _schedule(lambda facts: facts.backup_scheduled),
     ),
     Rule(
         "sets",
@@ -102,7 +266,7 @@ RULES: tuple[Rule, ...] = (
         "There are at least three sets of media.",
         "With fewer, one bad medium and one bad night together leave nothing to go back to.",
         "Add targets, or a drive target with a calendar: {mon: MON, tue: TUE, …, fri: [F1, F2]}.",
-        on.sets,
+        _sets,
     ),
     Rule(
         "other-medium",
@@ -110,7 +274,7 @@ RULES: tuple[Rule, ...] = (
         "The same medium is never used alone two days running.",
         "A medium that fails takes yesterday's backup with it when today's is written over it.",
         "Let drives take turns by a calendar, or send every run to two targets.",
-        on.other_medium,
+        _other_medium,
     ),
     Rule(
         "off-premises",
@@ -118,7 +282,7 @@ RULES: tuple[Rule, ...] = (
         "Something is off premises.",
         "A fire, a flood or a burglar takes everything that is in the office.",
         "Take drives home in turn, or add a target elsewhere (off_premises: true).",
-        on.off_premises,
+        _off_premises,
     ),
     Rule(
         "locked",
@@ -126,7 +290,7 @@ RULES: tuple[Rule, ...] = (
         "There is an archive that nobody can overwrite.",
         "Whoever takes over the machine, ransomware too, can delete all that the machine can delete.",
         "Add a target with a lock, such as S3 with lock: {mode: compliance, years: 7}.",
-        on.locked,
+        _locked,
     ),
     Rule(
         "archive",
@@ -134,7 +298,7 @@ RULES: tuple[Rule, ...] = (
         "Some target goes back three months or more.",
         "Slow damage is often noticed months later, at the end of a quarter.",
         "Give a target keep: {monthly: 12}, or keep: forever.",
-        on.archive,
+        _archive,
     ),
     Rule(
         "told",
@@ -142,7 +306,7 @@ RULES: tuple[Rule, ...] = (
         "At least two people are told how each run went.",
         "One person is ill, on leave or gone on the day that it matters.",
         "Name two or more under notices: {mail: {to: […]}}.",
-        on.told,
+        _told,
     ),
     Rule(
         "holders",
@@ -150,7 +314,7 @@ RULES: tuple[Rule, ...] = (
         "At least two hold a key.",
         "Without any key the backups are lost, even years after who held it went on to greener pastures.",
         "Make a second key (`datasave keys new`) for a partner or a bank safe, and name it under holders.",
-        on.holders,
+        _holders,
     ),
     Rule(
         "drill",
@@ -158,7 +322,7 @@ RULES: tuple[Rule, ...] = (
         "A drill passed not long ago.",
         "Only a restore shows that a restore works.",
         "Run `datasave drill`, and set schedule.drill.",
-        on.drilled,
+        _drilled,
     ),
     Rule(
         "drill-scheduled",
@@ -166,7 +330,7 @@ RULES: tuple[Rule, ...] = (
         "Drills are made by themselves.",
         "What has no day is put off.",
         'Set schedule: {drill: "0 6 * * sun"} and drill: {identities: …} in the plan.',
-        on.schedule(lambda facts: facts.drill_scheduled),
+        _schedule(lambda facts: facts.drill_scheduled),
     ),
     Rule(
         "targets-proved",
@@ -174,7 +338,7 @@ RULES: tuple[Rule, ...] = (
         "Each target was proved in a drill within the set time.",
         "The place that was never tried may be the only one left after the fire.",
         "`datasave drills` shows which; plug in the drive that is due and run `datasave drill`.",
-        on.places_proved,
+        _targets_proved,
     ),
     Rule(
         "keys-proved",
@@ -182,7 +346,7 @@ RULES: tuple[Rule, ...] = (
         "Each holder's key opened a backup within the set time.",
         "A key that cannot be found, or a copy that was typed wrongly, opens nothing on the worst day.",
         "Run `datasave keys prove` or a drill with each holder's key, or name them all in drill.identities.",
-        on.keys_proved,
+        _keys_proved,
     ),
     Rule(
         "objective",
@@ -190,7 +354,7 @@ RULES: tuple[Rule, ...] = (
         "Drills bring the data back within the time the plan sets.",
         "A practice can be closed for a day; few can be for a week.",
         "Keep a copy on a faster target, or set drill.objective_hours to what the office can live with.",
-        on.objective,
+        _objective,
     ),
     Rule(
         "agreements",
@@ -198,7 +362,7 @@ RULES: tuple[Rule, ...] = (
         "Each vendor that receives data has signed an agreement (BAA) that is in date.",
         "HIPAA demands it of whoever keeps patients' data for you, encrypted or not.",
         "Sign or renew it, and note it at the target: baa: {vendor: AWS, signed: 2026-01-10}.",
-        on.agreements,
+        _agreements,
     ),
     Rule(
         "audit",
@@ -206,7 +370,7 @@ RULES: tuple[Rule, ...] = (
         "The targets are looked at by themselves.",
         "A drive in a drawer and a bucket far away can lose backups without anyone noticing.",
         'Set schedule: {audit: "0 8 * * *"} in the plan.',
-        on.schedule(lambda facts: facts.audit_scheduled),
+        _schedule(lambda facts: facts.audit_scheduled),
     ),
     Rule(
         "own-checks",
@@ -214,7 +378,7 @@ RULES: tuple[Rule, ...] = (
         "Restored copies are asked a question that only this office can ask.",
         "A backup of last year's copy passes every check but that today's visits are in it.",
         "Add a check, such as the age of the newest visit, under checks.",
-        on.own_checks,
+        _own_checks,
     ),
     Rule(
         "timezone",
@@ -222,7 +386,7 @@ RULES: tuple[Rule, ...] = (
         "The plan says in which time zone the office is.",
         "Otherwise 2:00 may be your evening, and Tuesday's backup may lie in Monday's folder.",
         "Set schedule.timezone, such as America/New_York; for an office in UTC, Atlantic/Reykjavik.",
-        on.timezone,
+        _timezone,
     ),
     Rule(
         "restart",
@@ -230,7 +394,7 @@ RULES: tuple[Rule, ...] = (
         "The database engine is restarted once each day, where its maker advises it.",
         "Clean-up that runs at its start is never done otherwise; odd faults add up.",
         'Set source.restart and schedule: {restart: "30 1 * * *"}.',
-        on.restart,
+        _restart,
     ),
     Rule(
         "runbook",
@@ -238,6 +402,6 @@ RULES: tuple[Rule, ...] = (
         "The written plan for the worst day is up to date.",
         "On that day somebody else will follow it, word for word.",
         "Run `datasave runbook`.",
-        on.runbook,
+        _runbook,
     ),
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.archive import walking, writer
+from tasks.archive import writer
 from tasks.archive.frame import FrameReader
 from tasks.archive.members import read_member
 from tasks.archive.writer import READ_BYTES, write_archive
@@ -217,7 +217,7 @@ def test_names_that_no_reader_would_accept_are_refused(tmp_path: Path) -> None:
 
 def test_more_files_than_a_reader_takes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_tree(tmp_path / "copy")
-    monkeypatch.setattr(walking, "MOST_MEMBERS", 5)
+    monkeypatch.setattr(writer, "MOST_MEMBERS", 5)
     with pytest.raises(ArchiveError, match="more than 5 files"):
         pack(tmp_path / "copy")
 

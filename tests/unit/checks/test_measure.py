@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from tasks.checks.convert import convert
-from tasks.checks.measure import measure_checks, profile, scalar, statement_problem
+from tasks.checks.measure import convert, measure_checks, profile, scalar, statement_problem
 from tasks.errors import ValidationError
 from tasks.options import UserCheck
 from tasks.records import Table

@@ -15,18 +15,17 @@ from tasks.health.posture import facts_of
 from tasks.notices.posture_page import posture_facts, posture_rows
 from tasks.notices.report_page import report_html, report_markdown
 from tasks.notices.report_tables import report_grids
-from tasks.policy.posture_facts import Facts, Place
-from tasks.policy.posture_rules import RULES, judge_posture
+from tasks.policy.posture_rules import RULES, PostureFacts, TargetFacts, judge_posture
 from tasks.reports import Posture
 from tasks.targets.s3.options import is_near
 from tests.flows.site import Site
 from tests.unit.notices import sample_reports as samples
 
-GOOD = Facts(
-    places=(
-        Place(name="nas", proved_days=3, in_time=True),
-        Place(name="drives", media=6, off_premises=True, proved_days=9),
-        Place(
+GOOD = PostureFacts(
+    targets=(
+        TargetFacts(name="nas", proved_days=3, in_time=True),
+        TargetFacts(name="drives", media=6, off_premises=True, proved_days=9),
+        TargetFacts(
             name="vault",
             off_premises=True,
             vendor=True,
@@ -49,30 +48,30 @@ GOOD = Facts(
     restart=True,
     runbook=True,
 )
-NAS = GOOD.places[0]
+NAS = GOOD.targets[0]
 
 
-def places(**changes: Any) -> dict[str, Any]:
-    return {"places": tuple(place.model_copy(update=changes) for place in GOOD.places)}
+def targets(**changes: Any) -> dict[str, Any]:
+    return {"targets": tuple(target.model_copy(update=changes) for target in GOOD.targets)}
 
 
 BROKEN: dict[str, dict[str, Any]] = {
     "fresh": {"backup_hours": 27},
     "unmarked": {"marked": "pruning suspended: table ledger lost 30 %"},
     "scheduled": {"backup_scheduled": False},
-    "sets": {"places": (NAS, GOOD.places[2])},
-    "other-medium": {"places": (NAS,)},
-    "off-premises": places(off_premises=False),
-    "locked": places(locked=False),
-    "archive": places(months=2),
+    "sets": {"targets": (NAS, GOOD.targets[2])},
+    "other-medium": {"targets": (NAS,)},
+    "off-premises": targets(off_premises=False),
+    "locked": targets(locked=False),
+    "archive": targets(months=2),
     "told": {"told": 1},
     "holders": {"holders": {"Owner": 3}},
     "drill": {"drill_days": None},
     "drill-scheduled": {"drill_scheduled": False},
-    "targets-proved": places(proved_days=91),
+    "targets-proved": targets(proved_days=91),
     "keys-proved": {"holders": {"Owner": 3, "Bank safe": None}},
-    "objective": places(in_time=False),
-    "agreements": places(agreement=False),
+    "objective": targets(in_time=False),
+    "agreements": targets(agreement=False),
     "audit": {"audit_scheduled": False},
     "own-checks": {"own_checks": 0},
     "timezone": {"timezone": "UTC"},
@@ -118,7 +117,7 @@ def _demand(rule: str) -> str:
 @pytest.mark.parametrize(
     ("rule", "changes"),
     [
-        ("agreements", places(vendor=False, agreement=None)),
+        ("agreements", targets(vendor=False, agreement=None)),
         ("objective", {"objective": False}),
         ("restart", {"restart": None}),
         ("runbook", {"runbook": None}),
@@ -208,12 +207,12 @@ def test_facts_of_a_plan(tmp_path: Path) -> None:
     site = Site.make(tmp_path, [])
     site.change_plan(targets=[FOLDER, drives, {**vault, "baa": baa}])
     facts = facts_of(site.office, datetime(2026, 11, 26, tzinfo=UTC))
-    by_name = {place.name: place for place in facts.places}
+    by_name = {target.name: target for target in facts.targets}
     assert [by_name[n].media for n in ("nas", "drives", "vault")] == [1, 4, 1]
     assert [by_name[n].off_premises for n in ("nas", "drives", "vault")] == [False, True, True]
     assert [by_name[n].vendor for n in ("nas", "drives", "vault")] == [False, False, True]
     assert by_name["vault"].agreement is False, "it ran out"
-    assert facts_of(site.office, datetime(2026, 1, 9, tzinfo=UTC)).places[2].agreement is True
+    assert facts_of(site.office, datetime(2026, 1, 9, tzinfo=UTC)).targets[2].agreement is True
     assert by_name["vault"].locked
     assert by_name["nas"].months == 12
     assert facts.holders == {"Owner": None, "Bank safe": None}

@@ -11,7 +11,7 @@ from prefect._vendor.croniter import croniter
 from pydantic_core import PydanticCustomError
 
 from tasks.plan.cron import DAYS, FIELDS, MONTHS, check_cron, longest_gap
-from tasks.plan.schedule import Schedule
+from tasks.plan.groups import Schedule
 
 FINE = [
     "0 2 * * *",
