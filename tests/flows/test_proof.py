@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from tasks.backup import rehearse as rehearsing
+from tasks.checks import measure
+from tasks.records import Profile
 from tests.flows.site import Site
 
 Damage = Callable[[Path], None]
@@ -61,6 +64,12 @@ DAMAGES: list[tuple[Damage, str]] = [
     (truncated, "clinic.db"),
     (swapped, "recipes"),
 ]
+
+
+def certificates(site: Site) -> list[dict[str, Any]]:
+    """The certificates of drills that lie on the first target."""
+    names = [name for name in site.objects("nas") if ".drill-" in name]
+    return [json.loads((site.root / "nas" / name).read_text()) for name in names]
 
 
 @pytest.fixture
@@ -123,8 +132,9 @@ def test_drill_fails_and_certifies_the_failure(
     assert site.run("drill", "--identity", str(site.keys[0])) == 1
     assert len(fired) == 1
     assert named in capsys.readouterr().err
-    (certificate,) = [name for name in site.objects("nas") if ".drill-" in name]
-    assert '"passed": false' in (site.root / "nas" / certificate).read_text()
+    (certificate,) = certificates(site)
+    assert certificate["passed"] is False
+    assert not all(check["passed"] for check in certificate["checks"])
 
 
 def test_a_damaged_archive_on_the_target_fails_drill_and_audit(
@@ -137,6 +147,9 @@ def test_a_damaged_archive_on_the_target_fails_drill_and_audit(
     data[len(data) // 2] ^= 1
     archive.write_bytes(data)
     assert site.run("drill", "--identity", str(site.keys[0])) == 1
+    (certificate,) = certificates(site)
+    assert certificate["passed"] is False
+    assert [check["check"] for check in certificate["checks"]] == ["archive opens"]
     assert site.run("audit", "--target", "nas") == 1
     assert "sha256 differs" in capsys.readouterr().err
 
@@ -173,3 +186,23 @@ def test_a_copy_that_fails_its_engines_check_goes_nowhere(
     assert "point to missing rows of visits" in site.report()
     assert site.run("drill", "--identity", str(site.keys[0])) == 0
     assert site.run("restore", "--identity", str(site.keys[0]), "--to", str(site.root / "back")) == 0
+
+
+def test_what_lies_in_the_live_place_is_held_to_the_manifest_before_the_engine_starts(
+    running_site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All before it was proven beside the live place; only reading it there shows what went wrong last."""
+    site = running_site
+    assert site.run("backup", "--target", "nas") == 0
+    before = site.database.read_bytes()
+
+    def one_row_less(connection: Any, tables: Any) -> Profile:
+        found = measure.profile(connection, tables)
+        first, *others = found.tables
+        return Profile(tables=(first.model_copy(update={"rows": first.rows - 1}), *others))
+
+    monkeypatch.setattr("tasks.recovery.in_place.replace.profile", one_row_less)
+    assert site.run("restore", "--in-place", "--yes", "--identity", str(site.keys[0])) == 1
+    said = capsys.readouterr().err
+    assert "is not what was recorded" in said and "is back in" in said
+    assert site.database.read_bytes() == before

@@ -1,0 +1,124 @@
+"""A backup exists while its manifest does: it is read back once written, and is the first to be removed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from tasks.backup.deliver import publish
+from tasks.backup.retain import prune, remove_backup
+from tasks.context import PlanContext
+from tasks.errors import ReadBackError, TargetError
+from tasks.health.trend import remember
+from tasks.manifests.manifest import certificate_name, manifest_name, to_json
+from tasks.manifests.shelf import read_shelf
+from tasks.manifests.signing import sign_record
+from tasks.policy.trend_rules import Snapshot
+from tasks.records import Progress, Stat, no_progress
+from tasks.targets.memory.target import MemoryTarget
+from tests.contract.target_contract import put
+from tests.flows.site import Site
+from tests.unit.manifests.shelves import SEALED, TAKEN, certificate, manifest, signed
+
+RECORD = signed()
+NAME = RECORD.sealed_name
+MANIFEST = manifest_name(NAME.removesuffix(".tar.zst.age"))
+
+
+class Rotting(MemoryTarget):
+    """Keeps something else than it was given."""
+
+    def put(self, name: str, reader: BinaryIO, size: int, progress: Progress = no_progress) -> Stat:
+        stat = super().put(name, reader, size, progress)
+        self.objects[name] = self.objects[name][:-1] + b"!"
+        return stat
+
+
+class Failing(MemoryTarget):
+    """Gives up when an object of that suffix is removed."""
+
+    def __init__(self, name: str, suffix: str) -> None:
+        super().__init__(name)
+        self._suffix = suffix
+
+    def delete(self, name: str) -> None:
+        if name.endswith(self._suffix):
+            raise TargetError(f"cannot delete {name}: the medium is gone")
+        super().delete(name)
+
+
+def test_a_manifest_that_is_there_as_written_publishes_the_backup() -> None:
+    nas = MemoryTarget("nas")
+    put(nas, NAME, SEALED)
+    publish(nas, to_json(RECORD), NAME)
+    (backup,) = read_shelf(nas, trusted=None, now=TAKEN + timedelta(days=1))
+    assert backup.verified
+
+
+def test_a_manifest_that_reads_back_otherwise_is_removed_and_told() -> None:
+    nas = Rotting("nas")
+    with pytest.raises(ReadBackError, match="is not what was written"):
+        publish(nas, to_json(RECORD), NAME)
+    assert nas.objects == {}
+
+
+@pytest.mark.parametrize("suffix", [".tar.zst.age", ".drill-20261129T060000Z.json"])
+def test_half_a_removal_leaves_no_backup_that_seems_whole(suffix: str) -> None:
+    nas = Failing("nas", suffix)
+    drilled = certificate()
+    put(nas, NAME, SEALED)
+    put(nas, MANIFEST, to_json(RECORD))
+    put(nas, certificate_name(NAME, drilled.drilled), to_json(drilled))
+    (backup,) = read_shelf(nas, trusted=None, now=TAKEN + timedelta(days=1))
+    with pytest.raises(TargetError):
+        remove_backup(nas, backup)
+    assert MANIFEST not in nas.objects
+    assert NAME in nas.objects
+    (left,) = read_shelf(nas, trusted=None, now=TAKEN + timedelta(days=1))
+    assert left.unfinished and not left.verified
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> PlanContext:
+    """An office whose target holds five good backups, none of them marked, of which one is to stay."""
+    nas = {"name": "nas", "kind": "folder", "path": "nas", "keep": {"last": 1}, "floor": 1}
+    site = Site.make(tmp_path, ["nas"], checks=[])
+    site.change_plan(targets=[nas])
+    made = site.office
+    with made.target("nas") as target:
+        for number in range(1, 6):
+            record = sign_record(manifest(number, TAKEN + timedelta(days=number)), made.machine_key())
+            put(target, record.sealed_name, SEALED)
+            put(target, manifest_name(record.sealed_name.removesuffix(".tar.zst.age")), to_json(record))
+    return made
+
+
+def seen(office: PlanContext, *anomalies: str) -> None:
+    """What this machine remembers of its newest run."""
+    remember(
+        office,
+        "",
+        Snapshot(
+            sequence=5,
+            taken=TAKEN + timedelta(days=5),
+            copy_bytes=1,
+            archive_bytes=1,
+            tables=(),
+            anomalies=anomalies,
+        ),
+    )
+
+
+def test_old_backups_go_after_a_run_that_looks_like_those_before(office: PlanContext) -> None:
+    seen(office)
+    assert len(prune(office, "nas").removed) == 4
+
+
+def test_an_anomaly_keeps_them_though_no_manifest_is_marked(office: PlanContext) -> None:
+    seen(office, "table ledger lost 30 % of its rows")
+    pruned = prune(office, "nas")
+    assert pruned.removed == ()
+    assert "table ledger lost 30 %" in pruned.note

@@ -1,0 +1,62 @@
+"""Which certificates of drills count: those that a machine signed which this plan trusts, and no others."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from tasks.context import PlanContext
+from tasks.health.drills import FOLDER, drillbook, kept, look
+from tasks.manifests.manifest import certificate_name, to_json
+from tasks.manifests.signing import sign_record
+from tasks.records import Certificate
+from tests.flows.site import Site
+from tests.unit.manifests.shelves import STRANGER, certificate
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> PlanContext:
+    return Site.make(tmp_path, ["nas"]).office
+
+
+def name_of(record: Certificate) -> str:
+    return certificate_name(record.sealed_name, record.drilled)
+
+
+def put_in_state(office: PlanContext, record: Certificate) -> None:
+    """As anybody can who may write there."""
+    path = office.state / FOLDER / record.target / name_of(record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(to_json(record))
+
+
+def test_a_signed_certificate_in_the_state_folder_counts(office: PlanContext) -> None:
+    put_in_state(office, sign_record(certificate(), office.machine_key()))
+    assert [record.sequence for record in kept(office)] == [417]
+    assert drillbook(office).certificates == kept(office)
+
+
+@pytest.mark.parametrize("forged", ["unsigned", "altered", "a stranger's", "another plan's"])
+def test_what_no_trusted_machine_signed_does_not_count(office: PlanContext, forged: str) -> None:
+    signed = sign_record(certificate(passed=False), office.machine_key())
+    record = {
+        "unsigned": certificate(),
+        "altered": signed.model_copy(update={"passed": True}),
+        "a stranger's": sign_record(certificate(), STRANGER),
+        "another plan's": sign_record(certificate(source="other"), office.machine_key()),
+    }[forged]
+    put_in_state(office, record)
+    assert kept(office) == ()
+    assert not drillbook(office).good
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_of_those_on_a_target_the_signed_are_kept(office: PlanContext, signed: bool) -> None:
+    record = sign_record(certificate(), office.machine_key()) if signed else certificate()
+    data = to_json(record)
+    with office.target("nas") as nas:
+        nas.put(f"MON/{name_of(record)}", io.BytesIO(data), len(data))
+        assert look(office, nas).certificates == ((record,) if signed else ())
+    assert kept(office) == ((record,) if signed else ())

@@ -1,0 +1,47 @@
+"""Freshness is reckoned in the office's own time zone: a schedule means the clock on its wall."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tasks.context import PlanContext
+from tasks.health.freshness import due_since, freshness, last_run
+from tests.flows.site import Site
+from tests.unit.manifests.shelves import shelved
+
+HOME = ZoneInfo("America/New_York")
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> PlanContext:
+    schedule = {"backup": "0 2 * * *", "timezone": HOME.key}
+    return Site.make(tmp_path, ["nas"], schedule=schedule).office
+
+
+@pytest.mark.parametrize(
+    ("now", "run"),
+    [
+        # 2:00 in New York is 7:00 in UTC; two hours are allowed for the run itself.
+        (datetime(2026, 11, 25, 12, tzinfo=UTC), datetime(2026, 11, 25, 2, tzinfo=HOME)),
+        (datetime(2026, 11, 25, 8, tzinfo=UTC), datetime(2026, 11, 24, 2, tzinfo=HOME)),
+        (datetime(2026, 11, 25, 4, 30, tzinfo=UTC), datetime(2026, 11, 24, 2, tzinfo=HOME)),
+    ],
+    ids=["after the run", "while it may be under way", "after 2:00 in UTC"],
+)
+def test_the_last_run_is_that_of_the_offices_clock(office: PlanContext, now: datetime, run: datetime) -> None:
+    assert last_run(office, now) == run
+    assert due_since(office, office.entry("nas"), now) == run
+
+
+def test_last_nights_backup_is_fresh_until_the_next_run_at_home(office: PlanContext) -> None:
+    shelf = [shelved(1, datetime(2026, 11, 24, 7, 1, tzinfo=UTC))]
+    with office.target("nas") as nas:
+        early = datetime(2026, 11, 25, 4, 30, tzinfo=UTC)
+        assert all(finding.passed for finding in freshness(office, nas, "", shelf, early))
+        (late,) = freshness(office, nas, "", shelf, datetime(2026, 11, 25, 12, tzinfo=UTC))
+    assert not late.passed
+    assert "since wed 2026-11-25 02:00" in late.detail
