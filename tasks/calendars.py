@@ -224,7 +224,7 @@ class Calendar(Record):
 
 
 @runtime_checkable
-class RotatesMedia(Protocol):
+class HasCalendar(Protocol):
     """Options of a target whose media take turns: a capability, asked for by ``isinstance``."""
 
     @property

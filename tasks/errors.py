@@ -34,7 +34,6 @@
     │   ├── ObjectFrozen         in cold storage, asked for, and not readable yet
     │   └── ReadBackError        what came back is not what was sent
     ├── ManifestError            a manifest cannot be read or trusted
-    │   ├── SignatureError       unsigned, forged, or signed by a stranger
     │   └── NoBackup             nothing fitting on the target's shelf
     └── NoticeError              someone could not be told how a run went
 
@@ -241,10 +240,6 @@ class ReadBackError(TargetError):
 
 class ManifestError(DatasaveError):
     """A manifest cannot be read or trusted."""
-
-
-class SignatureError(ManifestError):
-    """The manifest is unsigned, forged, or signed by a machine we do not know."""
 
 
 class NoBackup(ManifestError):

@@ -100,7 +100,7 @@ class Alarm(Record):
         50,
         ge=1,
         description="Percent by which the archive may grow compared with its contents. Data that was "
-        "encrypted by ransomware, or overwritten with noise, doesn't pack.",
+        "encrypted by ransomware, or overwritten with noise, doesn't compress.",
     )
 
 

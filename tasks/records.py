@@ -282,7 +282,7 @@ class BackupEntry(Record):
 
 
 class Verdict(Record):
-    """Retention's word on one backup: kept or removed, and why, in plain words."""
+    """What retention decides about one backup: kept or removed, and why, in plain words."""
 
     backup: BackupEntry
     kept: bool

@@ -38,12 +38,12 @@ class Step(Record):
 
 
 class Notified(Record):
-    """Whether someone was told how the run went. ``way``: ``mail → owner@office.example``, ``heartbeat``.
+    """Whether someone was told how the run went. ``channel``: ``mail → owner@office.example``, ``heartbeat``.
 
     ``detail`` is what the other side answered, or why it could not be told.
     """
 
-    way: str
+    channel: str = Field(alias="way")
     told: bool
     detail: str = ""
 
@@ -79,7 +79,7 @@ class PostureResult(Record):
 
 
 class Posture(Record):
-    """How far an office does as it is told: every rule that there is, in the order they are told."""
+    """How far an office follows the advice on backups: the result of every rule, in their order."""
 
     results: tuple[PostureResult, ...]
 

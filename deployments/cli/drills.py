@@ -8,8 +8,7 @@ from rich.table import Table
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import bad, good, out, path_line, say
 from tasks.context import PlanContext
-from tasks.health.drillbook import drillbook, write_drills
-from tasks.health.drills import gather
+from tasks.health.drills import drillbook, gather, write_drills
 from tasks.notices.drills_page import DrillLine
 
 COLOURS = {"good": "green", "bad": "red", "warn": "yellow", "quiet": "dim"}

@@ -38,12 +38,12 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
 
 
 def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
-    """Show how things stand: the newest proven backup of each target, what is due, what needs somebody.
+    """Show how backups stand: the newest proven backup of each target, what is due, what needs attention.
 
     Tells what this machine remembers, at once and without reaching any target; `datasave audit` looks at
     the targets themselves. The same is written as a page after each run.
 
-    Exit status 1 where something needs somebody.
+    Exit status 1 where something needs attention.
 
     **Examples:**
 

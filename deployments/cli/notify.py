@@ -1,4 +1,4 @@
-"""``datasave notify``: who is told how runs go, and a test of all the ways."""
+"""``datasave notify``: who is told how runs go, and a test of all the channels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import bad, findings_table, good, say
 from deployments.serving.reaching import prepare_run, reach_server
 from tasks.context import PlanContext
-from tasks.health.notify import Notifier, switchboard, tell_plainly
+from tasks.health.notify import Notifier, notifier_of, tell_plainly
 from tasks.records import Finding
 from tasks.reports import Notified
 
@@ -39,28 +39,28 @@ def notify(
         prepare_run(context.path)
         reach_server()
         import flows  # noqa: F401 - finds the secrets that only the Prefect server knows
-    with switchboard(context.path) as board:
-        ways = [*board.people, *board.heartbeats]
-        if not ways:
+    with notifier_of(context.path) as notifier:
+        channels = [*notifier.people, *notifier.heartbeats]
+        if not channels:
             bad("nobody is told how runs go: the plan has no `notices`")
             return 1
         if not test:
-            return _listed(board)
-        told = tell_plainly(ways, board.test_notice(datetime.now(UTC).replace(microsecond=0)))
+            return _listed(notifier)
+        told = tell_plainly(channels, notifier.test_notice(datetime.now(UTC).replace(microsecond=0)))
     return _shown(context, told)
 
 
-def _listed(board: Notifier) -> int:
-    for way in board.people:
-        say(f"{way.name}: {'after every run' if way.when == 'always' else 'when a run failed'}")
-    for way in board.heartbeats:
-        say(f"{way.name}: after every run")
+def _listed(notifier: Notifier) -> int:
+    for channel in notifier.people:
+        say(f"{channel.name}: {'after every run' if channel.when == 'always' else 'when a run failed'}")
+    for channel in notifier.heartbeats:
+        say(f"{channel.name}: after every run")
     say("Nobody was told anything. Add --test to tell them all.")
     return 0
 
 
 def _shown(context: PlanContext, told: list[Notified]) -> int:
-    findings = [Finding(check=one.way, passed=one.told, detail=one.detail) for one in told]
+    findings = [Finding(check=one.channel, passed=one.told, detail=one.detail) for one in told]
     findings_table(f"{context.plan.name}: a test of all notices", findings)
     unreachable = [one for one in told if not one.told]
     if unreachable:

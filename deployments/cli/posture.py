@@ -10,7 +10,7 @@ from deployments.cli.screen import bad, good, out, say
 from tasks.context import PlanContext
 from tasks.health.drills import gather
 from tasks.health.posture import posture_of
-from tasks.notices.posture_page import posture_facts
+from tasks.notices.report_text import posture_text
 from tasks.reports import Posture
 
 MARKS = {"met": "[green]met[/green]", "not applicable": "[dim]n/a[/dim]"}
@@ -37,7 +37,7 @@ def posture(*, plan: PlanOption = DEFAULT_PLAN) -> int:
     for number, result in enumerate(judged.open, 1):
         say(f"{number}. {result.demands} {result.reason}")
         say(f"   → {result.how}")
-    told = posture_facts(judged)
+    told = posture_text(judged)
     summary = told.summary if told else ""
     if not judged.good:
         bad(summary)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from deployments.cli.screen import bad, good, out, say
-from tasks.notices.status_page import Line, Status, Trend
+from tasks.notices.status_page import Status, StatusLine, Trend
 from tasks.notices.wording import when_text
 
 COLOURS = {"good": "green", "warn": "yellow", "bad": "red", "none": "default"}
@@ -35,7 +35,7 @@ def show_status(status: Status, timezone: tzinfo) -> None:
     _lines("what ran", status.runs)
 
 
-def _lines(title: str, lines: Sequence[Line], last: str = "") -> None:
+def _lines(title: str, lines: Sequence[StatusLine], last: str = "") -> None:
     if not lines:
         return
     table = Table(title=title, title_justify="left", show_edge=False, show_header=bool(last))

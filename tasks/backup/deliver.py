@@ -16,7 +16,7 @@ from tasks.context import PlanContext
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetFull
 from tasks.health.runbook import put_runbook
 from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name
-from tasks.manifests.recover import Kept, recover_text
+from tasks.manifests.recover_page import RestoreText, recover_text
 from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import HashingReader
@@ -148,7 +148,7 @@ def refresh_recover(context: PlanContext, target: Target) -> None:
     sources = {
         context.full_name(source_name): context.source(source_name) for source_name in context.source_names
     }
-    kept = {name: Kept(source.kind, source.after_restore) for name, source in sources.items()}
+    kept = {name: RestoreText(source.kind, source.after_restore) for name, source in sources.items()}
     text = recover_text(kept, holders).encode("utf-8")
     # A place that lets us write and not read may not be able to tell: then it is written anew.
     with suppress(TargetError):

@@ -1,4 +1,4 @@
-"""Look at a target as a stranger would: is it there, is each backup whole, is the newest fresh?"""
+"""The audit of a target: is it there, is each backup whole, is the newest one fresh?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.notices.wording import place_text, size_text
 from tasks.records import BackupEntry, Finding, Progress, no_progress
 from tasks.targets.base import Target
 
-# So many days the reading of all older backups takes, a few each day.
+# Reading all older backups, a few each day, takes this many days.
 _DAYS_FOR_ALL = 30
 
 
@@ -30,8 +30,8 @@ def audit_target(
 ) -> tuple[Finding, ...]:
     """Findings about one target; a target that cannot be reached is a finding, not an exception.
 
-    The newest backup is always read whole and compared with its manifest, and of the older ones others each
-    day, all with ``read_all``. Needs nothing but the plan, and its ``signers`` on another machine.
+    The newest backup is always read whole and compared with its manifest; of the older ones a few, different
+    ones each day, or all with ``read_all``. Needs nothing but the plan; on another machine, with ``signers``.
     """
     now = now or datetime.now(UTC)
     try:
@@ -74,7 +74,7 @@ def _shelf_findings(name: str, shelf: Sequence[BackupEntry], *, expected: bool) 
 
 
 def _marks(name: str, good: Sequence[BackupEntry]) -> list[Finding]:
-    """Marked backups are told as long as nobody accepted them; while the newest is one, that is an alarm."""
+    """Marked backups are reported until someone accepts them; while the newest is one, that is an alarm."""
     marked = [backup for backup in good if backup.marks]
     if not marked:
         return []
@@ -84,7 +84,7 @@ def _marks(name: str, good: Sequence[BackupEntry]) -> list[Finding]:
 
 
 def _to_read(shelf: Sequence[BackupEntry], day: date, read_all: bool) -> list[BackupEntry]:
-    """The newest, and of the older ones a few, others each day: in some weeks all have been read."""
+    """The newest, and a few of the older ones, different ones each day: within weeks all have been read."""
     good = [backup for backup in shelf if backup.verified]
     older = good[:-1]
     if read_all or not older:
@@ -98,7 +98,7 @@ def _to_read(shelf: Sequence[BackupEntry], day: date, read_all: bool) -> list[Ba
 def _locks(target: Target, place: str, shelf: Sequence[BackupEntry], now: datetime) -> list[Finding]:
     """The locks of all archives and manifests, as the service states them; nothing where none is wanted.
 
-    A lock that has run its course is said; that of the newest backup must hold.
+    Locks that have expired are reported; that of the newest backup must still hold.
     """
     good = [backup for backup in shelf if backup.verified]
     if target.properties.immutable_until is None or not good:
@@ -123,14 +123,14 @@ def _locks(target: Target, place: str, shelf: Sequence[BackupEntry], now: dateti
     if held:
         detail += f", until {min(held):%Y-%m-%d} at the least"
     if lapsed := len(ends) - len(held):
-        detail += f"; the time of {lapsed} is over"
+        detail += f"; {lapsed} have expired"
     return [*findings, Finding(check="locks", passed=not findings, detail=detail)]
 
 
 def _whole(target: Target, backup: BackupEntry, progress: Progress, *, read_all: bool) -> Finding:
     name = backup.full_name
     if target.properties.thaw_seconds and not read_all:
-        # Waking it would cost money each day; the shelf has compared its size with the manifest's.
+        # Thawing it would cost money each day; the shelf has compared its size with the manifest's.
         detail = f"{name} on {target.name} is there with its full size, in cold storage, and was not read"
         return Finding(check="archive at rest", passed=True, detail=detail)
     try:

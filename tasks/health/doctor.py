@@ -1,4 +1,4 @@
-"""What ``datasave doctor`` looks at: one finding for each thing a backup needs, each with its mend."""
+"""What ``datasave doctor`` looks at: one finding for each thing a backup needs, with what to do about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.backup.workspace import scratch_room
 from tasks.checks.judge import verify_expectations
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.health.notify import switchboard
+from tasks.health.notify import notifier_of
 from tasks.keys.identities import recipients_of
 from tasks.keys.proofs import findings as key_findings
 from tasks.manifests.signing import public_text
@@ -154,9 +154,9 @@ def _target(context: PlanContext, name: str, engines: dict[str, Engine]) -> str:
 
 
 def _notices(context: PlanContext) -> list[Finding]:
-    """Whether people could be told; nobody is (`datasave notify --test` does that)."""
-    with switchboard(context.path) as board:
-        return [_look(name, look) for name, look in board.looks]
+    """Whether notices could be sent; none is (`datasave notify --test` sends one)."""
+    with notifier_of(context.path) as notifier:
+        return [_look(name, look) for name, look in notifier.looks]
 
 
 def _tools() -> Finding:

@@ -1,4 +1,4 @@
-"""What drills proved: their certificates, on the targets and kept on this machine; and whose turn is next.
+"""What drills proved: their certificates, on the targets and kept on this machine; and what is due next.
 
 A certificate lies beside the backup that it is about and goes with it. So each one seen is kept in the state
 folder as well, as it is: signed, and verified each time it counts.
@@ -7,7 +7,8 @@ folder as well, as it is: signed, and verified each time it counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 from tasks.age.keys import Identity
@@ -16,8 +17,11 @@ from tasks.errors import DatasaveError, ManifestError, NoBackup, TargetError, Ta
 from tasks.keys.identities import recipients_of
 from tasks.manifests.manifest import MAX_BYTES, certificate_name, parse_name, read_certificate, to_json
 from tasks.manifests.signing import signature_defect
+from tasks.notices.drills_page import DrillBook, DrillLine, drills_html, outcome_of
+from tasks.notices.wording import duration_text, when_text
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
-from tasks.policy.drill_turns import Pair, Place, Proof, next_pair
+from tasks.policy.drill_turns import NEVER, DrillTarget, Pair, Proof, next_pair, proved
+from tasks.policy.due_rules import day_text
 from tasks.records import Certificate
 from tasks.targets.base import Target
 
@@ -35,7 +39,7 @@ class Drilled(NamedTuple):
     """Every drill that counts, oldest first; the targets as drills see them; why some are away."""
 
     certificates: tuple[Certificate, ...]
-    places: tuple[Place, ...]
+    places: tuple[DrillTarget, ...]
     away: dict[str, str]
 
 
@@ -69,7 +73,7 @@ def gather(context: PlanContext, names: Sequence[str] = ()) -> Drilled:
                 away[entry.name] = f"{entry.name} holds no backup yet"
         except DatasaveError as error:
             away[entry.name] = error.message
-        places.append(Place(entry.name, cold, entry.name in away))
+        places.append(DrillTarget(entry.name, cold, entry.name in away))
     return Drilled(kept(context), tuple(places), away)
 
 
@@ -99,7 +103,7 @@ def next_drill(context: PlanContext, target: str | None, identities: Sequence[Id
     drilled = gather(context, [context.entry(only).name] if only else ())
     if only:
         # On the user's word: what is wrong there is for the drill itself to tell, and cold is no reason.
-        drilled = drilled._replace(places=(Place(only),))
+        drilled = drilled._replace(places=(DrillTarget(only),))
     elif all(place.away for place in drilled.places):
         raise NoBackup(
             "no target can be drilled now: " + "; ".join(drilled.away.values()),
@@ -120,6 +124,43 @@ def look(context: PlanContext, target: Target) -> Seen:
         if parsed.kind == "certificate":
             found.append(_known(context, target, name) or _fetched(context, target, name))
     return Seen(_counting(context, [certificate for certificate in found if certificate]), holds)
+
+
+def drillbook(
+    context: PlanContext, places: Sequence[DrillTarget] = (), now: datetime | None = None
+) -> DrillBook:
+    """The history as kept on this machine; ``places`` say which targets are cold."""
+    at = (now or datetime.now(UTC)).replace(microsecond=0)
+    certificates = kept(context)
+    drill = context.plan.drill
+    cold = {place.target for place in places if place.cold}
+    days = {e.name: drill.cold_days if e.name in cold else drill.within_days for e in context.plan.targets}
+    holders = {holder.name: drill.within_days for holder in context.plan.holders}
+
+    def line(target: str, holder: str, limit: int = 0) -> DrillLine:
+        mine = [c for c in certificates if target in ("", c.target) and holder in ("", c.holder)]
+        return _line(context, (target, holder), mine, at, limit)
+
+    hours = drill.objective_hours
+    return DrillBook(
+        office=context.plan.name,
+        at=when_text(at, context.timezone),
+        objective=duration_text(hours * 3600) if hours else "",
+        pairs=tuple(line(target, holder) for target in days for holder in holders),
+        covered=(
+            *(line(name, "", limit) for name, limit in days.items()),
+            *(line("", name, limit) for name, limit in holders.items()),
+        ),
+        certificates=certificates,
+    )
+
+
+def write_drills(context: PlanContext, places: Sequence[DrillTarget] = ()) -> Path:
+    """Write the page into the reports folder. Raises StateError."""
+    path = private_folder(context.reports) / f"{context.plan.name}-drills.html"
+    with kept_in_state(f"write {path}"):
+        write_atomic(path, drills_html(drillbook(context, places), context.timezone).encode("utf-8"))
+    return path
 
 
 def _known(context: PlanContext, target: Target, name: str) -> Certificate | None:
@@ -160,3 +201,30 @@ def _counting(context: PlanContext, certificates: Sequence[Certificate]) -> tupl
     trusted = context.trusted()
     mine = (c for c in certificates if c.source in context.full_names and not signature_defect(c, trusted))
     return tuple(sorted(mine, key=lambda certificate: certificate.drilled))
+
+
+def _line(
+    context: PlanContext, what: tuple[str, str], mine: Sequence[Certificate], at: datetime, limit: int
+) -> DrillLine:
+    """One line; with a ``limit`` in days it is due by then, without one it is only told."""
+    last = mine[-1] if mine else None
+    word, tone = outcome_of(last) if last else ("Never", "quiet")
+    due = "–"
+    if limit:
+        good = proved(proofs_of(mine))
+        deadline = good + timedelta(days=limit) if good != NEVER else at
+        late = deadline <= at
+        due = "now" if late else day_text(deadline.astimezone(context.timezone).date())
+        if late:
+            word, tone = ("Overdue" if last and last.passed else word), "bad"
+        elif last and last.passed:
+            tone = "good"  # a slow drill is a proof; that it was slow stands in the pair's own line
+    return DrillLine(
+        target=what[0],
+        holder=what[1],
+        word=word,
+        tone=tone,
+        last=when_text(last.drilled, context.timezone) if last else "never",
+        took=duration_text(last.seconds) if last else "",
+        due=due,
+    )

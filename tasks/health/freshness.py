@@ -56,7 +56,7 @@ def due_since(context: PlanContext, entry: TargetEntry, now: datetime) -> dateti
 
 
 def expected_since(context: PlanContext, target: Target, now: datetime) -> datetime | None:
-    """The same of a target that is at hand: of removable media the one that is plugged in.
+    """The same for a target that is open: of removable media the one that is plugged in.
 
     Its last turn may be a week ago.
     """

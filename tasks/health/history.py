@@ -6,6 +6,7 @@ own record is cleared out after a while; this stays, and can be read with no ser
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -50,6 +51,15 @@ class PastRun(Record):
         """How long it took; 0.0 where the clock was set back meanwhile."""
         return max(0.0, (self.finished - self.started).total_seconds())
 
+    @property
+    def arrived(self) -> bool:
+        """Whether any target received a backup."""
+        return any(delivery.outcome == "delivered" for delivery in self.deliveries)
+
+    def sequence_of(self, source_name: str) -> int:
+        """The number of the backup of one of the plan's sources, 0 where the run made none."""
+        return next((past.sequence for past in self.sources if past.source_name == source_name), 0)
+
 
 _RUNS = TypeAdapter(tuple[PastRun, ...])
 
@@ -57,6 +67,21 @@ _RUNS = TypeAdapter(tuple[PastRun, ...])
 def past_runs(context: PlanContext, flow: str = "") -> tuple[PastRun, ...]:
     """The runs on record, oldest first, of one flow or of all. Raises StateError for a damaged file."""
     return tuple(run for run in _read(_path(context)) if not flow or run.flow == flow)
+
+
+def newest_delivery(
+    runs: Sequence[PastRun], target: str, source_name: str
+) -> tuple[PastRun, Delivery] | None:
+    """The newest run that put a proven backup of a source on a target, and what it put there."""
+    for run in reversed(runs):
+        for delivery in run.deliveries:
+            if (delivery.target, delivery.source_name, delivery.outcome) == (
+                target,
+                source_name,
+                "delivered",
+            ):
+                return run, delivery
+    return None
 
 
 def remember(context: PlanContext, facts: RunReport) -> None:

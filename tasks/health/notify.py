@@ -1,4 +1,4 @@
-"""Who is told how a run went, by which ways, in which order. No Prefect: a crashed run is told from a hook.
+"""Who is told how a run went, over which channels and in which order. No Prefect: hooks tell of crashed runs.
 
 People first (mail, channels), then the heartbeat, which is good only where all people could be told. Where
 someone could not, those who can be reached hear of that too: a notice that dies quietly is worse than none.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tasks.context import KINDS, PlanContext
 from tasks.errors import DatasaveError, NoticeError, PlanError
-from tasks.notices import channels
+from tasks.notices import apprise_channel
 from tasks.notices.heartbeat import beat_of, host_of, ping
 from tasks.notices.mail import Mailer, MailServer
 from tasks.notices.notice import Notice, notice_of
@@ -31,20 +31,20 @@ HEARTBEAT = "heartbeat"
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to tell someone: ``mail → owner@office.example``. ``tell`` raises DatasaveError."""
+class Channel:
+    """Where someone is told: ``mail → owner@office.example``. ``tell`` raises DatasaveError."""
 
     name: str
     when: Occasion
     tell: Callable[[Notice], str] = field(repr=False)
 
 
-Teller = Callable[[Sequence[Way], Notice], list[Notified]]
-"""Tells a notice by some ways, all of them whatever happens at one; returns how each went."""
+Teller = Callable[[Sequence[Channel], Notice], list[Notified]]
+"""Sends a notice over some channels, over all of them whatever happens at one; returns how each went."""
 
 
 class Notifier:
-    """The ways of one plan. ``name`` is the plan's; ``timezone`` None where the plan can't be used."""
+    """The channels of one plan. ``name`` is the plan's; ``timezone`` None where the plan can't be used."""
 
     def __init__(self, name: str, notices: Notices, context: PlanContext | None = None) -> None:
         self.name = name
@@ -53,24 +53,23 @@ class Notifier:
         self._mailer: Mailer | None = None
 
     @property
-    def people(self) -> list[Way]:
+    def people(self) -> list[Channel]:
         """Mail to each recipient, and the channels."""
         boxes = self.notices.mail.to if self.notices.mail else ()
         return [
-            *(Way(f"mail → {box.address}", box.when, self._by_mail(box.address)) for box in boxes),
-            *(Way(f"channel → {c.name}", c.when, _by_channel(c.url)) for c in self.notices.channels),
+            *(Channel(f"mail → {box.address}", box.when, self._by_mail(box.address)) for box in boxes),
+            *(Channel(f"channel → {c.name}", c.when, _by_channel(c.url)) for c in self.notices.channels),
         ]
 
-    def heartbeat(self, flow: str) -> list[Way]:
+    def heartbeat(self, flow: str) -> list[Channel]:
         """The outside switch for runs of ``flow``, where it has one."""
         address = self.notices.heartbeat_of(flow)
         return [_by_heartbeat(HEARTBEAT, address)] if address else []
 
     @property
-    def heartbeats(self) -> list[Way]:
+    def heartbeats(self) -> list[Channel]:
         """The outside switches of all flows, for a test."""
-        heard = [(flow, address) for flow in FLOWS if (address := self.notices.heartbeat_of(flow))]
-        return [_by_heartbeat(f"{HEARTBEAT} of the {flow}", address) for flow, address in heard]
+        return [_by_heartbeat(f"{HEARTBEAT} of the {flow}", address) for flow, address in self._addresses]
 
     def start(self, flow: str) -> str:
         """Tell the same switch that a run begins; "" where there is none. Raises NoticeError."""
@@ -81,12 +80,14 @@ class Notifier:
     def looks(self) -> list[tuple[str, Callable[[], str]]]:
         """What can be looked at without telling anyone: (name, look); a look raises DatasaveError."""
         mail = self.notices.mail
-        heard = [(flow, address) for flow in FLOWS if (address := self.notices.heartbeat_of(flow))]
         secret = mail.password or "" if mail else ""
         return [
             *([("mail server", _look(secret, lambda: self.mailer(mail).check()))] if mail else []),
             *((f"channel {c.name}", _look(c.url, partial(_service, c.url))) for c in self.notices.channels),
-            *((f"heartbeat of the {flow}", _look(url, partial(_listener, url))) for flow, url in heard),
+            *(
+                (f"heartbeat of the {flow}", _look(url, partial(_listener, url)))
+                for flow, url in self._addresses
+            ),
         ]
 
     def test_notice(self, now: datetime) -> Notice:
@@ -134,6 +135,11 @@ class Notifier:
         if self._mailer:
             self._mailer.close()
 
+    @property
+    def _addresses(self) -> list[tuple[str, str]]:
+        """(flow, address) of each heartbeat."""
+        return [(flow, address) for flow in FLOWS if (address := self.notices.heartbeat_of(flow))]
+
     def _by_mail(self, address: str) -> Callable[[Notice], str]:
         def tell(notice: Notice) -> str:
             if self.notices.mail is None:
@@ -144,57 +150,61 @@ class Notifier:
 
 
 @contextmanager
-def switchboard(plan: Path) -> Iterator[Notifier]:
-    """The ways of a plan; those of its ``notices`` alone where the rest of it is wrong. Raises PlanError."""
+def notifier_of(plan: Path) -> Iterator[Notifier]:
+    """A plan's channels; of its ``notices`` alone where the rest of it is wrong. Raises PlanError."""
     try:
         loaded = load_plan(plan, KINDS)
-        board = Notifier(loaded.name, loaded.notices, PlanContext(plan))
+        notifier = Notifier(loaded.name, loaded.notices, PlanContext(plan))
     except PlanError:
-        board = Notifier(*notices_alone(plan))
+        notifier = Notifier(*notices_alone(plan))
     except DatasaveError:  # the state folder's: the plan itself is good
-        board = Notifier(loaded.name, loaded.notices)
+        notifier = Notifier(loaded.name, loaded.notices)
     try:
-        yield board
+        yield notifier
     finally:
-        board.close()
+        notifier.close()
 
 
-def tell_everyone(board: Notifier, facts: RunReport, teller: Teller) -> RunReport:
+def tell_everyone(notifier: Notifier, facts: RunReport, teller: Teller) -> RunReport:
     """Tell all who are to be told; the facts with how that went, FAILED where someone could not be."""
-    notice = board.notice(facts)
+    notice = notifier.notice(facts)
     bad = notice.word != "OK"
-    people = [way for way in board.people if bad or (facts.flow in FLOWS and way.when == "always")]
+    people = [
+        channel for channel in notifier.people if bad or (facts.flow in FLOWS and channel.when == "always")
+    ]
     done = teller(people, notice)
-    done += teller(board.heartbeat(facts.flow), board.notice(amended(facts, done)))
-    unreachable = {notified.way for notified in done if not notified.told}
+    done += teller(notifier.heartbeat(facts.flow), notifier.notice(amended(facts, done)))
+    unreachable = {notified.channel for notified in done if not notified.told}
     if unreachable:
-        reached = [way for way in board.people if way.name not in unreachable]
-        done += teller(reached, board.notice(amended(facts, done)))
+        reached = [channel for channel in notifier.people if channel.name not in unreachable]
+        done += teller(reached, notifier.notice(amended(facts, done)))
     return amended(facts, done)
 
 
-def tell_plainly(ways: Sequence[Way], notice: Notice) -> list[Notified]:
+def tell_plainly(channels: Sequence[Channel], notice: Notice) -> list[Notified]:
     """One try for each, one after the other."""
-    return [outcome_of(way, lambda way=way: way.tell(notice)) for way in ways]  # type: ignore[misc]
+    return [outcome_of(channel, lambda channel=channel: channel.tell(notice)) for channel in channels]  # type: ignore[misc]
 
 
-def outcome_of(way: Way, tell: Callable[[], str]) -> Notified:
+def outcome_of(channel: Channel, tell: Callable[[], str]) -> Notified:
     """How telling went. What was not foreseen is named by its class: its text might hold a secret."""
     try:
-        return Notified(way=way.name, told=True, detail=tell())
+        return Notified(channel=channel.name, told=True, detail=tell())
     except DatasaveError as error:
-        return Notified(way=way.name, told=False, detail=str(error))
-    except Exception as error:  # noqa: BLE001 - the other ways must be tried all the same
-        return Notified(way=way.name, told=False, detail=f"unexpected {type(error).__name__}")
+        return Notified(channel=channel.name, told=False, detail=str(error))
+    except Exception as error:  # noqa: BLE001 - the other channels must be tried all the same
+        return Notified(channel=channel.name, told=False, detail=f"unexpected {type(error).__name__}")
 
 
 def amended(facts: RunReport, done: Sequence[Notified]) -> RunReport:
     """The facts of a run with how telling it went. Someone who could not be told makes the run fail."""
-    unreachable = {notified.way: notified.detail for notified in done if not notified.told}
-    heard = dict.fromkeys(notified.way for notified in done if notified.way not in unreachable)
+    unreachable = {notified.channel: notified.detail for notified in done if not notified.told}
+    heard = dict.fromkeys(notified.channel for notified in done if notified.channel not in unreachable)
     if not unreachable:
         return facts.model_copy(update={"notices": (*facts.notices, *done)})
-    causes = "; ".join(f"{_who(way)} could not be told: {detail}" for way, detail in unreachable.items())
+    causes = "; ".join(
+        f"{_who(channel)} could not be told: {detail}" for channel, detail in unreachable.items()
+    )
     told = f" (told: {', '.join(map(_who, heard))})" if heard else ""
     joint = ", but " if facts.succeeded else ". Besides, "
     again = (
@@ -210,20 +220,20 @@ def amended(facts: RunReport, done: Sequence[Notified]) -> RunReport:
     )
 
 
-def _names(ways: dict[str, str]) -> str:
-    return ", ".join(map(_who, ways))
+def _names(channels: dict[str, str]) -> str:
+    return ", ".join(map(_who, channels))
 
 
-def _who(way: str) -> str:
-    return way.rpartition("→ ")[2] if "→" in way else f"the {way}"
+def _who(channel: str) -> str:
+    return channel.rpartition("→ ")[2] if "→" in channel else f"the {channel}"
 
 
 def _by_channel(url: str) -> Callable[[Notice], str]:
-    return lambda notice: channels.send(secret_of(url), notice)
+    return lambda notice: apprise_channel.send(secret_of(url), notice)
 
 
-def _by_heartbeat(name: str, address: str) -> Way:
-    return Way(name, "always", lambda notice: ping(_address(address), beat_of(notice)))
+def _by_heartbeat(name: str, address: str) -> Channel:
+    return Channel(name, "always", lambda notice: ping(_address(address), beat_of(notice)))
 
 
 def _look(reference: str, look: Callable[[], str]) -> Callable[[], str]:
@@ -233,7 +243,7 @@ def _look(reference: str, look: Callable[[], str]) -> Callable[[], str]:
 
 
 def _service(reference: str) -> str:
-    return f"an address for {channels.check(secret_of(reference))}; not told anything"
+    return f"an address for {apprise_channel.check(secret_of(reference))}; not told anything"
 
 
 def _listener(text: str) -> str:

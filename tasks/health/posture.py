@@ -29,7 +29,7 @@ RESTART_HOURS = 48
 
 
 def posture_of(context: PlanContext, now: datetime | None = None) -> Posture:
-    """How far the office does as it is told."""
+    """How far the office follows the advice on backups."""
     return judge_posture(facts_of(context, now or datetime.now(UTC)))
 
 
@@ -45,9 +45,7 @@ def facts_of(context: PlanContext, now: datetime) -> PostureFacts:
         backup_scheduled=plan.schedule.backup is not None,
         drill_scheduled=plan.schedule.drill is not None,
         audit_scheduled=plan.schedule.audit is not None,
-        backup_hours=_hours(
-            (run.started for run in past_runs(context, "backup") if _arrived(run.deliveries)), now
-        ),
+        backup_hours=_hours((run.started for run in past_runs(context, "backup") if run.arrived), now),
         fresh_hours=_allowed_hours(context, now),
         drill_days=_days(certificates, now),
         objective=plan.drill.objective_hours is not None,
@@ -80,13 +78,12 @@ def _target(
 ) -> TargetFacts:
     mine = [certificate for certificate in certificates if certificate.target == entry.name]
     last = newest(proofs_of(mine))
-    media = entry.media
     drill = context.plan.drill
     cold = isinstance(entry, S3Options) and entry.storage_class in ("GLACIER", "DEEP_ARCHIVE")
     today = now.astimezone(context.timezone).date()
     return TargetFacts(
         name=entry.name,
-        media=media,
+        media=entry.media,
         every_run=entry.when.weekly is None and entry.when.monthly is None,
         off_premises=entry.is_off_premises,
         vendor=entry.with_vendor,
@@ -120,10 +117,6 @@ def _allowed_hours(context: PlanContext, now: datetime) -> float:
     """How old the last good backup may be: one target at least should have a newer one."""
     wanted = [since for entry in context.plan.targets if (since := due_since(context, entry, now))]
     return (now - max(wanted, default=now - USUAL)).total_seconds() / 3600
-
-
-def _arrived(deliveries: Iterable[object]) -> bool:
-    return any(getattr(delivery, "outcome", "") == "delivered" for delivery in deliveries)
 
 
 def _days(certificates: Iterable[Certificate], now: datetime) -> float | None:

@@ -15,10 +15,16 @@ from tasks.calendars import WEEKDAYS, Calendar
 from tasks.context import PlanContext
 from tasks.errors import ObjectMissing, SourceError, StateError, TargetError
 from tasks.health.drills import kept
-from tasks.health.history import PastRun, past_runs
-from tasks.health.status import newest_delivery
-from tasks.notices.runbook_page import Place, Runbook, edition_in, runbook_html, runbook_markdown
-from tasks.notices.scenarios import Reach, Restorable
+from tasks.health.history import PastRun, newest_delivery, past_runs
+from tasks.notices.runbook_page import (
+    Restorable,
+    Runbook,
+    TargetAccess,
+    TargetRow,
+    edition_in,
+    runbook_html,
+    runbook_markdown,
+)
 from tasks.notices.wording import count_text, duration_text, when_text
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import private_folder, write_atomic
@@ -106,20 +112,19 @@ def is_current(context: PlanContext) -> bool | None:
 
 def _place(
     context: PlanContext, entry: TargetEntry, runs: Sequence[PastRun], drills: Sequence[Certificate]
-) -> Place:
+) -> TargetRow:
     found = newest_delivery(runs, entry.name, "")
     newest = "none yet"
     if found:
         run, _ = found
-        number = next((past.sequence for past in run.sources if not past.source_name), 0)
-        newest = f"#{number} of {when_text(run.started, context.timezone)}"
+        newest = f"#{run.sequence_of('')} of {when_text(run.started, context.timezone)}"
     mine = [certificate for certificate in drills if certificate.target == entry.name]
     drilled = "never"
     if mine:
         last = mine[-1]
         outcome = f"in {duration_text(last.seconds)}" if last.passed else "FAILED"
         drilled = f"{when_text(last.drilled, context.timezone)}, with the key of {last.holder}, {outcome}"
-    return Place(
+    return TargetRow(
         name=entry.name,
         what=" ".join(rescue_words(entry)) or f"{count_text(entry.media, 'drive')} that take turns",
         due=when_due_text(entry.when),
@@ -136,10 +141,10 @@ def _turns(calendar: Calendar) -> str:
     return f"{followed or ', '.join(turns)}. The one that was used last is out of the house."
 
 
-def _reach(entry: TargetEntry) -> Reach:
+def _reach(entry: TargetEntry) -> TargetAccess:
     removable = is_removable(entry)
     before = "Plug in the drive that was not in the office." if removable else access_needed(entry)
-    return Reach(
+    return TargetAccess(
         name=entry.name,
         words=rescue_words(entry),
         before=before,

@@ -1,4 +1,4 @@
-"""How an office's backups stand, from what this machine remembers: nobody has to be reached for it.
+"""How an office's backups stand, from what this machine remembers: no target has to be reached for it.
 
 ``datasave audit`` looks at the targets themselves; this is quick, and is written anew after each run.
 """
@@ -13,17 +13,16 @@ from typing import Any
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import which
 from tasks.context import PlanContext
-from tasks.health.drillbook import drillbook
+from tasks.health.drills import drillbook
 from tasks.health.freshness import due_since
-from tasks.health.history import PastRun, past_runs
+from tasks.health.history import PastRun, newest_delivery, past_runs
 from tasks.health.trend import anomaly
-from tasks.notices.status_page import Line, Status, Tone, Trend, status_html
+from tasks.notices.status_page import Status, StatusLine, Tone, Trend, status_html
 from tasks.notices.wording import count_text, duration_text, place_text, size_text, when_text
 from tasks.plan.cron import next_time
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
 from tasks.policy.due_rules import day_text, due
-from tasks.reports import Delivery
 
 NAME = "status.html"
 PLOTTED = 90
@@ -77,7 +76,7 @@ def write_status(context: PlanContext) -> Path:
 
 def _headline(context: PlanContext, runs: Sequence[PastRun], alarms: Sequence[str]) -> str:
     if alarms:
-        return f"{count_text(len(alarms), 'thing needs', 'things need')} somebody"
+        return f"{count_text(len(alarms), 'thing needs', 'things need')} attention"
     newest = next((run for run in reversed(runs) if run.flow == "backup" and run.succeeded), None)
     if newest is None:
         return "No backup has been made yet"
@@ -86,7 +85,7 @@ def _headline(context: PlanContext, runs: Sequence[PastRun], alarms: Sequence[st
 
 def _target(
     context: PlanContext, entry: TargetEntry, source_name: str, runs: Sequence[PastRun], at: datetime
-) -> Line:
+) -> StatusLine:
     found = newest_delivery(runs, entry.name, source_name)
     today = day_of(context, at)
     last = day_of(context, found[0].started) if found else None
@@ -95,31 +94,17 @@ def _target(
         detail = "no proven backup yet"
     else:
         run, delivery = found
-        number = next((past.sequence for past in run.sources if past.source_name == source_name), 0)
         when = when_text(run.started, context.timezone)
-        detail = f"newest proven backup: #{number} of {when}, {size_text(delivery.bytes)}"
-    return Line(
+        detail = (
+            f"newest proven backup: #{run.sequence_of(source_name)} of {when}, {size_text(delivery.bytes)}"
+        )
+    return StatusLine(
         name=place_text(entry.name, source_name),
         tone=tone,
         word=word,
         detail=detail,
         next=day_text(due(entry.when, today, last).next),
     )
-
-
-def newest_delivery(
-    runs: Sequence[PastRun], target: str, source_name: str
-) -> tuple[PastRun, Delivery] | None:
-    """The newest run that put a proven backup of a source on a target, and what it put there."""
-    for run in reversed(runs):
-        for delivery in run.deliveries:
-            if (delivery.target, delivery.source_name, delivery.outcome) == (
-                target,
-                source_name,
-                "delivered",
-            ):
-                return run, delivery
-    return None
 
 
 def _freshness(
@@ -145,7 +130,7 @@ def _next_run_day(context: PlanContext, at: datetime) -> date:
     return (next_time(cron, local) if cron else local).date()
 
 
-def _proofs(context: PlanContext, at: datetime) -> Iterator[Line]:
+def _proofs(context: PlanContext, at: datetime) -> Iterator[StatusLine]:
     """Each target and each key: whether a drill brought a backup back from it, or with it, in time."""
     for line in drillbook(context, now=at).covered:
         tone: Tone = {"good": "good", "bad": "bad"}.get(line.tone, "none")  # type: ignore[assignment]
@@ -153,10 +138,10 @@ def _proofs(context: PlanContext, at: datetime) -> Iterator[Line]:
         tone = "warn" if line.word in ("Never", "Overdue") else tone
         name = line.target or f"key of {line.holder}"
         detail = f"last drill: {line.last}" + (f", in {line.took}" if line.took else "")
-        yield Line(name=name, tone=tone, word=line.word.lower(), detail=detail, next=line.due)
+        yield StatusLine(name=name, tone=tone, word=line.word.lower(), detail=detail, next=line.due)
 
 
-def _coming(context: PlanContext, at: datetime) -> Iterator[Line]:
+def _coming(context: PlanContext, at: datetime) -> Iterator[StatusLine]:
     local = at.astimezone(context.timezone)
     for flow, told in FLOWS.items():
         cron = getattr(context.plan.schedule, flow, None)
@@ -164,10 +149,10 @@ def _coming(context: PlanContext, at: datetime) -> Iterator[Line]:
             coming = next_time(cron, local)
             wait = duration_text((coming - at).total_seconds())
             when = f"{when_text(coming, context.timezone)}, in {wait}"
-            yield Line(name=told, tone="none", word="scheduled", detail=when)
+            yield StatusLine(name=told, tone="none", word="scheduled", detail=when)
         elif flow in UNSCHEDULED_IS_ODD:
             how = f"only when started by hand: set `schedule.{flow}` in the plan"
-            yield Line(name=told, tone="warn", word="not scheduled", detail=how)
+            yield StatusLine(name=told, tone="warn", word="not scheduled", detail=how)
 
 
 def _trends(context: PlanContext, runs: Sequence[PastRun]) -> Iterator[Trend]:
@@ -192,8 +177,8 @@ def _trend(title: str, values: Sequence[float], told: Callable[[Any], str]) -> I
         yield Trend(title=title, newest=told(values[-1]), values=tuple(map(float, values)))
 
 
-def _run(context: PlanContext, run: PastRun) -> Line:
-    return Line(
+def _run(context: PlanContext, run: PastRun) -> StatusLine:
+    return StatusLine(
         name=FLOWS.get(run.flow, run.flow),
         tone="good" if run.succeeded else "bad",
         word="OK" if run.succeeded else "failed",

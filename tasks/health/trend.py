@@ -1,12 +1,15 @@
 """What each run saw of each source, kept in the state folder: the yardstick for the next run.
 
 The manifests' own counts are encrypted for the holders, and this machine has no key of theirs. The file is
-private and holds counts only. Where it is missing (a new machine) nothing is suspicious at first.
+private and holds counts only. Where it is missing (a new machine) nothing is suspicious at first. Of the
+files of a copy it holds what shows from outside: headers, names, a sample of their bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,12 +17,26 @@ from pydantic import TypeAdapter, ValidationError
 from tasks.backup.listing import Copied
 from tasks.context import PlanContext
 from tasks.errors import StateError
-from tasks.health.signs import signs_of
 from tasks.platform.files import private_folder, write_atomic
+from tasks.policy.file_signs import (
+    BLOCK,
+    EXTENSIONS_KEPT,
+    HEAD,
+    NOTE,
+    PACKED,
+    RANSOM,
+    FileSigns,
+    extension_of,
+    fits,
+    is_noise,
+)
 from tasks.policy.trend_rules import Snapshot, anomalies, pause
-from tasks.records import Archived, Run, Validated
+from tasks.records import Archived, CopiedFile, Run, Validated
 
 KEPT = 400
+# A sample: the same files each night, and some two hundred blocks of each large one at the most.
+MOST_FILES = 5_000
+MOST_BLOCKS = 200
 _SNAPSHOTS = TypeAdapter(tuple[Snapshot, ...])
 
 
@@ -35,13 +52,6 @@ def history(context: PlanContext, source_name: str) -> tuple[Snapshot, ...]:
             f"the record of earlier runs {path} is damaged",
             hint="Look at the newest backups with `datasave drill`. If they are good, delete that file.",
         ) from error
-
-
-def note(context: PlanContext, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
-    """Add what a run saw, judged by the runs before it that were trusted."""
-    snapshot = look(context, run, copy, archived, validated)
-    remember(context, run.source_name, snapshot)
-    return snapshot
 
 
 def look(context: PlanContext, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
@@ -89,7 +99,7 @@ def accepted_through(context: PlanContext, source_name: str) -> int:
 
 
 def accept(context: PlanContext, source_name: str, through: int = 0) -> tuple[str, ...]:
-    """Trust the runs that looked wrong on the user's word; returns what had spoken against the newest.
+    """Trust the runs that looked wrong, because the user says so; the anomalies that the newest of them had.
 
     ``through`` is the highest number that is marked on a target: this machine may not have taken it.
     """
@@ -107,6 +117,32 @@ def accept(context: PlanContext, source_name: str, through: int = 0) -> tuple[st
     return anomalous[-1].anomalies
 
 
+def signs_of(folder: Path, files: Sequence[CopiedFile]) -> FileSigns:
+    """The signs of a copy's files; of many a sample spread over all of them is opened."""
+    names = [file.path.rpartition("/")[2] for file in files]
+    extensions = Counter(extension_of(name) for name in names)
+    known = broken = blocks = noise = 0
+    sample = files[:: max(1, -(-len(files) // MOST_FILES))]
+    each = max(2, MOST_BLOCKS // max(len(sample), 1))
+    for file in sample:
+        head, read = _sampled(folder / file.path, file.bytes, each)
+        fit = fits(head, extension_of(file.path))
+        known += fit is not None
+        broken += fit is False
+        if not head.startswith(PACKED):
+            blocks += len(read)
+            noise += sum(map(is_noise, read))
+    return FileSigns(
+        files=len(files),
+        known=known,
+        broken=broken,
+        ransom=sum(bool(RANSOM.search(name)) for name in names),
+        notes=sum(bool(NOTE.search(name)) for name in names),
+        noise=round(noise / blocks, 4) if blocks else 0.0,
+        extensions=dict(extensions.most_common(EXTENSIONS_KEPT)),
+    )
+
+
 def _path(context: PlanContext, source_name: str) -> Path:
     return private_folder(context.state / "trend") / f"{context.full_name(source_name)}.json"
 
@@ -117,3 +153,16 @@ def _write(context: PlanContext, source_name: str, snapshots: Sequence[Snapshot]
     kept = list(snapshots[-KEPT:])
     kept = [*(old for old in trusted if old not in kept), *kept]
     write_atomic(_path(context, source_name), _SNAPSHOTS.dump_json(tuple(kept)))
+
+
+def _sampled(path: Path, size: int, most: int) -> tuple[bytes, list[bytes]]:
+    """The head of a file and up to ``most`` whole blocks spread over it."""
+    with path.open("rb", buffering=0) as stream:
+        head = stream.read(HEAD)
+        return head, list(_blocks(stream.fileno(), size // BLOCK, most))
+
+
+def _blocks(descriptor: int, whole: int, most: int) -> Iterator[bytes]:
+    for number in range(0, whole, max(1, -(-whole // most))):
+        os.lseek(descriptor, number * BLOCK, os.SEEK_SET)
+        yield os.read(descriptor, BLOCK)

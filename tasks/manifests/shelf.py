@@ -38,7 +38,7 @@ ON_A_NEW_MACHINE = (
 )
 
 
-class Place(Protocol):
+class ReadableTarget(Protocol):
     """The part of a target that reading its shelf needs."""
 
     def list(self, prefix: str = "") -> Sequence[Stat]: ...
@@ -49,7 +49,7 @@ class Place(Protocol):
 class _Shelf:
     """A listing, and what its manifests are judged by."""
 
-    place: Place
+    place: ReadableTarget
     sizes: Mapping[str, int]
     certificates: Mapping[str, tuple[str, ...]]
     trusted: Collection[str] | None
@@ -96,7 +96,7 @@ class _Shelf:
 
 
 def read_shelf(
-    place: Place,
+    place: ReadableTarget,
     *,
     trusted: Collection[str] | None,
     now: datetime,
@@ -159,7 +159,7 @@ def _archive_defect(manifest: Manifest, size: int | None) -> str:
     return "checks had failed" if failed else ""
 
 
-def _content(place: Place, name: str) -> bytes:
+def _content(place: ReadableTarget, name: str) -> bytes:
     # One byte more than a manifest may have: enough for the reader to refuse it, never the whole of a
     # giant file that someone put there.
     blocks = []

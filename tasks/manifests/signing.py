@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tasks.errors import SignatureError, StateError
+from tasks.errors import StateError
 from tasks.platform.files import create_private, sync_folder
 from tasks.records import Certificate, Manifest
 
@@ -122,7 +122,7 @@ def signature_defect(record: Manifest | Certificate, trusted: Collection[str] | 
     """Why a record's signature cannot be trusted, in plain words; empty if it can.
 
     ``trusted`` holds public keys as `public_text` writes them. None asks only whether the record is
-    whole, by the key it names itself: a bare machine on the worst day knows no other.
+    whole, by the key it names itself: a new machine without a plan knows no other.
     """
     if not record.signature:
         return "not signed"
@@ -137,21 +137,6 @@ def signature_defect(record: Manifest | Certificate, trusted: Collection[str] | 
     if trusted is not None and record.machine not in trusted:
         return f"{ANOTHER_MACHINE} ({record.machine[: len(PUBLIC_PREFIX) + 8]}…)"
     return ""
-
-
-def verify_record(record: Manifest | Certificate, trusted: Collection[str] | None) -> None:
-    """Raise SignatureError unless the record is signed, whole, and signed by a trusted machine.
-
-    ``trusted`` as in `signature_defect`.
-    """
-    defect = signature_defect(record, trusted)
-    if not defect:
-        return
-    kind = "manifest" if isinstance(record, Manifest) else "drill certificate"
-    hint = "Do not rely on it: use another backup or another target, and find out who changed it."
-    if defect.startswith("signed by another"):
-        hint = "If that machine is yours, add its full public key to the plan's signers."
-    raise SignatureError(f"cannot trust the {kind} of {record.sealed_name}: {defect}", hint=hint)
 
 
 def _create_key(path: Path) -> None:

@@ -1,20 +1,16 @@
-"""Telling people how a run went.
+"""Telling people how a run went, and how backups stand.
 
 ::
 
-    wording.py    sizes, durations, times, counts; foreign text made harmless
-    facts.py      one run's facts in words and in reading order, shared by every form of the report
-    proof.py      which steps of the chain of proof the facts of a run bear out
-    report.py     those facts as an HTML page and as markdown for the artifact in the UI
-    grids.py      the same facts as tables for the UI: checks by table, sizes and times by step
-    verdict.py    good or not, the one word for it, what to do next
-    notice.py     what is sent: subject, text, a mail's HTML (mail.html), the page that goes with it
-    mail.py       over SMTP, a transaction a recipient
-    channels.py   to phones and chat rooms, by apprise
-    heartbeat.py  to an outside dead-man's switch
-    report.html   the page's template
-    status.py     how things stand, on one page (status.html), with small plots
-    runbook.py    the disaster plan as Markdown (runbook.md) and as a page made of it (runbook.html)
-    scenarios.py  the seven bad days, and what to type on each
-    pages.py      pages from templates; base.html has their look and their policy: nothing fetched, no script
+    wording.py      sizes, durations, times, counts; foreign text made harmless
+    verdict.py      good or not, the one word for it, how far it is proved, what to do next
+    report_text.py  one run's facts in words and in reading order, shared by every form of the report
+    report_page.py  those facts as an HTML page (report.html), as markdown and as tables for the UI
+    notice.py       what is sent: subject, text, a mail's HTML (mail.html), the page that goes with it
+    mail.py, apprise_channel.py, heartbeat.py   the channels: SMTP, a transaction a recipient; phones and chat
+                    rooms by the library apprise; an outside dead-man's switch
+    status_page.py  how things stand, on one page (status.html), with small plots
+    drills_page.py  all drills: what was proved, with whose key, what is due (drills.html)
+    runbook_page.py the disaster plan as Markdown (runbook.md) and as a page made of it (runbook.html)
+    pages.py        pages from templates; base.html has their look, and their policy: no fetching, no script
 """

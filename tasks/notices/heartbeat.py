@@ -1,4 +1,4 @@
-"""The outside dead-man's switch: an address that is told of each run, and alarms when it hears nothing.
+"""The external dead man's switch: an address that is pinged by each run, and alarms when no ping comes.
 
 As healthchecks.io and those like it take it: ``URL/start``, ``URL`` for good, ``URL/fail``. The address is
 a key to the switch, so no message shows more of it than its host.

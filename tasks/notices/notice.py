@@ -1,6 +1,6 @@
 """What is told to people: one run's outcome as a subject line, a text for phones, and a mail's HTML.
 
-Everything foreign went through ``plain_text`` (facts.py): no text here can add a line to a header.
+Everything foreign went through ``plain_text`` (report_text.py): no text here can add a line to a header.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from datetime import tzinfo
 
 from tasks.notices.pages import page_html
 from tasks.notices.report_page import report_html
-from tasks.notices.report_text import Facts, Line, TargetLine, facts_of
+from tasks.notices.report_text import Line, ReportFacts, TargetLine, facts_of
 from tasks.notices.verdict import Word, word_of
 from tasks.notices.wording import count_text, plain_text
 from tasks.reports import RunReport
@@ -49,7 +49,7 @@ def notice_of(
     facts = facts_of(report, timezone)
     word: Word = "TEST" if test else word_of(report)
     subject = f"{word} {plain_text(office)}: {_short(facts.headline, office)}"
-    foot = f"Told by Datasave{f' on {plain_text(machine)}' if machine else ''}, run {plain_text(report.run)}."
+    foot = f"Sent by Datasave{f' on {plain_text(machine)}' if machine else ''}, run {plain_text(report.run)}."
     return Notice(
         word=word,
         subject=plain_text(subject, SUBJECT_LIMIT),
@@ -75,7 +75,7 @@ def _short(headline: str, office: str) -> str:
     return headline.removeprefix(f"{plain_text(office)} ")
 
 
-def _text(word: Word, office: str, facts: Facts, foot: str) -> str:
+def _text(word: Word, office: str, facts: ReportFacts, foot: str) -> str:
     parts = [f"{word} {plain_text(office)}\n{facts.verdict}", facts.headline]
     if facts.advice:
         numbered = (f"{number}. {advice}" for number, advice in enumerate(facts.advice, 1))
@@ -98,7 +98,7 @@ def _sentence(line: Line) -> str:
     return " ".join(filter(None, (f"{line.name}: {line.outcome}{size}.", line.detail, line.hint)))
 
 
-def _failed(facts: Facts) -> list[tuple[str, tuple[Line, ...]]]:
+def _failed(facts: ReportFacts) -> list[tuple[str, tuple[Line, ...]]]:
     """The checks and tables that failed; those that hold are in the report."""
     tables = tuple(line for source in facts.sources for line in source.failed_tables)
     checks = tuple(line for source in facts.sources for line in source.checks if line.tone == "bad")
@@ -113,7 +113,7 @@ def _at_most(rows: tuple[Line, ...]) -> tuple[Line, ...]:
     return *rows[:LISTED], Line(f"and {count_text(more)} more", "FAILED", "bad", "The report has them all.")
 
 
-def _figures(facts: Facts) -> list[tuple[str, str]]:
+def _figures(facts: ReportFacts) -> list[tuple[str, str]]:
     main = facts.sources[0]
     return [
         *((label, value) for label, value in main.copied if label in FIGURES),

@@ -1,7 +1,7 @@
-"""The report of one run: an HTML page for people, and markdown for the artifact in the UI.
+"""The report of one run: an HTML page for people, markdown for the artifact in the UI, tables for the UI.
 
 Every text in them that came from elsewhere is hostile until escaped: by jinja2's autoescape in HTML
-(pages.py), by ``markdown_text`` in markdown.
+(pages.py), by ``markdown_text`` in markdown and in the cells of tables, which the UI takes for markdown.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from datetime import tzinfo
 
 from tasks.errors import DatasaveError
 from tasks.notices.pages import page_html
-from tasks.notices.report_text import Facts, SourceFacts, TableLine, facts_of
-from tasks.notices.wording import MESSAGE_LIMIT, count_text, plain_text
-from tasks.reports import RunReport
+from tasks.notices.report_text import ReportFacts, SourceFacts, TableLine, facts_of, posture_rows
+from tasks.notices.wording import MESSAGE_LIMIT, count_text, plain_text, size_text, step_text
+from tasks.reports import RunReport, SourceReport
 
 # More tables than this are folded away, the failed ones excepted.
 SHOWN_TABLES = 12
+UNKNOWN = "–"
+
+Rows = list[dict[str, str]]
+"""Rows of a table, each by its heads."""
 
 # Prefect's UI takes raw HTML in markdown for HTML, images included, and shows numeric character references
 # by their number: backslashes are what both of its faces (and CommonMark) understand alike.
@@ -81,6 +85,29 @@ def refusal_markdown(error: DatasaveError) -> str:
     return f"**Not done: {markdown_text(message)}.** {todo}\n"
 
 
+def markdown_text(text: str) -> str:
+    """Foreign text as it stands, whatever markdown or HTML would make of it."""
+    marked = _MARKUP.sub(r"\\\g<0>", _ADDRESS.sub(_WORD_JOINER, text))
+    return _NUMBERED.sub(r"\1\\", marked)
+
+
+def report_grids(report: RunReport) -> list[tuple[str, str, Rows]]:
+    """The tables that the report has facts for: (kind, what it shows, rows)."""
+    facts = facts_of(report)
+    grids = [
+        ("steps", "How long each step took, and how large what it made is.", _step_rows(report, facts)),
+        (
+            "tables",
+            "What was checked: each table with its rows, then the other checks.",
+            _checked_rows(facts),
+        ),
+    ]
+    if report.posture:
+        about = f"How far the advice on backups is followed: {report.posture.score} of 100."
+        grids.append(("posture", about, posture_rows(report.posture)))
+    return [(kind, about, [_escaped(row) for row in rows]) for kind, about, rows in grids if rows]
+
+
 def _folded(source: SourceFacts) -> bool:
     return len(source.other_tables) + len(source.failed_tables) > SHOWN_TABLES
 
@@ -96,7 +123,7 @@ def _other_tables_title(source: SourceFacts) -> str:
     return f"{noun}: none compared" if not compared else f"{noun}: {count_text(compared)} OK"
 
 
-def _targets(facts: Facts) -> list[str]:
+def _targets(facts: ReportFacts) -> list[str]:
     if not facts.targets:
         return []
     rows = [
@@ -129,14 +156,14 @@ def _checks(source: SourceFacts) -> list[str]:
     return ["## Other checks", _grid(("Check", "Detail", "Result"), rows)]
 
 
-def _notices(facts: Facts) -> list[str]:
+def _notices(facts: ReportFacts) -> list[str]:
     if not facts.notices:
         return []
     rows = [(line.name, line.outcome, line.detail) for line in facts.notices]
-    return ["## Who was told", _grid(("Way", "Outcome", "Detail"), rows)]
+    return ["## Who was told", _grid(("Channel", "Outcome", "Detail"), rows)]
 
 
-def _steps(facts: Facts) -> list[str]:
+def _steps(facts: ReportFacts) -> list[str]:
     if not facts.steps:
         return []
     rows = [(line.name, line.outcome, line.took, line.detail) for line in facts.steps]
@@ -164,7 +191,51 @@ def _items(texts: Iterable[str], *, ordered: bool = False) -> str:
     )
 
 
-def markdown_text(text: str) -> str:
-    """Foreign text as it stands, whatever markdown or HTML would make of it."""
-    marked = _MARKUP.sub(r"\\\g<0>", _ADDRESS.sub(_WORD_JOINER, text))
-    return _NUMBERED.sub(r"\1\\", marked)
+def _escaped(row: dict[str, str]) -> dict[str, str]:
+    return {head: markdown_text(cell) for head, cell in row.items()}
+
+
+def _checked_rows(facts: ReportFacts) -> Rows:
+    return [row for source in facts.sources for row in _source_rows(source)]
+
+
+def _source_rows(source: SourceFacts) -> Rows:
+    tables = [
+        {"Checked": line.name, "Rows": line.rows, "Outcome": line.outcome, "Detail": line.detail}
+        for line in (*source.failed_tables, *source.other_tables)
+    ]
+    others = [
+        {"Checked": line.name, "Rows": UNKNOWN, "Outcome": line.outcome, "Detail": line.detail}
+        for line in source.checks
+    ]
+    about = {"Source": source.source} if source.further else {}
+    return [{**about, **row} for row in (*tables, *others)]
+
+
+def _step_rows(report: RunReport, facts: ReportFacts) -> Rows:
+    sizes = _sizes(report)
+    return [
+        {
+            "Step": line.name,
+            "Outcome": line.outcome,
+            "Size": size_text(size) if (size := sizes.get(line.name)) else UNKNOWN,
+            "Time": line.took,
+        }
+        for line in facts.steps
+    ]
+
+
+def _sizes(report: RunReport) -> dict[str, int]:
+    """Bytes by the name of the step that made or sent them."""
+    made = {name: size for source in report.sources for name, size in _sizes_of(source).items()}
+    sent = {step_text(f"deliver {d.target}", d.source_name): d.bytes for d in report.deliveries}
+    return {**made, **sent}
+
+
+def _sizes_of(source: SourceReport) -> dict[str, int]:
+    sizes = {
+        "live copy": source.copy_bytes,
+        "archive": source.archive_bytes,
+        "encrypt": source.sealed_bytes,
+    }
+    return {step_text(name, source.source_name): size for name, size in sizes.items()}

@@ -1,7 +1,7 @@
-"""One run's facts in words and in reading order: what both forms of the report are written from.
+"""One run's facts in words and in reading order: what every form of the report is written from.
 
 Whatever comes from a database, a plan or a server passes through ``plain_text`` here, once, so that
-no template can forget it. Escaping for HTML or markdown is the business of report.py.
+no template can forget it. Escaping for HTML or markdown is the business of report_page.py.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from datetime import tzinfo
 from itertools import chain
 from typing import Literal
 
-from tasks.notices.posture_page import PostureFacts, posture_facts
-from tasks.notices.proof import nouns_of, proof_sentences
-from tasks.notices.verdict import is_good, next_steps, verdict
+from tasks.notices.verdict import is_good, next_steps, nouns_of, proof_sentences, verdict
 from tasks.notices.wording import (
     MESSAGE_LIMIT,
     count_text,
@@ -25,7 +23,7 @@ from tasks.notices.wording import (
     when_text,
 )
 from tasks.records import Finding
-from tasks.reports import Delivery, Notified, RunReport, SourceReport, Step
+from tasks.reports import Delivery, Notified, Posture, PostureResult, RunReport, SourceReport, Step
 
 Tone = Literal["good", "bad", "warn", "quiet"]
 
@@ -106,7 +104,26 @@ class SourceFacts:
 
 
 @dataclass(frozen=True)
-class Facts:
+class PostureLine:
+    """One open rule; ``outcome`` in a word, coloured by ``tone``."""
+
+    name: str
+    outcome: str
+    tone: Literal["good", "bad", "warn"]
+    detail: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class PostureText:
+    """What a report says of the posture."""
+
+    summary: str
+    lines: tuple[PostureLine, ...]
+
+
+@dataclass(frozen=True)
+class ReportFacts:
     """Everything the report says; ``sources`` are the plan's, the main one first."""
 
     good: bool
@@ -119,14 +136,14 @@ class Facts:
     steps: tuple[StepLine, ...]
     notices: tuple[Line, ...]
     holders: tuple[str, ...]
-    posture: PostureFacts | None
+    posture: PostureText | None
     technical: tuple[tuple[str, str], ...]
 
 
-def facts_of(report: RunReport, timezone: tzinfo | None = None) -> Facts:
+def facts_of(report: RunReport, timezone: tzinfo | None = None) -> ReportFacts:
     """The facts of ``report`` in words; times in ``timezone`` with UTC beside it, or in UTC alone."""
     good = is_good(report)
-    return Facts(
+    return ReportFacts(
         good=good,
         title=f"{'Good' if good else 'Not good'}: {plain_text(report.flow)} of {plain_text(report.source)}",
         verdict=verdict(report, when_text(report.started, timezone)),
@@ -137,9 +154,39 @@ def facts_of(report: RunReport, timezone: tzinfo | None = None) -> Facts:
         steps=_steps(report.steps),
         notices=tuple(_notified(notified) for notified in report.notices),
         holders=tuple(plain_text(holder) for holder in report.holders),
-        posture=posture_facts(report.posture),
+        posture=posture_text(report.posture),
         technical=_technical(report),
     )
+
+
+def posture_text(posture: Posture | None) -> PostureText | None:
+    """The posture in words, None where it was not judged."""
+    if posture is None:
+        return None
+    must = sum(result.must for result in posture.open)
+    rest = len(posture.open) - must
+    applying = sum(result.state != "not applicable" for result in posture.results)
+    parts = [count_text(must, "rule that must hold is open", "rules that must hold are open")] if must else []
+    parts += [count_text(rest, "other is open", "others are open")] if rest else []
+    words = ", ".join(parts) or "nothing is open"
+    return PostureText(
+        summary=f"{posture.score} of 100 points by {count_text(applying, 'rule')}: {words}.",
+        lines=tuple(_posture_line(result) for result in posture.open),
+    )
+
+
+def posture_rows(posture: Posture) -> list[dict[str, str]]:
+    """Rows of a table for the UI, the open ones first."""
+    rest = [result for result in posture.results if result.state != "open"]
+    return [
+        {
+            "State": _posture_word(result),
+            "Rule": result.demands,
+            "Found": plain_text(result.found, MESSAGE_LIMIT),
+            "How to meet it": result.how if result.state == "open" else "",
+        }
+        for result in (*posture.open, *rest)
+    ]
 
 
 def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | None) -> SourceFacts:
@@ -279,7 +326,7 @@ def _target(delivery: Delivery) -> TargetLine:
 def _notified(notified: Notified) -> Line:
     outcome, tone = _NOTIFIED[notified.told]
     return Line(
-        plain_text(notified.way), outcome, tone, _sentence(plain_text(notified.detail, MESSAGE_LIMIT))
+        plain_text(notified.channel), outcome, tone, _sentence(plain_text(notified.detail, MESSAGE_LIMIT))
     )
 
 
@@ -333,3 +380,19 @@ def _technical(report: RunReport) -> tuple[tuple[str, str], ...]:
             pairs.append((f"Name on {target}", plain_text(delivery.name, MESSAGE_LIMIT)))
         pairs += [(f"Removed from {target}", plain_text(name, MESSAGE_LIMIT)) for name in delivery.removed]
     return tuple(pairs)
+
+
+def _posture_line(result: PostureResult) -> PostureLine:
+    return PostureLine(
+        name=result.demands,
+        outcome=_posture_word(result),
+        tone="bad" if result.must else "warn",
+        detail=f"{result.reason} Found: {plain_text(result.found, MESSAGE_LIMIT)}.",
+        hint=result.how,
+    )
+
+
+def _posture_word(result: PostureResult) -> str:
+    if result.state == "open":
+        return "MUST" if result.must else "Open"
+    return "Met" if result.state == "met" else "Not applicable"

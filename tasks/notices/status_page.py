@@ -1,4 +1,4 @@
-"""How things stand, on one page: for the manager who looks once a day and wants one colour.
+"""The status of an office's backups on one page: for the manager who looks once a day and wants one colour.
 
 Like the reports the page stands alone and holds aggregates only. Its plots are drawn as SVG, a line each.
 """
@@ -19,7 +19,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH, HEIGHT = 240, 36
 
 
-class Line(Record):
+class StatusLine(Record):
     """One thing and how it is: its tone, a word for it, and what there is to know."""
 
     name: str
@@ -52,18 +52,18 @@ class Trend(Record):
 
 
 class Status(Record):
-    """How an office's backups stand at ``at``. ``alarms``: what somebody must do something about."""
+    """How an office's backups stand at ``at``. ``alarms``: what needs attention."""
 
     office: str
     at: datetime
     headline: str
     alarms: tuple[str, ...] = ()
-    targets: tuple[Line, ...] = ()
+    targets: tuple[StatusLine, ...] = ()
     media: tuple[str, ...] = ()
-    proofs: tuple[Line, ...] = ()
-    coming: tuple[Line, ...] = ()
+    proofs: tuple[StatusLine, ...] = ()
+    coming: tuple[StatusLine, ...] = ()
     trends: tuple[Trend, ...] = ()
-    runs: tuple[Line, ...] = ()
+    runs: tuple[StatusLine, ...] = ()
 
     @property
     def good(self) -> bool:

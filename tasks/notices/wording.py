@@ -1,7 +1,9 @@
 """How sizes, durations, times, counts and foreign text are put into words, everywhere the same.
 
 Used by the report, the mails and the command line. English, whatever the machine's locale: a report
-that is forwarded to the person who can help must read the same on both desks.
+that is forwarded to the person who can help must read the same on both desks. Sizes are humanize's;
+durations and times are put into words here, because humanize writes them out ("1 minute and 12 seconds") and
+in the language of the thread.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ from __future__ import annotations
 import unicodedata
 from datetime import UTC, datetime, tzinfo
 
+import humanize
+
 NAME_LIMIT = 120
 MESSAGE_LIMIT = 1000
 
-_UNITS = ("kB", "MB", "GB", "TB", "PB")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
@@ -30,13 +33,7 @@ def place_text(target: str, source_name: str) -> str:
 
 def size_text(size: int) -> str:
     """Bytes in decimal units with three significant digits: ``789 kB``, ``45.6 MB``, ``1.23 GB``."""
-    if size < 1000:
-        return count_text(size, "byte")
-    power = 1
-    # Asked of the rounded figure: 999,999 bytes are not 1000 kB but 1.00 MB.
-    while power < len(_UNITS) and float(_three_digits(size / 1000**power)) >= 1000:
-        power += 1
-    return f"{_three_digits(size / 1000**power)} {_UNITS[power - 1]}"
+    return count_text(size, "byte") if size < 1000 else humanize.metric(size, "B", precision=3)
 
 
 def duration_text(seconds: float) -> str:
@@ -98,12 +95,6 @@ def plain_text(text: str, limit: int = NAME_LIMIT) -> str:
         tail = limit // 4
         text = f"{text[: limit - tail - 1]}…{text[-tail:]}"
     return "".join(_seen(character) for character in " ".join(text.split()))
-
-
-def _three_digits(value: float) -> str:
-    if value < 9.995:
-        return f"{value:.2f}"
-    return f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
 
 
 def _in_utc(moment: datetime) -> datetime:

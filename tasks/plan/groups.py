@@ -22,19 +22,19 @@ class Schedule(Record):
     backup: Cron | None = Field(
         None,
         description="When to take a backup: minute, hour, day of the month, month, day of the week. "
-        '"0 2 * * *" is every night at 2:00. Left out: only when asked to.',
+        '"0 2 * * *" is every night at 2:00. Left out: only when started by hand.',
         examples=["0 2 * * *"],
     )
     drill: Cron | None = Field(
         None,
         description="When to restore a backup from a target and prove that it is good. It needs an identity "
-        "under `drill` below. Left out: only when asked to.",
+        "under `drill` below. Left out: only when started by hand.",
         examples=["0 6 * * sun"],
     )
     audit: Cron | None = Field(
         None,
         description="When to look at every target: are the backups there, whole and fresh? "
-        "Left out: only when asked to.",
+        "Left out: only when started by hand.",
         examples=["0 8 * * *"],
     )
     restart: Cron | None = Field(
@@ -111,19 +111,19 @@ class Drill(Record):
         "and DEEP_ARCHIVE); the wait counts as recovery time.",
     )
     within_days: int = Field(
-        90, ge=1, description="Each target and each holder's key shall be proved at least every N days."
+        90, ge=1, description="Each target and each holder's key must be proved at least every N days."
     )
     cold_days: int = Field(
         365,
         ge=1,
-        description="A target in cold storage is drilled by itself every N days at the most: waking an "
+        description="A target in cold storage is drilled on schedule every N days at the most: thawing an "
         "archive costs money and hours.",
     )
     objective_hours: float | None = Field(
         None,
         gt=0,
-        description="Within how many hours the data shall be back on the worst day. Drills measure it. "
-        "Left out: no objective.",
+        description="The recovery time objective: within how many hours the data must be back. Drills "
+        "measure it. Left out: no objective.",
         examples=[8.0],
     )
 
@@ -155,11 +155,11 @@ class Keys(Record):
     prove_days: int = Field(
         100,
         ge=1,
-        description="After how many days in which a holder's key was not seen to open a backup (by `datasave "
-        "keys prove` or a drill) the doctor and the audit say so.",
+        description="The doctor and the audit report a holder's key that has opened no backup (by `datasave "
+        "keys prove` or in a drill) for this many days.",
     )
     contacts: tuple[str, ...] = Field(
         default=(),
-        description="Whom to call on the worst day; printed on recovery sheets. Left out: lines to fill in.",
+        description="Whom to call when data is lost; printed on recovery sheets. Left out: lines to fill in.",
         examples=[["Dana Reyes, manager, +1 555 0100", "Office IT, +1 555 0199"]],
     )

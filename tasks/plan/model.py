@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tasks.calendars import FEWEST_MEDIA, Day, RotatesMedia, When, WhenRule
+from tasks.calendars import FEWEST_MEDIA, Day, HasCalendar, When, WhenRule
 from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName
 from tasks.plan.groups import Drill, Keys, Schedule
@@ -177,7 +177,7 @@ class TargetEntry(Options):
     @property
     def media(self) -> int:
         """How many media it has: the drives that take turns, else the one place."""
-        return len(self.calendar.labels) if isinstance(self, RotatesMedia) else 1
+        return len(self.calendar.labels) if isinstance(self, HasCalendar) else 1
 
     @property
     def is_off_premises(self) -> bool:

@@ -1,4 +1,4 @@
-"""The plan's ``notices`` group: who is told how a run went, and by which way."""
+"""The plan's ``notices`` group: who is told how a run went, and over which channel."""
 
 from __future__ import annotations
 
@@ -142,10 +142,12 @@ class Mail(Record):
         return self.sender or self.user or ""
 
 
-class Channel(Record):
+class ChannelOptions(Record):
     """Another way to tell people: a phone, a chat room; by the library apprise."""
 
-    name: HolderName = Field(description="What this way is called in reports.", examples=["manager's phone"])
+    name: HolderName = Field(
+        description="What this channel is called in reports.", examples=["manager's phone"]
+    )
     url: SecretReference = Field(
         description="Where the channel's address is, as apprise writes it (https://github.com/caronc/apprise "
         "lists some hundred services). It holds tokens, so it is a reference: env:, file: or prefect:.",
@@ -183,7 +185,7 @@ class Notices(Record):
             }
         ],
     )
-    channels: tuple[Channel, ...] = Field(
+    channels: tuple[ChannelOptions, ...] = Field(
         (),
         description="Phones and chat rooms, by apprise. Their addresses hold tokens, so each is a reference "
         "to a secret. Told of failures, or of every run with `when: always`.",

@@ -1,6 +1,6 @@
 """Which target is drilled next, and with whose key: pure functions of what drills proved before.
 
-Each target and each holder's key shall be proved within a set time. Pairs never tried come first, then the
+Each target and each holder's key is to be proved within a set time. Pairs never tried come first, then the
 one tried longest ago; between equals the target, then the holder, that was tried longest ago. A drill that
 failed was a try as well: a broken target must not keep the others from their turn.
 """
@@ -25,7 +25,7 @@ class Proof(NamedTuple):
     in_time: bool = True
 
 
-class Place(NamedTuple):
+class DrillTarget(NamedTuple):
     """A target as drills see it: ``cold`` is slow and dear to read, ``away`` can't be drilled now."""
 
     target: str
@@ -41,7 +41,11 @@ class Pair(NamedTuple):
 
 
 def next_pair(
-    places: Sequence[Place], holders: Sequence[str], proofs: Sequence[Proof], now: datetime, cold_days: int
+    places: Sequence[DrillTarget],
+    holders: Sequence[str],
+    proofs: Sequence[Proof],
+    now: datetime,
+    cold_days: int,
 ) -> Pair | None:
     """What to drill next; None where every target is away, or cold and tried within ``cold_days``."""
     rested = now - timedelta(days=cold_days)

@@ -51,7 +51,7 @@ MAGIC: dict[str, tuple[bytes, ...]] = {
     "dump": (b"PGDMP",),
     "xml": (b"<", b"\xef\xbb\xbf<", b"\xff\xfe<", b"\xfe\xff\x00<"),
 }
-# Packed by their makers: these look like noise on the best of days.
+# Compressed by the programs that write them: these look random when they are whole.
 PACKED = (*_ZIP, *_JPEG, *MAGIC["png"], *MAGIC["gz"], *MAGIC["7z"], *MAGIC["zst"], *MAGIC["pdf"], b"GIF8")
 RANSOM = re.compile(
     r"\.(locked|lock(bit|y|file)\w*|encrypt(ed)?|enc(rypted)?\d*|crypt(ed|o|oshield|z)?\d*|cryp1|crinf|wn?cry"
@@ -72,7 +72,7 @@ class FileSigns(Record):
     """What the files of a copy look like from outside.
 
     ``known`` of ``files`` have an extension whose header is known, ``broken`` of these another header.
-    ``ransom`` have an extension that ransomware gives, ``notes`` are named like its letters. ``noise`` is
+    ``ransom`` have an extension that ransomware gives, ``notes`` look like ransom notes. ``noise`` is
     the share of sampled blocks that look random; ``extensions`` counts the commonest.
     """
 
@@ -109,7 +109,7 @@ def is_noise(block: bytes) -> bool:
 
 
 def compare_files(before: Sequence[FileSigns], now: FileSigns) -> list[tuple[str, str]]:
-    """(sign, words) for what speaks against the files of ``now``; nothing where there is no ``before``."""
+    """(sign, words) for what looks damaged in the files of ``now``; nothing where there is no ``before``."""
     if not before or not now.files:
         return []
     found = []

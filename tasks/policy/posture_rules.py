@@ -186,7 +186,7 @@ def _agreements(facts: PostureFacts) -> Judged:
 
 
 def _schedule(wanted: Callable[[PostureFacts], bool]) -> Callable[[PostureFacts], Judged]:
-    return lambda facts: Judged(wanted(facts), "scheduled" if wanted(facts) else "only when asked to")
+    return lambda facts: Judged(wanted(facts), "scheduled" if wanted(facts) else "only when started by hand")
 
 
 def _timezone(facts: PostureFacts) -> Judged:
@@ -224,7 +224,7 @@ RULES: tuple[Rule, ...] = (
         "verify",
         True,
         "Every backup is verified: opened, counted, compared, and read back from where it was put.",
-        "A backup that cannot be read is found out on the day it is needed, unless it is found out before.",
+        "Otherwise a backup that cannot be read is discovered on the day it is needed.",
         "Nothing to do: a backup that was not verified is not reported good.",
         _always("rehearsed before delivery, read back after it"),
     ),
@@ -241,22 +241,22 @@ RULES: tuple[Rule, ...] = (
         True,
         "The last good backup is no older than the plan allows.",
         "What was entered since the last good backup would have to be entered again, from memory.",
-        "Look at the newest report, mend what it names, then `datasave backup`.",
+        "Look at the newest report, fix what it names, then run `datasave backup`.",
         _fresh,
     ),
     Rule(
         "unmarked",
         True,
         "The newest backup looks like those before it.",
-        "Damage and ransomware show in the data first; every day that passes unseen makes them dearer.",
+        "Damage and ransomware show in the data first; every day that they go unnoticed makes them worse.",
         "Look at the database. If the change was meant: `datasave prune --accept-change`. If not, restore.",
         _marked,
     ),
     Rule(
         "scheduled",
         True,
-        "Backups are made by themselves.",
-        "A backup that somebody must remember is not made on the day before it is needed.",
+        "Backups run on a schedule.",
+        "A backup that somebody has to remember is forgotten sooner or later.",
         'Set schedule: {backup: "0 2 * * *"} in the plan and let `datasave serve` run.',
         _schedule(lambda facts: facts.backup_scheduled),
     ),
@@ -279,7 +279,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "off-premises",
         True,
-        "Something is off premises.",
+        "At least one copy is off premises.",
         "A fire, a flood or a burglar takes everything that is in the office.",
         "Take drives home in turn, or add a target elsewhere (off_premises: true).",
         _off_premises,
@@ -311,15 +311,15 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "holders",
         True,
-        "At least two hold a key.",
-        "Without any key the backups are lost, even years after who held it went on to greener pastures.",
+        "At least two people or safes hold a key.",
+        "Without any key the backups are lost, even years after the only person who held one has left.",
         "Make a second key (`datasave keys new`) for a partner or a bank safe, and name it under holders.",
         _holders,
     ),
     Rule(
         "drill",
         True,
-        "A drill passed not long ago.",
+        "A drill passed recently.",
         "Only a restore shows that a restore works.",
         "Run `datasave drill`, and set schedule.drill.",
         _drilled,
@@ -327,8 +327,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "drill-scheduled",
         False,
-        "Drills are made by themselves.",
-        "What has no day is put off.",
+        "Drills run on a schedule.",
+        "What has no fixed day is put off.",
         'Set schedule: {drill: "0 6 * * sun"} and drill: {identities: …} in the plan.',
         _schedule(lambda facts: facts.drill_scheduled),
     ),
@@ -336,7 +336,7 @@ RULES: tuple[Rule, ...] = (
         "targets-proved",
         False,
         "Each target was proved in a drill within the set time.",
-        "The place that was never tried may be the only one left after the fire.",
+        "The target that was never tested may be the only one left after a fire.",
         "`datasave drills` shows which; plug in the drive that is due and run `datasave drill`.",
         _targets_proved,
     ),
@@ -344,7 +344,7 @@ RULES: tuple[Rule, ...] = (
         "keys-proved",
         True,
         "Each holder's key opened a backup within the set time.",
-        "A key that cannot be found, or a copy that was typed wrongly, opens nothing on the worst day.",
+        "A key that cannot be found, or was typed wrongly, opens nothing when it is needed.",
         "Run `datasave keys prove` or a drill with each holder's key, or name them all in drill.identities.",
         _keys_proved,
     ),
@@ -367,7 +367,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "audit",
         False,
-        "The targets are looked at by themselves.",
+        "Audits run on a schedule.",
         "A drive in a drawer and a bucket far away can lose backups without anyone noticing.",
         'Set schedule: {audit: "0 8 * * *"} in the plan.',
         _schedule(lambda facts: facts.audit_scheduled),
@@ -376,7 +376,7 @@ RULES: tuple[Rule, ...] = (
         "own-checks",
         False,
         "Restored copies are asked a question that only this office can ask.",
-        "A backup of last year's copy passes every check but that today's visits are in it.",
+        "A backup of an old copy of the data would pass every other check.",
         "Add a check, such as the age of the newest visit, under checks.",
         _own_checks,
     ),
@@ -399,8 +399,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "runbook",
         False,
-        "The written plan for the worst day is up to date.",
-        "On that day somebody else will follow it, word for word.",
+        "The written disaster plan is up to date.",
+        "When it is needed, somebody else will follow it, word for word.",
         "Run `datasave runbook`.",
         _runbook,
     ),

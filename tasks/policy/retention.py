@@ -20,7 +20,7 @@ from tasks.records import BackupEntry, Manifest, Verdict
 TOLERANCE = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(days=400)
 CLOCK_JUMP = "clock jump"
-"""What a reason to remove nothing begins with where dates contradict the numbers."""
+"""How the reason to remove nothing begins where dates contradict the numbers."""
 
 # The one defect that is evidence: shelves give it only to backups whose signature is trusted.
 AHEAD = "dated in the future"
@@ -46,7 +46,7 @@ def judge_retention(
     The rules of ``keep`` apply within each slot; days begin at midnight in ``timezone``. Over all slots
     at least ``floor`` verified backups stay, if there are as many. Marked backups stay and take no other's
     place: what may be damage must not push out what was there before it. ``now`` lets a newest backup dated
-    after it suspend removal (see `suspended`), as does a ``anomaly`` of the caller's. Raises ValueError:
+    after it suspend removal (see `suspended`), as does an ``anomaly`` of the caller's. Raises ValueError:
     floor below 1, or several sources.
     """
     if floor < 1:
@@ -71,7 +71,7 @@ def suspended(shelf: Sequence[BackupEntry], now: datetime | None = None, anomaly
 
     Evidence of a clock that jumped, from signed backups only: one is dated in the future, or earlier
     than one with a lower number, or the newest more than 400 days after the one before (which a long
-    pause explains as well: the next backup lifts it). Also a ``anomaly`` of the caller's, a newest
+    pause explains as well: the next backup lifts it). Also an ``anomaly`` of the caller's, a newest
     backup that is marked, and two different backups under one number.
     """
     verified = [made for _, made in _newest_first(shelf)]

@@ -80,7 +80,7 @@ def where(uses: Uses, calendar: Calendar, day: date) -> tuple[str, ...]:
 def tonight(calendar: Calendar, day: date, uses: Uses) -> Advice:
     """What to plug in for the run of ``day``, what to take home, and what to bring back into the house.
 
-    After a run that was missed the advice is the same again: who did not plug in did not carry either.
+    After a run that was missed the advice is the same again: no drive was plugged in, so none went home.
     """
     plug_in = medium_for(calendar, day)
     newest = max((use for use in uses if use[0] < day), default=None)

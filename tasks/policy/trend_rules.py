@@ -1,4 +1,4 @@
-"""Whether a backup looks like the ones before it: what slow damage, ransomware and slips of the hand change.
+"""Whether a backup looks like the ones before it: signs of slow damage, of ransomware, of mistakes.
 
 Pure functions of what runs saw. A database that opens and passes every check can still have lost a third
 of its ledger, or hold noise in every row; if retention went on, a month later no backup from before would
@@ -49,7 +49,7 @@ class Snapshot(Record):
 
 
 class Anomaly(NamedTuple):
-    """What speaks against a backup. ``sign`` names no table and no count: it may be read off premises."""
+    """One sign of damage. ``sign`` names no table and no count: it may be read off premises."""
 
     sign: str
     detail: str
@@ -58,7 +58,7 @@ class Anomaly(NamedTuple):
 def anomalies(
     trusted: Sequence[Snapshot], now: Snapshot, alarm: Alarm, accepted: int = 0
 ) -> tuple[Anomaly, ...]:
-    """What speaks against trusting ``now``, compared with the ``trusted`` runs before it, oldest first.
+    """The signs of damage in ``now``, compared with the ``trusted`` runs before it, oldest first.
 
     Runs before number ``accepted`` are no yardstick any more: someone said that the change was meant.
     """

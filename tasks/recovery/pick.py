@@ -12,7 +12,7 @@ from tasks.backup.copy import same_digest
 from tasks.backup.rehearse import unpack
 from tasks.backup.workspace import remove_tree
 from tasks.errors import DatasaveError, MismatchError, NoBackup, SourceError, ValidationError
-from tasks.manifests.shelf import Place
+from tasks.manifests.shelf import ReadableTarget
 from tasks.platform.files import HashingReader, create_private, private_folder, sha256_of
 from tasks.records import BackupEntry, Contents, CopiedFile, Manifest, Progress, Table, no_progress
 from tasks.recovery.recover import Recovered
@@ -38,7 +38,7 @@ def chosen_files(
 
 
 def pick_files(
-    place: Place,
+    place: ReadableTarget,
     backup: BackupEntry,
     manifest: Manifest,
     identities: Sequence[Identity],

@@ -32,7 +32,7 @@ from tasks.health.drills import keep
 from tasks.health.trend import accepted_through
 from tasks.keys.identities import recipients_of
 from tasks.manifests.manifest import certificate_name, to_json
-from tasks.manifests.shelf import Place, find, read_shelf
+from tasks.manifests.shelf import ReadableTarget, find, read_shelf
 from tasks.manifests.signing import sign_record
 from tasks.options import UserCheck
 from tasks.platform.files import HashingReader, private_folder
@@ -73,7 +73,7 @@ class Recovered:
 
 
 def choose(
-    place: Place,
+    place: ReadableTarget,
     wanted: str,
     trusted: frozenset[str] | None,
     source: str | None = None,
@@ -97,7 +97,7 @@ def choose(
 
 
 def recover(  # noqa: PLR0913, PLR0917 - what to bring back, with what, how to judge it
-    place: Place,
+    place: ReadableTarget,
     backup: BackupEntry,
     manifest: Manifest,
     identities: Sequence[Identity],

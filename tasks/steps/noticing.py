@@ -15,7 +15,7 @@ from prefect.context import TaskRunContext
 from prefect.futures import wait
 
 from tasks.errors import PlanError
-from tasks.health.notify import HEARTBEAT, Way, outcome_of, switchboard, tell_everyone, tell_plainly
+from tasks.health.notify import HEARTBEAT, Channel, notifier_of, outcome_of, tell_everyone, tell_plainly
 from tasks.notices.notice import Notice
 from tasks.reports import Notified, RunReport
 from tasks.steps.reporting import reported
@@ -30,16 +30,16 @@ _told: set[str] = set()
 def _once(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
     """A re-run tells nobody the same news twice. The heartbeat hears each: its clock has started again."""
     run = context.task_run.flow_run_id
-    way, notice = parameters["way"], parameters["notice"]
-    if run is None or way.name == HEARTBEAT:
+    channel, notice = parameters["channel"], parameters["notice"]
+    if run is None or channel.name == HEARTBEAT:
         return None
-    text = "\0".join((str(run), way.name, notice.word, notice.headline))
+    text = "\0".join((str(run), channel.name, notice.word, notice.headline))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @task(
     name="tell",
-    task_run_name="{way.name}",
+    task_run_name="{channel.name}",
     persist_result=True,
     result_serializer="json",
     cache_key_fn=_once,
@@ -47,16 +47,16 @@ def _once(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
     retry_delay_seconds=PATIENCE,
     retry_condition_fn=worth_another_try,
 )
-def tell(way: Way, notice: Notice) -> str:
+def tell(channel: Channel, notice: Notice) -> str:
     """Tell one person, channel or switch; its name is what this step is called on the run's page."""
-    return way.tell(notice)
+    return channel.tell(notice)
 
 
 @task(name="begin", task_run_name="heartbeat, start", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
 def begin(plan: Path, flow: str) -> str:
     """Tell the outside switch that a run begins. Nothing waits for it: what counts is how the run ends."""
-    with switchboard(plan) as board:
-        return board.start(flow)
+    with notifier_of(plan) as notifier:
+        return notifier.start(flow)
 
 
 def told(plan: Path, facts: RunReport, *, reporting: bool = True) -> RunReport:
@@ -64,17 +64,17 @@ def told(plan: Path, facts: RunReport, *, reporting: bool = True) -> RunReport:
     if run := runtime.flow_run.id:
         _told.add(str(run))
     try:
-        with switchboard(plan) as board:
-            done = tell_everyone(board, facts, _by_tasks)
+        with notifier_of(plan) as notifier:
+            done = tell_everyone(notifier, facts, _by_tasks)
     except PlanError:
         return facts  # whom it tells can't be read either; the run fails for that already
     return reported(plan, done) if reporting and done.notices else done
 
 
-def _by_tasks(ways: Sequence[Way], notice: Notice) -> list[Notified]:
-    futures = [tell.submit(way, notice) for way in ways]
+def _by_tasks(channels: Sequence[Channel], notice: Notice) -> list[Notified]:
+    futures = [tell.submit(channel, notice) for channel in channels]
     wait(futures)
-    return [outcome_of(way, future.result) for way, future in zip(ways, futures, strict=True)]
+    return [outcome_of(channel, future.result) for channel, future in zip(channels, futures, strict=True)]
 
 
 def tell_of_the_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -94,11 +94,11 @@ def tell_of_the_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
     headline = (
         f"The {flow.name} {cause.get(state.type.value, 'was stopped before its end, or its program died')}"
     )
-    with switchboard(plan) as board:
+    with notifier_of(plan) as notifier:
         facts = RunReport(
             flow=flow.name,
             run=flow_run.name,
-            source=board.name,
+            source=notifier.name,
             started=flow_run.start_time or now,
             finished=now,
             succeeded=False,
@@ -107,7 +107,7 @@ def tell_of_the_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
                 "Run it again (`datasave retry` for a backup). Its log in the Prefect UI has the details.",
             ),
         )
-        tell_everyone(board, facts, tell_plainly)
+        tell_everyone(notifier, facts, tell_plainly)
 
 
 class Endings(TypedDict):

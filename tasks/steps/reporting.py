@@ -14,12 +14,11 @@ from prefect.cache_policies import NO_CACHE
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, StateError
 from tasks.health import audit as auditing
-from tasks.health.drillbook import write_drills
+from tasks.health.drills import write_drills
 from tasks.health.history import remember
 from tasks.health.posture import posture_of
 from tasks.health.status import write_status
-from tasks.notices.report_page import refusal_markdown, report_html, report_markdown
-from tasks.notices.report_tables import report_grids
+from tasks.notices.report_page import refusal_markdown, report_grids, report_html, report_markdown
 from tasks.notices.verdict import verdict
 from tasks.notices.wording import when_text
 from tasks.platform.files import kept_in_state, private_folder, write_atomic

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tasks.errors import NoticeError
-from tasks.notices import channels, heartbeat
+from tasks.notices import apprise_channel, heartbeat
 from tasks.notices.notice import Notice, notice_of
 from tests.servers.hooks import Hooks, hooks
 from tests.servers.smtpd import free_port
@@ -34,7 +34,7 @@ def channel(room: Hooks) -> str:
 
 
 def test_a_channel_is_told(room: Hooks) -> None:
-    assert channels.send(channel(room), notice()) == "accepted"
+    assert apprise_channel.send(channel(room), notice()) == "accepted"
     ((path, body),) = room.requests
     assert path.rstrip("/") == f"/{TOKEN}"
     told = json.loads(body)
@@ -52,7 +52,7 @@ def test_a_channel_that_refuses(
 ) -> None:
     room.answers = [status]
     with caplog.at_level(logging.DEBUG), pytest.raises(NoticeError) as caught:
-        channels.send(channel(room), notice())
+        apprise_channel.send(channel(room), notice())
     assert len(room.requests) == 1, "the fault fired"
     assert f"the service answered {status}" in str(caught.value) and caught.value.permanent is permanent
     captured = capfd.readouterr()
@@ -61,7 +61,7 @@ def test_a_channel_that_refuses(
 
 def test_a_channel_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(NoticeError) as caught:
-        channels.send(f"json://127.0.0.1:{free_port()}/{TOKEN}", notice())
+        apprise_channel.send(f"json://127.0.0.1:{free_port()}/{TOKEN}", notice())
     assert "could not be reached" in str(caught.value) and not caught.value.permanent
     assert TOKEN not in str(caught.value) + caplog.text
 
@@ -69,7 +69,7 @@ def test_a_channel_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("url", [f"nonsense-{TOKEN}", f"gopher://{TOKEN}", ""])
 def test_an_address_that_apprise_does_not_know(url: str) -> None:
     with pytest.raises(NoticeError) as caught:
-        channels.send(url, notice())
+        apprise_channel.send(url, notice())
     assert caught.value.permanent and TOKEN not in str(caught.value)
 
 
@@ -80,7 +80,7 @@ def test_two_channels_at_once_keep_their_own_answers(room: Hooks) -> None:
 
     def tell(name: str, url: str) -> None:
         try:
-            outcomes[name] = channels.send(url, notice())
+            outcomes[name] = apprise_channel.send(url, notice())
         except NoticeError as error:
             outcomes[name] = str(error)
 

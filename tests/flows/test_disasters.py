@@ -222,7 +222,7 @@ def test_everything_was_stolen(office: PlanContext) -> None:
 def test_the_office_burned(office: PlanContext) -> None:
     """The drive as well; the locked bucket is left."""
     shutil.rmtree(office.site.root)
-    said = office.follow("The office burned, or stands under water", may_fail=True)
+    said = office.follow("Fire or flood", may_fail=True)
     assert next(iter(said.values())).startswith("FAILED"), "no drive was there"
     office.came_back()
 

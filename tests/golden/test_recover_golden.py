@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from tasks.manifests.recover import ANY_ENGINE, Kept, recover_text
+from tasks.manifests.recover_page import ANY_ENGINE, RestoreText, recover_text
 from tests.golden.goldens import same_as_golden
 
-SQLITE = Kept("sqlite", "Copy `restored/clinic.db` to where the program expects it.")
+SQLITE = RestoreText("sqlite", "Copy `restored/clinic.db` to where the program expects it.")
 SECRET_LIKE = re.compile(
     r"AGE-SECRET-KEY|BEGIN [A-Z ]*PRIVATE KEY|password\s*[:=]|[A-Za-z0-9+/_-]{43,}", re.I
 )
@@ -21,7 +21,9 @@ def test_recover_page() -> None:
 
 
 def test_a_page_for_several_sources() -> None:
-    text = recover_text({"clinic": SQLITE, "clinic.programs": Kept("files", "Copy them back.")}, ["Owner"])
+    text = recover_text(
+        {"clinic": SQLITE, "clinic.programs": RestoreText("files", "Copy them back.")}, ["Owner"]
+    )
     assert 'data of "clinic" and "clinic.programs" back' in text
     assert "(sqlite, files)" in text
     assert "once for each source" in text
@@ -30,14 +32,14 @@ def test_a_page_for_several_sources() -> None:
 
 
 def test_no_secret_like_text() -> None:
-    text = recover_text({"clinic": Kept("postgres")}, ["Owner"])
+    text = recover_text({"clinic": RestoreText("postgres")}, ["Owner"])
     assert not SECRET_LIKE.search(text)
     assert SECRET_LIKE.search("AGE-SECRET-KEY-1QQQQ")
     assert SECRET_LIKE.search("password: hunter2")
 
 
 def test_unknown_engine_gets_the_general_text() -> None:
-    assert ANY_ENGINE in recover_text({"clinic": Kept("postgres")}, ["Owner"])
+    assert ANY_ENGINE in recover_text({"clinic": RestoreText("postgres")}, ["Owner"])
     assert ANY_ENGINE not in recover_text({"clinic": SQLITE}, ["Owner"])
 
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from tasks.errors import PlanError
 from tasks.health.posture import facts_of
-from tasks.notices.posture_page import posture_facts, posture_rows
-from tasks.notices.report_page import report_html, report_markdown
-from tasks.notices.report_tables import report_grids
+from tasks.notices.report_page import report_grids, report_html, report_markdown
+from tasks.notices.report_text import posture_rows, posture_text
 from tasks.policy.posture_rules import RULES, PostureFacts, TargetFacts, judge_posture
 from tasks.reports import Posture
 from tasks.targets.s3.options import is_near
@@ -89,7 +88,7 @@ def test_an_office_that_does_all_it_should() -> None:
     posture = judge_posture(GOOD)
     assert posture.open == ()
     assert (posture.score, posture.good) == (100, True)
-    told = posture_facts(posture)
+    told = posture_text(posture)
     assert told
     assert "nothing is open" in told.summary
 

@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 
-from tasks.notices.runbook_page import Place, Runbook, edition_in, runbook_html, runbook_markdown
-from tasks.notices.scenarios import Case, Reach, Restorable
+from tasks.notices.runbook_page import (
+    Case,
+    Restorable,
+    Runbook,
+    TargetAccess,
+    TargetRow,
+    edition_in,
+    runbook_html,
+    runbook_markdown,
+)
 from tasks.options import Options
 from tasks.targets.folder.target import FolderOptions
 from tasks.targets.s3.options import S3Options
@@ -34,16 +42,18 @@ def book(**changes: Any) -> Runbook:
         "contacts": ("Dana Reyes, manager, +1 555 0100",),
         "holders": ("Owner", "Bank safe"),
         "places": (
-            Place(name="nas", what="folder", due="every run", newest="#417", drilled="never"),
-            Place(name="drives", what="drive", due="every run", newest="#417", drilled="never"),
-            Place(name="vault", what="s3", due="monthly, last fri", newest="#400", drilled="never"),
+            TargetRow(name="nas", what="folder", due="every run", newest="#417", drilled="never"),
+            TargetRow(name="drives", what="drive", due="every run", newest="#417", drilled="never"),
+            TargetRow(name="vault", what="s3", due="monthly, last fri", newest="#400", drilled="never"),
         ),
         "reaches": (
-            Reach(name="nas", words=("/mnt/nas/datasave",)),
-            Reach(
+            TargetAccess(name="nas", words=("/mnt/nas/datasave",)),
+            TargetAccess(
                 name="drives", before="Plug in the drive that was not in the office.", away=True, safe=True
             ),
-            Reach(name="vault", words=("s3://office-vault", "--region us-east-1"), away=True, safe=True),
+            TargetAccess(
+                name="vault", words=("s3://office-vault", "--region us-east-1"), away=True, safe=True
+            ),
         ),
         "sources": (
             Restorable(name="front-office", in_place=True),
@@ -109,14 +119,14 @@ def test_every_case_has_something_to_type_and_never_a_secret() -> None:
 
 
 def test_what_burned_is_not_asked_for() -> None:
-    fire = next(case for case in book().cases if "burned" in case.title)
+    fire = next(case for case in book().cases if "Fire" in case.title)
     assert not any("/mnt/nas/datasave" in command for command in commands(fire))
     assert not any("--plan" in command for command in commands(fire))
 
 
 def test_an_office_without_a_copy_elsewhere_is_told() -> None:
-    cases = book(reaches=(Reach(name="nas", words=("/mnt/nas",)),)).cases
-    fire = next(case for case in cases if "burned" in case.title)
+    cases = book(reaches=(TargetAccess(name="nas", words=("/mnt/nas",)),)).cases
+    fire = next(case for case in cases if "Fire" in case.title)
     assert any("no answer to that" in step.text for step in fire.steps)
 
 

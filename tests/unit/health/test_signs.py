@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.health.signs import signs_of
+from tasks.health.trend import signs_of
 from tasks.policy.file_signs import BLOCK, FileSigns, compare_files, extension_of, fits, is_noise
 from tasks.records import CopiedFile
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from tasks.errors import TargetMissing
-from tasks.notices.report_page import refusal_markdown
-from tasks.notices.report_tables import report_grids
+from tasks.notices.report_page import refusal_markdown, report_grids
 from tests.unit.notices import sample_reports
 
 

@@ -19,7 +19,16 @@ from tasks.notices.wording import (
     when_text,
 )
 
-UNITS = {"byte": 1, "bytes": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15}
+UNITS = {
+    "byte": 1,
+    "bytes": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "PB": 10**15,
+    "EB": 10**18,
+}
 MOMENT = datetime(2026, 11, 23, 2, 0, 7, tzinfo=UTC)
 
 
@@ -50,7 +59,7 @@ def in_seconds(text: str) -> int:
         (999_999, "1.00 MB"),
         (812_345_678, "812 MB"),
         (4_213_456_789, "4.21 GB"),
-        (10**18, "1000 PB"),
+        (10**18, "1.00 EB"),
     ],
 )
 def test_sizes(size: int, text: str) -> None:

@@ -8,19 +8,19 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.policy.drill_turns import NEVER, Pair, Place, Proof, newest, next_pair, proved
+from tasks.policy.drill_turns import NEVER, DrillTarget, Pair, Proof, newest, next_pair, proved
 
 NOW = datetime(2026, 11, 29, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
 HOLDERS = ("Owner", "Bank safe")
 
 
-def places(*names: str) -> list[Place]:
-    return [Place(name) for name in names]
+def places(*names: str) -> list[DrillTarget]:
+    return [DrillTarget(name) for name in names]
 
 
 def run(
-    where: list[Place], holders: tuple[str, ...], times: int, failing: str = "", cold_days: int = 365
+    where: list[DrillTarget], holders: tuple[str, ...], times: int, failing: str = "", cold_days: int = 365
 ) -> list[Pair | None]:
     """A drill a week, each noted as it ended."""
     proofs: list[Proof] = []
@@ -45,7 +45,7 @@ def test_targets_and_keys_take_turns_together() -> None:
 
 
 def test_what_is_away_waits_and_comes_first_when_it_is_back() -> None:
-    nas, drive = Place("nas"), Place("drive", away=True)
+    nas, drive = DrillTarget("nas"), DrillTarget("drive", away=True)
     proofs = [Proof("nas", "Owner", NOW - DAY, True)]
     assert next_pair([nas, drive], ["Owner"], proofs, NOW, 365) == ("nas", "Owner")
     assert next_pair([nas, drive._replace(away=False)], ["Owner"], proofs, NOW, 365) == ("drive", "Owner")
@@ -53,7 +53,7 @@ def test_what_is_away_waits_and_comes_first_when_it_is_back() -> None:
 
 
 def test_cold_storage_is_woken_seldom() -> None:
-    where = [Place("vault", cold=True), Place("nas")]
+    where = [DrillTarget("vault", cold=True), DrillTarget("nas")]
     year = run(where, ("Owner",), 60, cold_days=180)
     weeks = [week for week, pair in enumerate(year) if pair and pair.target == "vault"]
     assert weeks == [0, 26, 52]

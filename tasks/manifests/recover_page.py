@@ -25,14 +25,14 @@ ANY_ENGINE = (
 )
 
 
-class Kept(NamedTuple):
+class RestoreText(NamedTuple):
     """What is backed up of one source: its engine's kind, and as Markdown what to do with restored files."""
 
     kind: str
     afterwards: str = ANY_ENGINE
 
 
-def recover_text(sources: Mapping[str, Kept], holders: Sequence[str]) -> str:
+def recover_text(sources: Mapping[str, RestoreText], holders: Sequence[str]) -> str:
     """The page for a target that holds backups of these sources, by name, the main one first.
 
     ``holders`` are the names of those who have a key. Raises ValueError without a holder: a page that
@@ -44,7 +44,7 @@ def recover_text(sources: Mapping[str, Kept], holders: Sequence[str]) -> str:
     return template.format(
         source="** and **".join(sources),
         title='" and "'.join(sources),
-        kind=", ".join(dict.fromkeys(kept.kind for kept in sources.values())),
+        kind=", ".join(dict.fromkeys(source.kind for source in sources.values())),
         several=SEVERAL if len(sources) > 1 else "",
         holders="\n".join(f"- **{' '.join(name.split())}**" for name in holders),
         example=stem(next(iter(sources)), EXAMPLE_TAKEN, EXAMPLE_SEQUENCE),
@@ -52,7 +52,7 @@ def recover_text(sources: Mapping[str, Kept], holders: Sequence[str]) -> str:
     )
 
 
-def _afterwards(sources: Mapping[str, Kept]) -> str:
+def _afterwards(sources: Mapping[str, RestoreText]) -> str:
     if len(sources) == 1:
         return next(iter(sources.values())).afterwards.strip()
-    return "\n\n".join(f"### {name}\n\n{kept.afterwards.strip()}" for name, kept in sources.items())
+    return "\n\n".join(f"### {name}\n\n{source.afterwards.strip()}" for name, source in sources.items())
