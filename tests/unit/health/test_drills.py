@@ -60,3 +60,4 @@ def test_of_those_on_a_target_the_signed_are_kept(office: PlanContext, signed: b
         nas.put(f"MON/{name_of(record)}", io.BytesIO(data), len(data))
         assert look(office, nas).certificates == ((record,) if signed else ())
     assert kept(office) == ((record,) if signed else ())
+    assert len(list((office.state / FOLDER).rglob("*.json"))) == signed
