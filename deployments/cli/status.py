@@ -12,7 +12,7 @@ from deployments.cli.screen import bad, good, out, say
 from tasks.notices.status_page import Status, StatusLine, Trend
 from tasks.notices.wording import when_text
 
-COLOURS = {"good": "green", "warn": "yellow", "bad": "red", "none": "default"}
+COLOURS = {"good": "green", "warn": "yellow", "bad": "red", "quiet": "default"}
 # What a terminal of 80 columns has room for beside the words.
 BLOCKS_SHOWN = 30
 

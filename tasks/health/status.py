@@ -17,7 +17,8 @@ from tasks.health.drills import drillbook
 from tasks.health.freshness import due_since
 from tasks.health.history import PastRun, newest_delivery, past_runs
 from tasks.health.trend import anomaly
-from tasks.notices.status_page import Status, StatusLine, Tone, Trend, status_html
+from tasks.notices.pages import Tone
+from tasks.notices.status_page import Status, StatusLine, Trend, status_html
 from tasks.notices.wording import count_text, duration_text, place_text, size_text, when_text
 from tasks.plan.cron import next_time
 from tasks.plan.model import TargetEntry
@@ -112,7 +113,7 @@ def _freshness(
 ) -> tuple[Tone, str]:
     since = due_since(context, entry, at)
     if last is None:
-        return ("none", "empty") if since is None else ("bad", "empty")
+        return ("quiet", "empty") if since is None else ("bad", "empty")
     return ("bad", "late") if since is not None and last < since else ("good", "fresh")
 
 
@@ -133,9 +134,8 @@ def _next_run_day(context: PlanContext, at: datetime) -> date:
 def _proofs(context: PlanContext, at: datetime) -> Iterator[StatusLine]:
     """Each target and each key: whether a drill brought a backup back from it, or with it, in time."""
     for line in drillbook(context, now=at).covered:
-        tone: Tone = {"good": "good", "bad": "bad"}.get(line.tone, "none")  # type: ignore[assignment]
         # What was never tried, or not lately, is no fault yet.
-        tone = "warn" if line.word in ("Never", "Overdue") else tone
+        tone = "warn" if line.word in ("Never", "Overdue") else line.tone
         name = line.target or f"key of {line.holder}"
         detail = f"last drill: {line.last}" + (f", in {line.took}" if line.took else "")
         yield StatusLine(name=name, tone=tone, word=line.word.lower(), detail=detail, next=line.due)
@@ -149,7 +149,7 @@ def _coming(context: PlanContext, at: datetime) -> Iterator[StatusLine]:
             coming = next_time(cron, local)
             wait = duration_text((coming - at).total_seconds())
             when = f"{when_text(coming, context.timezone)}, in {wait}"
-            yield StatusLine(name=told, tone="none", word="scheduled", detail=when)
+            yield StatusLine(name=told, tone="quiet", word="scheduled", detail=when)
         elif flow in UNSCHEDULED_IS_ODD:
             how = f"only when started by hand: set `schedule.{flow}` in the plan"
             yield StatusLine(name=told, tone="warn", word="not scheduled", detail=how)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Literal
 
-from tasks.notices.pages import page_html
+from tasks.notices.pages import Tone, page_html
 from tasks.notices.wording import count_text, duration_text, plain_text, when_text
 from tasks.records import Certificate
 
-Tone = Literal["good", "bad", "warn", "quiet"]
 # As many drills as a person will read; the certificates themselves stay on record.
 LISTED = 200
 

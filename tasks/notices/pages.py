@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+Tone = Literal["good", "bad", "warn", "quiet"]
+"""What a word is coloured by: base.html has the colours."""
 
 
 def page_html(template: str, **facts: object) -> str:

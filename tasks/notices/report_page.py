@@ -12,7 +12,7 @@ from datetime import tzinfo
 
 from tasks.errors import DatasaveError
 from tasks.notices.pages import page_html
-from tasks.notices.report_text import ReportFacts, SourceFacts, TableLine, facts_of, posture_rows
+from tasks.notices.report_text import ReportFacts, SourceFacts, TableLine, TargetLine, facts_of, posture_rows
 from tasks.notices.wording import MESSAGE_LIMIT, count_text, plain_text, size_text, step_text
 from tasks.reports import RunReport, SourceReport
 
@@ -50,28 +50,28 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
     parts = [f"**{markdown_text(facts.verdict)}** {todo}", markdown_text(facts.headline)]
     if len(facts.advice) > 1:
         parts += ["## What to do next", _items(facts.advice, ordered=True)]
-    parts += _targets(facts)
+    parts += _targets(facts.targets)
     for source in facts.sources:
-        parts += [
-            f"## {markdown_text(source.copied_title)}",
-            _pairs(source.copied),
-            markdown_text(source.tables_summary),
-        ]
-        parts += _tables(f"{source.group.capitalize()}s that failed", source, source.failed_tables)
-        parts += _checks(source)
-        if source.proof:
-            parts += ["## How far it is proved", markdown_text(" ".join(source.proof))]
+        parts += _source(source)
     if facts.holders:
         parts += [
             "## Who can open it",
             "Any one of these holders, with their own key:",
             _items(facts.holders),
         ]
-    parts += _notices(facts)
+    parts += _section(
+        "Who was told",
+        ("Channel", "Outcome", "Detail"),
+        [(line.name, line.outcome, line.detail) for line in facts.notices],
+    )
     if facts.posture:
         named = (f"{line.name} {line.hint}" for line in facts.posture.lines)
         parts += ["## Posture", markdown_text(facts.posture.summary), _items(named)]
-    parts += _steps(facts)
+    parts += _section(
+        "Steps and their time",
+        ("Step", "Outcome", "Time>", "Detail"),
+        [(line.name, line.outcome, line.took, line.detail) for line in facts.steps],
+    )
     for source in facts.sources:
         parts += _tables(_other_tables_title(source), source, source.other_tables)
     parts += ["## Technical details", _pairs(facts.technical)]
@@ -123,51 +123,41 @@ def _other_tables_title(source: SourceFacts) -> str:
     return f"{noun}: none compared" if not compared else f"{noun}: {count_text(compared)} OK"
 
 
-def _targets(facts: ReportFacts) -> list[str]:
-    if not facts.targets:
-        return []
-    rows = [
-        (line.name, line.outcome, line.size, line.took, line.kept, line.removed) for line in facts.targets
-    ]
-    notes = [
-        " ".join((f"{line.name}:", line.detail, line.hint))
-        for line in facts.targets
-        if line.detail or line.hint
-    ]
+def _source(source: SourceFacts) -> list[str]:
+    """What the markdown says of one source, its tables that hold apart."""
     return [
-        "## Where it went",
-        _grid(("Target", "Outcome", "Size>", "Time>", "Backups kept>", "Removed>"), rows),
-        _items(notes),
+        f"## {markdown_text(source.copied_title)}",
+        _pairs(source.copied),
+        markdown_text(source.tables_summary),
+        *_tables(f"{source.group.capitalize()}s that failed", source, source.failed_tables),
+        *_section(
+            "Other checks",
+            ("Check", "Detail", "Result"),
+            [(line.name, line.detail, line.outcome) for line in source.checks],
+        ),
+        *(["## How far it is proved", markdown_text(" ".join(source.proof))] if source.proof else []),
     ]
+
+
+def _targets(lines: Sequence[TargetLine]) -> list[str]:
+    heads = ("Target", "Outcome", "Size>", "Time>", "Backups kept>", "Removed>")
+    rows = [(line.name, line.outcome, line.size, line.took, line.kept, line.removed) for line in lines]
+    notes = [
+        " ".join((f"{line.name}:", line.detail, line.hint)) for line in lines if line.detail or line.hint
+    ]
+    return [*_section("Where it went", heads, rows), _items(notes)]
 
 
 def _tables(title: str, source: SourceFacts, lines: Sequence[TableLine]) -> list[str]:
-    if not lines:
-        return []
-    rows = [(line.name, line.rows, line.detail or "–", line.outcome) for line in lines]
     heads = (source.group.capitalize(), f"{source.item.capitalize()}s recorded>", "After restoring", "Result")
-    return [f"## {title}", _grid(heads, rows)]
+    return _section(
+        title, heads, [(line.name, line.rows, line.detail or "–", line.outcome) for line in lines]
+    )
 
 
-def _checks(source: SourceFacts) -> list[str]:
-    if not source.checks:
-        return []
-    rows = [(line.name, line.detail, line.outcome) for line in source.checks]
-    return ["## Other checks", _grid(("Check", "Detail", "Result"), rows)]
-
-
-def _notices(facts: ReportFacts) -> list[str]:
-    if not facts.notices:
-        return []
-    rows = [(line.name, line.outcome, line.detail) for line in facts.notices]
-    return ["## Who was told", _grid(("Channel", "Outcome", "Detail"), rows)]
-
-
-def _steps(facts: ReportFacts) -> list[str]:
-    if not facts.steps:
-        return []
-    rows = [(line.name, line.outcome, line.took, line.detail) for line in facts.steps]
-    return ["## Steps and their time", _grid(("Step", "Outcome", "Time>", "Detail"), rows)]
+def _section(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A heading and a table, nothing where there are no rows."""
+    return [f"## {title}", _grid(heads, rows)] if rows else []
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

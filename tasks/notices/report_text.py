@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import tzinfo
 from itertools import chain
-from typing import Literal
 
+from tasks.notices.pages import Tone
 from tasks.notices.verdict import is_good, next_steps, nouns_of, proof_sentences, verdict
 from tasks.notices.wording import (
     MESSAGE_LIMIT,
@@ -24,8 +24,6 @@ from tasks.notices.wording import (
 )
 from tasks.records import Finding
 from tasks.reports import Delivery, Notified, Posture, PostureResult, RunReport, SourceReport, Step
-
-Tone = Literal["good", "bad", "warn", "quiet"]
 
 # More failed findings of one check than this are counted, not listed: a folder has a finding a file.
 LISTED_FAILURES = 50
@@ -104,22 +102,11 @@ class SourceFacts:
 
 
 @dataclass(frozen=True)
-class PostureLine:
-    """One open rule; ``outcome`` in a word, coloured by ``tone``."""
-
-    name: str
-    outcome: str
-    tone: Literal["good", "bad", "warn"]
-    detail: str
-    hint: str
-
-
-@dataclass(frozen=True)
 class PostureText:
-    """What a report says of the posture."""
+    """What a report says of the posture: the score, and a line for each open rule."""
 
     summary: str
-    lines: tuple[PostureLine, ...]
+    lines: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
@@ -382,8 +369,8 @@ def _technical(report: RunReport) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _posture_line(result: PostureResult) -> PostureLine:
-    return PostureLine(
+def _posture_line(result: PostureResult) -> Line:
+    return Line(
         name=result.demands,
         outcome=_posture_word(result),
         tone="bad" if result.must else "warn",

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
-from typing import Literal
 
-from tasks.notices.pages import page_html
+from tasks.notices.pages import Tone, page_html
 from tasks.notices.wording import when_text
 from tasks.records import Record
-
-Tone = Literal["good", "warn", "bad", "none"]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH, HEIGHT = 240, 36
