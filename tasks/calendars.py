@@ -81,7 +81,7 @@ WhenRule = Annotated[
 
 
 _DATE = r"\d{4}-\d{2}-\d{2}"
-# What a person wrote by hand is short; a slip in the year must not close the office for a century.
+# Holidays are short; a typo in the year must not close the office for a century.
 _LONGEST_HOLIDAY = 92
 
 

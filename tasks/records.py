@@ -282,7 +282,7 @@ class BackupEntry(Record):
 
 
 class Verdict(Record):
-    """What retention decides about one backup: kept or removed, and why, in plain words."""
+    """What retention decides about one backup: kept or removed, and why, in words for people."""
 
     backup: BackupEntry
     kept: bool

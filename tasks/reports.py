@@ -38,7 +38,7 @@ class Step(Record):
 
 
 class Notified(Record):
-    """Whether someone was told how the run went. ``channel``: ``mail → owner@office.example``, ``heartbeat``.
+    """Whether someone could be told of the run. ``channel``: ``mail → owner@office.example``, ``heartbeat``.
 
     ``detail`` is what the other side answered, or why it could not be told.
     """

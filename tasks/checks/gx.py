@@ -1,4 +1,4 @@
-"""Great Expectations 1.24, kept quiet and fed with small frames; never with rows of a database.
+"""Great Expectations 1.24 with its output silenced, used on small frames, never on rows of a database.
 
 Importing it takes seconds and 200 MB, so it is imported where it is used. Results say which row and which
 value failed: callers take the row's label from them and leave the values behind.

@@ -1,7 +1,7 @@
 """The verdict on a restored copy: is it what was recorded, and what its users expect of it.
 
-Great Expectations compares; the guards around it are against what it passes in silence: a frame without
-rows, NULL on both sides, NULL between limits. Findings name tables and counts. The value of a text check
+Great Expectations compares; the guards around it catch what it would pass silently: a frame without rows,
+NULL on both sides, NULL between limits. Findings name tables and counts. The value of a text check
 is never shown, it may be a patient's name.
 """
 

@@ -166,7 +166,7 @@ def notifier_of(plan: Path) -> Iterator[Notifier]:
 
 
 def tell_everyone(notifier: Notifier, facts: RunReport, teller: Teller) -> RunReport:
-    """Tell all who are to be told; the facts with how that went, FAILED where someone could not be."""
+    """Send every notice that is due; the facts with how that went, FAILED where one could not be sent."""
     notice = notifier.notice(facts)
     bad = notice.word != "OK"
     people = [

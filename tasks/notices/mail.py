@@ -84,7 +84,7 @@ class Mailer:
         raise failure
 
     def close(self) -> None:
-        """Say goodbye, if there is anyone to say it to."""
+        """Close the connection, if there is one."""
         with self._lock:
             self._drop()
 

@@ -1,6 +1,6 @@
 """What is told to people: one run's outcome as a subject line, a text for phones, and a mail's HTML.
 
-Everything foreign went through ``plain_text`` (report_text.py): no text here can add a line to a header.
+All foreign text went through ``plain_text`` (report_text.py): no text here can add a line to a header.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def _default_state(options: dict[str, Any]) -> Path:
 
 
 def _refuse_same_names(names: Iterable[str]) -> None:
-    """Case does not tell names apart: on Windows and in people's mouths `NAS` and `nas` are one."""
+    """Names that differ in case only count as one: on Windows, and when spoken, `NAS` and `nas` are."""
     seen: set[str] = set()
     for position, name in enumerate(names):
         if name.casefold() in seen:

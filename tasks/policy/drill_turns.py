@@ -26,7 +26,7 @@ class Proof(NamedTuple):
 
 
 class DrillTarget(NamedTuple):
-    """A target as drills see it: ``cold`` is slow and dear to read, ``away`` can't be drilled now."""
+    """A target as drills see it: ``cold`` is slow and expensive to read, ``away`` can't be drilled now."""
 
     target: str
     cold: bool = False

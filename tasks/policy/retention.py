@@ -45,7 +45,7 @@ def judge_retention(
 
     The rules of ``keep`` apply within each slot; days begin at midnight in ``timezone``. Over all slots
     at least ``floor`` verified backups stay, if there are as many. Marked backups stay and take no other's
-    place: what may be damage must not push out what was there before it. ``now`` lets a newest backup dated
+    place: they may be damaged, and must not push out older ones. ``now`` lets a newest backup dated
     after it suspend removal (see `suspended`), as does an ``anomaly`` of the caller's. Raises ValueError:
     floor below 1, or several sources.
     """
