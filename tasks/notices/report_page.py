@@ -135,7 +135,7 @@ def _source(source: SourceFacts) -> list[str]:
             ("Check", "Detail", "Result"),
             [(line.name, line.detail, line.outcome) for line in source.checks],
         ),
-        *(["## How far it is proved", markdown_text(" ".join(source.proof))] if source.proof else []),
+        *(["## What was proven", markdown_text(" ".join(source.proof))] if source.proof else []),
     ]
 
 
