@@ -13,7 +13,7 @@ from flows.backup import RUNNER, later, of_part
 from flows.clearing import clear_staging
 from flows.ending import concluded, refused
 from flows.report_checks import Looked, look_at, looked_report
-from tasks.backup.plain_copy import place_for
+from tasks.backup.copy import place_for
 from tasks.backup.workspace import working
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError

@@ -11,7 +11,7 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
-from tasks.backup.listing import Copied
+from tasks.backup.copy import Copied
 from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ProofError, TargetMissing

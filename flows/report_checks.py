@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture
 
 from flows.backup import later, of_part
 from flows.report import error_of, findings_of, result_of, step_line
-from tasks.backup.listing import Copied
+from tasks.backup.copy import Copied
 from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
 from tasks.notices.wording import count_text

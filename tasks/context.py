@@ -9,7 +9,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from filelock import FileLock
 
 from tasks.age.keys import Identity, parse_recipient
 from tasks.age.recipients import Recipient
@@ -19,7 +18,7 @@ from tasks.manifests.signing import load_or_create_key, public_text
 from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
 from tasks.plan.model import Plan, SourceEntry, TargetEntry
-from tasks.platform.files import private_folder, write_atomic
+from tasks.platform.files import private_folder
 from tasks.platform.secrets import secret_of
 from tasks.sources import registry as sources
 from tasks.sources.base import Source
@@ -156,35 +155,6 @@ class PlanContext:
     def recipients(self) -> list[Recipient]:
         """Every holder's recipient."""
         return [parse_recipient(holder.recipient) for holder in self.plan.holders]
-
-    def next_sequence(self, run: str) -> int:
-        """Take the next backup number of this plan; numbers only grow, whatever the clock does.
-
-        ``run`` names the run and its attempt: the sources of one share a number. Where the machine has no
-        count yet (a new or replaced machine) it goes on after the highest number that any reachable target
-        shows.
-        """
-        counter = private_folder(self.state) / "sequence"
-        with FileLock(f"{counter}.lock", mode=0o600):
-            try:
-                number, _, taken_by = counter.read_text("utf-8").partition(" ")
-                last = int(number)
-            except FileNotFoundError:
-                last, taken_by = self._highest_on_targets(), ""
-            except ValueError as error:
-                raise StateError(
-                    f"the backup counter {counter} is damaged",
-                    hint="Delete it: the next run goes on after the highest number on the targets.",
-                ) from error
-            if taken_by == run:
-                return last
-            write_atomic(counter, f"{last + 1} {run}".encode())
-            return last + 1
-
-    def _highest_on_targets(self) -> int:
-        from tasks.backup.retain import highest_sequence
-
-        return max((highest_sequence(self, entry.name) for entry in self.plan.targets), default=0)
 
 
 def write_new_secret(path: Path, text: str) -> None:

@@ -11,8 +11,7 @@ from deployments.cli.options import DEFAULT_PLAN, PlanOption, TargetsOption
 from deployments.cli.run import run_flow
 from deployments.cli.screen import bad, findings_table, good, say, verdict_table
 from deployments.serving.reaching import prepare_run
-from tasks.backup.accept import accept_change
-from tasks.backup.retain import clear_unfinished, evidence, verdicts
+from tasks.backup.retain import accept_change, clear_unfinished, evidence, verdicts
 from tasks.backup.retain import unfinished as unfinished_on
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError

@@ -17,7 +17,8 @@ from deployments.cli.passphrases import unlock
 from deployments.cli.restore import Found, bring_back, room_beside, tell, title_of
 from deployments.cli.screen import findings_table, good, rescue_table, say, warning
 from tasks.age.recipients import Identity
-from tasks.backup.copy import require
+from tasks.backup.copy import refuse_occupied
+from tasks.backup.validate import require
 from tasks.errors import MismatchError, PlanError
 from tasks.notices.wording import duration_text
 from tasks.platform.secrets import REFERENCE, typed
@@ -119,7 +120,7 @@ def rescue(
     identities = unlock(identity, passphrase_from) if identity else []
     destination = wanted.to.absolute()
     if not (wanted.list or wanted.drill):
-        recovering.refuse_occupied(destination)
+        refuse_occupied(destination)
     trusted = frozenset(signer) if signer else None
     with ExitStack() as stack:
         places = _places(place, way, mounts)

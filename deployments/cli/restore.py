@@ -26,6 +26,7 @@ from deployments.cli.options import (
 from deployments.cli.passphrases import unlock
 from deployments.cli.screen import findings_table, good, path_line, say, steps, warning
 from tasks.age.recipients import Identity
+from tasks.backup.copy import refuse_occupied
 from tasks.backup.workspace import remove_tree, scratch_room, sweep
 from tasks.context import PlanContext
 from tasks.errors import PlanError
@@ -110,7 +111,7 @@ def restore(  # noqa: PLR0913 - what a person can say about it
     if until and logs is None:
         raise PlanError("--until needs --logs", hint="Give the folder of log backups with --logs.")
     destination = to.absolute()
-    recovering.refuse_occupied(destination)
+    refuse_occupied(destination)
     identities = unlock(identity, passphrase_from)
     if only is not None:
         _refuse_beside("--only", {"--logs": logs, "--accept-damage": accept_damage})

@@ -12,7 +12,7 @@ from deployments.cli.options import InPlace
 from deployments.cli.passphrases import unlock
 from deployments.cli.restore import Found, bring_back, title_of
 from deployments.cli.screen import findings_table, good, path_line, say, warning
-from tasks.backup.copy import require
+from tasks.backup.validate import require
 from tasks.backup.workspace import exclusively
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, PlanError, StateError

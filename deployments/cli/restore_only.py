@@ -7,7 +7,8 @@ from pathlib import Path
 from deployments.cli.restore import Found, bring_back, room_beside, title_of
 from deployments.cli.screen import good, path_line, steps
 from tasks.age.keys import Identity
-from tasks.backup.copy import require
+from tasks.backup.copy import refuse_occupied
+from tasks.backup.validate import require
 from tasks.errors import MismatchError
 from tasks.notices.wording import count_text
 from tasks.platform.files import private_folder
@@ -29,7 +30,7 @@ def pick(
     hours: float,
 ) -> int:
     """Take ``only`` out of one backup into the new folder ``destination``; the exit status."""
-    recovering.refuse_occupied(destination)
+    refuse_occupied(destination)
     adapter = found.adapter if found.adapter and found.adapter.kind == manifest.kind else None
     source = adapter or source_for_copies(manifest.kind)
     if isinstance(source, SupportsFiles):

@@ -1,50 +1,48 @@
-"""Preflight, live copy, validation: everything until the archive, in staging."""
+"""The live copy in staging and the list of its files; a plain copy for a person who asked for one.
+
+A file's name may be a patient's ("Smith, John.rtf"), and what one task hands to the next ends up in Prefect's
+result store: so the list stays in a private file and only its path is handed on. It is summed up in manifests
+and compared after a restore.
+"""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from tasks.backup.due_targets import day_of, not_due
-from tasks.backup.listing import Copied, listed
-from tasks.backup.workspace import Workspace, run_of
-from tasks.checks.measure import profile
+from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
-from tasks.errors import MismatchError, StateError, ValidationError
-from tasks.notices.wording import size_text
-from tasks.platform.files import MORE_ROOM, private_folder, sha256_of
-from tasks.records import Engine, Finding, Progress, Run, Validated, no_progress
-from tasks.recovery.in_place.record import refuse_unfinished
+from tasks.errors import SourceError
+from tasks.platform.files import private_folder, sha256_of, write_atomic
+from tasks.platform.mounts import refuse_network
+from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Record, Run, no_progress
+from tasks.sources.shared.folders import copied_files
+from tasks.targets.shared.marker import MARKER
 
-# The copy, the restored copy and what the compressed and sealed archives come to at worst in practice.
-ROOM_FACTOR = 2.5
-ROOM_FOR_CLONE = 1.0
+# A manifest is read whole before anything else; that of a folder with 100,000 files must stay small.
+MOST_LISTED = 200
+ALL = "*"
+"""Stands for all files together, where they are too many to be listed one by one. No file has this name."""
+NAMED = 3
+CHECK = "files identical"
+FOLDER = "copies"
+"""Where copies go for which no folder was named, in the plan's state folder."""
 
 
-def preflight(context: PlanContext, folder: str, source_name: str = "", attempt: int = 1) -> Run:
-    """Check source, keys and room before anything is copied, and number the run.
+class Copied(Record):
+    """A live copy as tasks hand it on. ``listing`` is a private file with a CopiedFile on each line."""
 
-    ``folder`` is the name of the source's folder in staging, ``attempt`` how often its run was started.
-    Raises SourceError, KeyFormatError or StateError. Targets are not asked: one that is missing
-    must not keep the others from their backup.
-    """
-    refuse_unfinished(context.state, context.full_name(source_name))
-    engine = context.source(source_name).check()
-    context.recipients()
-    context.machine_key()
-    check_room(context, room_needed(context, source_name, engine))
-    started = datetime.now(UTC).replace(microsecond=0)
-    return Run(
-        plan=context.path,
-        id=folder,
-        source=context.full_name(source_name),
-        source_name=source_name,
-        sequence=context.next_sequence(f"{run_of(folder)} {attempt}"),
-        started=started,
-        engine=engine,
-        not_due=not_due(context, source_name, day_of(context, started)),
-    )
+    folder: Path
+    engine: Engine
+    count: int
+    bytes: int
+    listing: Path
+
+    def read_files(self) -> tuple[CopiedFile, ...]:
+        """The copy's files; reads the listing."""
+        lines = self.listing.read_text("utf-8").splitlines()
+        return tuple(CopiedFile.model_validate_json(line) for line in lines)
 
 
 def live_copy(context: PlanContext, run: Run, progress: Progress = no_progress) -> Copied:
@@ -54,72 +52,93 @@ def live_copy(context: PlanContext, run: Run, progress: Progress = no_progress) 
     return listed(copy, workspace.listing)
 
 
-def validate_copy(
-    context: PlanContext, run: Run, copy: Copied, progress: Progress = no_progress
-) -> Validated:
-    """Run the engine's check and take the profile; prove that neither altered the copy.
+def listed(copy: LiveCopy, listing: Path) -> Copied:
+    """Write the list of a copy's files; the record that is handed on."""
+    lines = "".join(f"{file.model_dump_json()}\n" for file in copy.files)
+    write_atomic(listing, lines.encode("utf-8"))
+    return Copied(
+        folder=copy.folder, engine=copy.engine, count=len(copy.files), bytes=copy.bytes, listing=listing
+    )
 
-    Raises ValidationError with every finding that did not pass, MismatchError if the copy changed.
+
+def summed_up(files: Sequence[CopiedFile]) -> tuple[CopiedFile, ...]:
+    """What a manifest records of the files: each, or where they are many one entry for all of them."""
+    if len(files) <= MOST_LISTED:
+        return tuple(files)
+    total = sum(file.bytes for file in files)
+    return (CopiedFile(path=ALL, bytes=total, sha256=digest_of(files)),)
+
+
+def digest_of(files: Iterable[CopiedFile]) -> str:
+    """One sha256 over names, sizes and digests of all files, in the order of their names."""
+    hasher = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.path):
+        line = f"{file.sha256} {file.bytes} {file.path}\n"
+        hasher.update(line.encode("utf-8", "surrogateescape"))
+    return hasher.hexdigest()
+
+
+def identical(restored: Path, recorded: Sequence[CopiedFile]) -> Finding:
+    """Whether the restored files are the recorded ones, in a single finding that names few."""
+    if [file.path for file in recorded] == [ALL]:
+        found = copied_files(restored)
+        if digest_of(found) == recorded[0].sha256:
+            return _good(len(found))
+        return Finding(check=CHECK, passed=False, detail=f"{len(found):,} files, not all as recorded")
+    wrong = [defect for file in recorded if (defect := _defect(restored, file))]
+    if not wrong:
+        return _good(len(recorded))
+    more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    return Finding(check=CHECK, passed=False, detail="; ".join(wrong[:NAMED]) + more)
+
+
+def _good(count: int) -> Finding:
+    what = "1 file has its" if count == 1 else f"{count:,} files have their"
+    return Finding(check=CHECK, passed=True, detail=f"{what} recorded sha256")
+
+
+def _defect(restored: Path, file: CopiedFile) -> str:
+    path = restored / file.path
+    if not path.is_file():
+        return f"{file.path} is missing"
+    return "" if sha256_of(path) == file.sha256 else f"{file.path} differs from the copy"
+
+
+def place_for(context: PlanContext, run_name: str, wanted: Path | None) -> Path:
+    """The folder for a copy: the one that was asked for, else a new one in the plan's state folder.
+
+    Raises SourceError where it is no place for readable patient data: not empty, on the network, on a
+    target, or in staging, which is cleared.
     """
-    source = context.source(run.source_name)
-    workspace = Workspace(context.staging / run.id)
-    scratch = workspace.fresh(workspace.scratch_validate)
-    findings = source.validate(copy.folder, scratch)
-    require(findings, f"the live copy of {run.source} did not pass its check", ValidationError)
-    with source.open(copy.folder, scratch) as connection:
-        measured = profile(connection, source.tables(connection), progress)
-    for file in copy.files:
-        if sha256_of(copy.folder / file.path) != file.sha256:
-            raise MismatchError(
-                f"checking the copy altered it: {file.path} has another sha256 than before",
-                hint="Nothing was delivered. Run the backup again; if it happens twice, report it.",
-            )
-    unaltered = Finding(check="copy unaltered", passed=True, detail="same sha256 before and after checking")
-    return Validated(findings=(*findings, unaltered), profile=measured)
+    folder = (wanted or context.state / FOLDER / run_name).absolute()
+    hint = "Name a new folder on a disk of this machine. The copy is readable for whoever finds it."
+    refuse_occupied(folder, "copy")
+    refuse_network(folder, hint)
+    above = (folder, *folder.parents)
+    if context.staging in above or any((path / MARKER).is_file() for path in above):
+        what = "staging, which is cleared" if context.staging in above else "a place for sealed backups"
+        raise SourceError(f"cannot copy into {folder}: it is in {what}", hint=hint)
+    return folder
 
 
-def require(
-    findings: Sequence[Finding],
-    what: str,
-    error: type[ValidationError | MismatchError],
-    hint: str = "Nothing was delivered and no older backup was touched. Have the database looked at today.",
-) -> None:
-    """Raise ``error`` naming the findings that did not pass, if any."""
-    failed = [finding for finding in findings if not finding.passed]
-    if not failed:
-        return
-    named = "; ".join(_named(finding) for finding in failed[:5])
-    more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
-    raised = error(f"{what}: {named}{more}", hint=hint)
-    raised.findings = tuple(findings)
-    raise raised
+def put_in_place(context: PlanContext, run: Run, copy: Copied, folder: Path) -> Path:
+    """Put a checked copy where a person can use it, in the clear; the path to open."""
+    # Asked again: the check took its time.
+    refuse_occupied(folder, "copy")
+    private_folder(folder)
+    return context.source(run.source_name).restore(copy.folder, folder)
 
 
-def same_digest(found: str, expected: str, what: str) -> None:
-    """Raise MismatchError where two sha256 digests differ."""
-    if found != expected:
-        raise MismatchError(
-            f"the {what} has sha256 {found[:16]}…, recorded was {expected[:16]}…",
-            hint="This file is damaged or was swapped. Use another backup or another target.",
-        )
-
-
-def _named(finding: Finding) -> str:
-    where = f" of table {finding.table}" if finding.table else ""
-    return f"{finding.check}{where}: {finding.detail}"
-
-
-def room_needed(context: PlanContext, source_name: str, engine: Engine) -> int:
-    """Bytes that a run of one source takes in staging."""
-    factor = ROOM_FACTOR + (ROOM_FOR_CLONE if context.source(source_name).clones else 0)
-    return int(engine.bytes * factor)
-
-
-def check_room(context: PlanContext, needed: int) -> None:
-    """Raise StateError where staging has not ``needed`` bytes free."""
-    free = shutil.disk_usage(private_folder(context.staging)).free
-    if free < needed:
-        raise StateError(
-            f"staging {context.staging} has {size_text(free)} free, the run needs about {size_text(needed)}",
-            hint=MORE_ROOM,
+def refuse_occupied(destination: Path, what: str = "restore") -> None:
+    """Raise SourceError where ``destination`` holds anything: a restore or a copy never overwrites."""
+    try:
+        occupied = destination.exists() and (not destination.is_dir() or any(destination.iterdir()))
+    except OSError as error:
+        raise SourceError(
+            f"cannot {what} into {destination}: {error.strerror}", hint="Give a folder that you may use."
+        ) from error
+    if occupied:
+        raise SourceError(
+            f"cannot {what} into {destination}: it is not empty",
+            hint="Give a new folder. Nothing that exists is ever overwritten.",
         )

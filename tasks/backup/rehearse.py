@@ -1,7 +1,7 @@
-"""Open a sealed archive in scratch and compare it with what was recorded when it was taken.
+"""The last gate before delivery: open the sealed archive in scratch, compare, sign the manifest.
 
-The same proof serves three times: before delivery (with the run's own key), in drills and in
-restores (with a holder's).
+The same comparison with what was recorded serves three times: before delivery (with the run's own key), in
+drills and in restores (with a holder's).
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from typing import BinaryIO
 from tasks.age.file import decrypting_reader
 from tasks.age.keys import Identity
 from tasks.archive.reader import extract_archive
-from tasks.backup.copy import require, same_digest
-from tasks.backup.listing import Copied, identical
+from tasks.backup.copy import Copied, identical
+from tasks.backup.seal import describe
+from tasks.backup.validate import require, same_digest
 from tasks.backup.workspace import Workspace
 from tasks.checks.judge import judge_checks, judge_tables
 from tasks.checks.measure import measure_checks, profile
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, ValidationError
+from tasks.health import trend
 from tasks.keys.identities import read_identities
 from tasks.options import UserCheck
 from tasks.platform.files import BLOCK, HashingReader, private_folder
@@ -31,12 +33,33 @@ from tasks.records import (
     Finding,
     Profile,
     Progress,
+    Rehearsed,
     Run,
     Sealed,
     Validated,
     no_progress,
 )
 from tasks.sources.base import Source
+
+
+def prove(
+    context: PlanContext,
+    run: Run,
+    copy: Copied,
+    archived: Archived,
+    sealed: Sealed,
+    validated: Validated,
+    progress: Progress = no_progress,
+) -> Rehearsed:
+    """Open the sealed archive, compare it with the copy, sign the manifest: marked where it must be.
+
+    A backup that merely looks wrong is delivered all the same: it may be the newest there will ever be.
+    """
+    findings, seconds = rehearse(context, run, copy, archived, sealed, validated, progress)
+    seen = trend.look(context, run, copy, archived, validated)
+    manifest = describe(context, run, copy, archived, sealed, validated, findings, seen)
+    trend.remember(context, run.source_name, seen)
+    return Rehearsed(findings=findings, seconds=seconds, manifest=manifest, anomalies=seen.anomalies)
 
 
 def rehearse(
@@ -61,7 +84,7 @@ def rehearse(
         digest = unpack(reader.stream, read_identities([workspace.run_key]), restored, copy.bytes)
     same_digest(reader.hexdigest(), sealed.sha256, "sealed archive")
     same_digest(digest, archived.sha256, "archive inside the seal")
-    proof = Proof(copy.files, validated.profile, context.checks(run.source_name), run.started)
+    proof = Proof(copy.read_files(), validated.profile, context.checks(run.source_name), run.started)
     findings = proof.of(context.source(run.source_name), restored, private_folder(room / "engine"))
     require(findings, "the rehearsal failed: the restored copy is not what was recorded", MismatchError)
     return findings, time.monotonic() - began

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, date, datetime
+from typing import NamedTuple
 
-from tasks.backup.due_targets import day_of
-from tasks.backup.media import label_due, may_replace_first, note_use, take_turn
+from tasks.backup.media import day_of, label_due, may_replace_first, note_use, take_turn
 from tasks.context import PlanContext
-from tasks.errors import ObjectMissing, TargetError, TargetLocked
-from tasks.health.trend import accepted_through, anomaly
+from tasks.errors import DatasaveError, ObjectMissing, TargetError, TargetLocked
+from tasks.health.trend import accept, accepted_through, anomaly
 from tasks.manifests.manifest import parse_name
 from tasks.manifests.shelf import read_shelf
 from tasks.policy.retention import judge_retention, newest_marked, suspended
@@ -195,3 +195,31 @@ def remove_backup(target: Target, backup: BackupEntry) -> None:
     for name in filter(None, names):
         with suppress(ObjectMissing):
             target.delete(name)
+
+
+class Accepted(NamedTuple):
+    """What was accepted, in words; ``unseen`` are targets that could not be looked at, with the reason."""
+
+    told: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+
+def accept_change(context: PlanContext, source_name: str) -> Accepted:
+    """Trust one source's marked backups, by what this machine saw and what the targets show.
+
+    Another machine with the plan has its own say: the mark itself is signed and stays.
+    """
+    marked: dict[int, tuple[str, ...]] = {}
+    unseen = []
+    for entry in context.plan.targets:
+        try:
+            with context.target(entry.name) as target:
+                shelf = shelf_of(context, target, source_name)
+        except DatasaveError as error:
+            unseen.append(error.message)
+            continue
+        marked |= {b.manifest.sequence: b.marks for b in shelf if b.manifest and b.verified and b.marks}
+    told = accept(context, source_name, max(marked, default=0))
+    if not told:
+        told = tuple(f"number {number} is marked ({', '.join(marked[number])})" for number in sorted(marked))
+    return Accepted(told, tuple(unseen))

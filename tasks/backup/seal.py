@@ -13,8 +13,8 @@ from tasks.age.keys import parse_recipient
 from tasks.age.recipients import Recipient
 from tasks.age.x25519 import X25519Identity
 from tasks.archive.writer import write_archive
-from tasks.backup.copy import same_digest
-from tasks.backup.listing import Copied, summed_up
+from tasks.backup.copy import Copied, summed_up
+from tasks.backup.validate import same_digest
 from tasks.backup.workspace import Workspace, remove_tree
 from tasks.context import PlanContext, write_new_secret
 from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
@@ -90,7 +90,7 @@ def describe(  # noqa: PLR0913, PLR0917 - all that a manifest is made of
     """
     findings = (*validated.findings, *rehearsal)
     contents = Contents(
-        files=summed_up(copy.files),
+        files=summed_up(copy.read_files()),
         profile=validated.profile,
         findings=findings,
         anomalies=seen.anomalies if seen else (),

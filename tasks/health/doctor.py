@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from tasks.backup.copy import room_needed
+from tasks.backup.preflight import room_needed
 from tasks.backup.workspace import scratch_room
 from tasks.checks.judge import verify_expectations
 from tasks.context import PlanContext

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.backup.listing import Copied
+from tasks.backup.copy import Copied
 from tasks.context import PlanContext
 from tasks.errors import StateError
 from tasks.platform.files import private_folder, write_atomic
@@ -62,7 +62,7 @@ def look(context: PlanContext, run: Run, copy: Copied, archived: Archived, valid
         copy_bytes=copy.bytes,
         archive_bytes=archived.bytes,
         tables=validated.profile.tables,
-        files=signs_of(copy.folder, copy.files),
+        files=signs_of(copy.folder, copy.read_files()),
     )
     seen = history(context, run.source_name)
     trusted = [old for old in seen if not old.anomalies and old.sequence != run.sequence]

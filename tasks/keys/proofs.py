@@ -16,8 +16,8 @@ from pydantic import Field, ValidationError
 
 from tasks.age.file import decrypting_reader
 from tasks.age.keys import Identity
-from tasks.backup.copy import same_digest
 from tasks.backup.retain import shelf_of
+from tasks.backup.validate import same_digest
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, NoBackup, StateError
 from tasks.health.drills import look

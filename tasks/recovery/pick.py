@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.age.keys import Identity
-from tasks.backup.copy import same_digest
 from tasks.backup.rehearse import unpack
+from tasks.backup.validate import same_digest
 from tasks.backup.workspace import remove_tree
 from tasks.errors import DatasaveError, MismatchError, NoBackup, SourceError, ValidationError
 from tasks.manifests.shelf import ReadableTarget

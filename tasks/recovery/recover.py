@@ -13,9 +13,9 @@ from pydantic import ValidationError as RecordError
 
 from tasks.age.file import decrypt
 from tasks.age.keys import Identity
-from tasks.backup.copy import require, same_digest
 from tasks.backup.rehearse import Proof, unpack
 from tasks.backup.seal import outline, seal_text
+from tasks.backup.validate import require, same_digest
 from tasks.backup.workspace import scratch_room
 from tasks.context import PlanContext
 from tasks.errors import (
@@ -26,7 +26,6 @@ from tasks.errors import (
     MismatchError,
     NoBackup,
     NoMatchingIdentity,
-    SourceError,
 )
 from tasks.health.drills import keep
 from tasks.health.trend import accepted_through
@@ -251,21 +250,6 @@ def restore(
 
 def _adapter(manifest: Manifest, source: Source | None) -> Source:
     return source if source and source.kind == manifest.kind else source_for_copies(manifest.kind)
-
-
-def refuse_occupied(destination: Path, what: str = "restore") -> None:
-    """Raise SourceError where ``destination`` holds anything: a restore or a copy never overwrites."""
-    try:
-        occupied = destination.exists() and (not destination.is_dir() or any(destination.iterdir()))
-    except OSError as error:
-        raise SourceError(
-            f"cannot {what} into {destination}: {error.strerror}", hint="Give a folder that you may use."
-        ) from error
-    if occupied:
-        raise SourceError(
-            f"cannot {what} into {destination}: it is not empty",
-            hint="Give a new folder. Nothing that exists is ever overwritten.",
-        )
 
 
 def _unopened(

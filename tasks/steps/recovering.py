@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.backup.copy import refuse_occupied
 from tasks.backup.workspace import scratch_room, sweep
 from tasks.context import PlanContext
 from tasks.health.drills import next_drill
@@ -73,7 +74,7 @@ def restore(
     """Bring a source's backup from a target to a new, empty place."""
     context = PlanContext(plan)
     sweep(context.staging, context.plan.spool)
-    recovering.refuse_occupied(destination)
+    refuse_occupied(destination)
     with (
         context.target(target) as place,
         scratch_room(context.staging, "restore") as room,

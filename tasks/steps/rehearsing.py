@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import task
 
-from tasks.backup import prove as proving
+from tasks.backup import rehearse as proving
 from tasks.backup import spool as spooling
-from tasks.backup.listing import Copied
+from tasks.backup.copy import Copied
 from tasks.records import Archived, Rehearsed, Run, Sealed, Validated
 from tasks.steps.progress import progress_of
 from tasks.steps.running import KEPT, room_of, step_of

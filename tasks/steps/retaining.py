@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.backup import retain as retaining
-from tasks.backup.due_targets import day_of
+from tasks.backup.media import day_of
 from tasks.context import PlanContext
 from tasks.records import Placed, Pruned, Run
 from tasks.steps.running import KEPT, room_of

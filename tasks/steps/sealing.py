@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import task
 
 from tasks.backup import seal as sealing
-from tasks.backup.listing import Copied
+from tasks.backup.copy import Copied
 from tasks.records import Archived, Run, Sealed
 from tasks.steps.progress import progress_of
 from tasks.steps.running import KEPT, room_of, step_of

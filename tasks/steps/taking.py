@@ -7,11 +7,14 @@ from pathlib import Path
 from prefect import runtime, task
 
 from tasks.backup import copy as taking
-from tasks.backup.due_targets import day_of
-from tasks.backup.listing import Copied
+from tasks.backup import preflight as looking
+from tasks.backup import validate as validating
+from tasks.backup.copy import Copied
+from tasks.backup.media import day_of
 from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
 from tasks.records import Run, Validated
+from tasks.recovery.in_place.record import refuse_unfinished
 from tasks.steps.progress import progress_of
 from tasks.steps.running import KEPT, rename_run, room_of, step_of, worth_another_try
 
@@ -22,7 +25,8 @@ def preflight(plan: Path, folder: str, source_name: str = "") -> Run:
     context = PlanContext(plan)
     attempt = int(runtime.flow_run.run_count or 1)
     with Workspace(context.staging / folder).timed("preflight"):
-        run = taking.preflight(context, folder, source_name, attempt)
+        refuse_unfinished(context.state, context.full_name(source_name))
+        run = looking.preflight(context, folder, source_name, attempt)
     day = day_of(context, run.started)
     rename_run(f"backup {context.plan.name} {day} #{run.sequence}")
     return run
@@ -48,4 +52,4 @@ def validate_copy(run: Run, copy: Copied) -> Validated:
     """Run the engine's check on the copy and take its profile."""
     context, workspace = room_of(run)
     with workspace.timed("validate copy"), progress_of(step_of(run, "validate copy")) as progress:
-        return taking.validate_copy(context, run, copy, progress)
+        return validating.validate_copy(context, run, copy, progress)

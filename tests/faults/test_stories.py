@@ -46,9 +46,7 @@ import pytest
 
 from deployments.cli import app as cli
 from tasks.archive.writer import write_archive
-from tasks.backup import copy as taking
-from tasks.backup import deliver as sending
-from tasks.backup import seal as sealing
+from tasks.backup import deliver, preflight, seal
 from tasks.errors import MismatchError
 from tasks.records import Engine, Finding, Rehearsed, Run, Sealed
 from tasks.sources.sqlite.source import SqliteSource
@@ -97,7 +95,7 @@ def test_nothing_is_delivered_without_evidence(site: Site, findings: tuple[Findi
     )
     rehearsed = Rehearsed(findings=findings, seconds=0.0, manifest=path)
     with pytest.raises(MismatchError, match="not rehearsed"):
-        sending.deliver(site.office, run, sealed, rehearsed, "nas")
+        deliver.deliver(site.office, run, sealed, rehearsed, "nas")
     assert site.objects("nas") == []
 
 
@@ -178,7 +176,7 @@ def damaged_delivery(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[byt
     """Let a delivered archive change on the medium before it is read back; returns where that happened."""
 
     def install(damage: Callable[[bytes], bytes]) -> list[Path]:
-        real, fired = sending.deliver, []
+        real, fired = deliver.deliver, []
 
         def deliver_and_damage(office: Any, *arguments: Any, **options: Any) -> Any:
             placed = real(office, *arguments, **options)
@@ -187,7 +185,7 @@ def damaged_delivery(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[byt
             fired.append(path)
             return placed
 
-        monkeypatch.setattr(sending, "deliver", deliver_and_damage)
+        monkeypatch.setattr(deliver, "deliver", deliver_and_damage)
         monkeypatch.setattr("tasks.steps.sending.read_back.retries", 0)
         return fired
 
@@ -240,7 +238,7 @@ def test_a_clock_that_jumped(
             return datetime.now(tz or UTC) + timedelta(days=jump)
 
     with monkeypatch.context() as wrong:
-        wrong.setattr(taking, "datetime", Wrong)
+        wrong.setattr(preflight, "datetime", Wrong)
         assert site.run("backup") == 1
     assert "pruning suspended" in capsys.readouterr().err
     taken = {m["sequence"]: datetime.fromisoformat(m["taken"]) for m in site.manifests("nas")}
@@ -293,7 +291,7 @@ def test_a_compressor_that_garbles(
         fired.append(place)
         return write_archive(other, writer, **options)
 
-    monkeypatch.setattr(sealing, "write_archive", garble)
+    monkeypatch.setattr(seal, "write_archive", garble)
     assert site.run("backup") == 1
     assert fired
     said = capsys.readouterr().err

@@ -15,9 +15,11 @@ from deployments.cli import app as cli
 from deployments.serving.environment import prepare
 
 STEPS = {
-    "taking": ("preflight", "live_copy", "validate_copy"),
-    "sealing": ("archive_copy", "encrypt_archive"),
-    "sending": ("deliver", "read_back"),
+    "preflight": ("preflight",),
+    "copy": ("live_copy",),
+    "validate": ("validate_copy",),
+    "seal": ("archive_copy", "encrypt_archive"),
+    "deliver": ("deliver", "read_back"),
 }
 
 
@@ -40,11 +42,9 @@ def main() -> None:
     sys.argv[1:] = sys.argv[2:]
     # As in the program itself: Prefect's settings stand before Prefect is imported.
     prepare(Path(sys.argv[sys.argv.index("--plan") + 1]))
-    from tasks.backup import copy as taking
-    from tasks.backup import deliver as sending
-    from tasks.backup import seal as sealing
+    from tasks.backup import copy, deliver, preflight, seal, validate
 
-    for module in (taking, sealing, sending):
+    for module in (preflight, copy, validate, seal, deliver):
         for name in STEPS[module.__name__.rpartition(".")[2]]:
             setattr(module, name, _counting(name, getattr(module, name), log))
     cli.entry()

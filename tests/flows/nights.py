@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import time_machine
 
-from tasks.backup import copy as taking
-from tasks.backup import deliver as sending
-from tasks.backup import prove as proving
-from tasks.backup import retain as retaining
-from tasks.backup import seal as sealing
-from tasks.backup.due_targets import day_of
+from tasks.backup.copy import live_copy
+from tasks.backup.deliver import deliver, read_back
+from tasks.backup.media import day_of
+from tasks.backup.preflight import preflight
+from tasks.backup.rehearse import prove
+from tasks.backup.retain import prune
+from tasks.backup.seal import archive_copy, encrypt_archive
+from tasks.backup.validate import validate_copy
 from tasks.backup.workspace import Workspace, working
 from tasks.context import PlanContext
 from tasks.records import Pruned, Rehearsed, Run, Sealed
@@ -42,17 +44,17 @@ def _night(office: PlanContext, run_id: str) -> Night:
         run, sealed, rehearsed = proven(office, workspace)
         pruned = []
         for entry in office.plan.targets:
-            placed = sending.deliver(office, run, sealed, rehearsed, entry.name)
-            placed = sending.read_back(office, run, sealed, rehearsed, placed)
-            pruned.append(retaining.prune(office, entry.name, "", placed.name, day_of(office, run.started)))
+            placed = deliver(office, run, sealed, rehearsed, entry.name)
+            placed = read_back(office, run, sealed, rehearsed, placed)
+            pruned.append(prune(office, entry.name, "", placed.name, day_of(office, run.started)))
     return Night(run.sequence, rehearsed, tuple(pruned))
 
 
 def proven(office: PlanContext, workspace: Workspace) -> tuple[Run, Sealed, Rehearsed]:
     """Everything of a run until its first delivery."""
-    run = taking.preflight(office, workspace.folder.name)
-    copy = taking.live_copy(office, run)
-    validated = taking.validate_copy(office, run, copy)
-    archived = sealing.archive_copy(office, workspace, copy)
-    sealed = sealing.encrypt_archive(office, workspace, run, archived)
-    return run, sealed, proving.prove(office, run, copy, archived, sealed, validated)
+    run = preflight(office, workspace.folder.name)
+    copy = live_copy(office, run)
+    validated = validate_copy(office, run, copy)
+    archived = archive_copy(office, workspace, copy)
+    sealed = encrypt_archive(office, workspace, run, archived)
+    return run, sealed, prove(office, run, copy, archived, sealed, validated)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from tasks.backup import due_targets as appointments
+from tasks.backup import media
 from tests.flows.site import Site
 
 pytestmark = pytest.mark.slow
@@ -44,8 +44,8 @@ def test_a_weekly_target_gets_one_a_week(
     assert site.run("backup", "--target", "cellar") == 0
     assert (named(site, "nas"), named(site, "cellar")) == ([1, 2], [1, 3])
 
-    monkeypatch.setattr(appointments, "day_of", lambda *_: TODAY + timedelta(days=8))
-    monkeypatch.setattr("tasks.backup.copy.day_of", lambda *_: TODAY + timedelta(days=8))
+    monkeypatch.setattr(media, "day_of", lambda *_: TODAY + timedelta(days=8))
+    monkeypatch.setattr("tasks.backup.preflight.day_of", lambda *_: TODAY + timedelta(days=8))
     capsys.readouterr()
     assert site.run("backup") == 0
     assert named(site, "cellar") == [1, 3, 4], "a week later it is due again, on its day or catching up"
@@ -60,7 +60,7 @@ def test_what_was_due_stays_so_in_a_retry(
     assert site.run("backup") == 1
     (site.root / "away").rename(site.root / "cellar")
     # Were it asked again, nothing would be due: a delivery of today is on record by now.
-    monkeypatch.setattr("tasks.backup.copy.not_due", lambda *_: {"nas": "-", "cellar": "-"})
+    monkeypatch.setattr("tasks.backup.preflight.not_due", lambda *_: {"nas": "-", "cellar": "-"})
     assert site.run("retry") == 0
     assert named(site, "cellar") == [1]
 
@@ -77,4 +77,4 @@ def test_nothing_due_is_no_failure(running_site: Site, capsys: pytest.CaptureFix
 
 def test_the_day_is_the_offices(site: Site) -> None:
     site.change_plan(schedule={"timezone": "Pacific/Auckland"})
-    assert appointments.day_of(site.office, datetime(2026, 11, 23, 13, tzinfo=UTC)) == date(2026, 11, 24)
+    assert media.day_of(site.office, datetime(2026, 11, 23, 13, tzinfo=UTC)) == date(2026, 11, 24)

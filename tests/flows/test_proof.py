@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.backup import rehearse as rehearsing
+from tasks.backup import rehearse
 from tasks.checks import measure
 from tasks.records import Profile
 from tests.flows.site import Site
@@ -78,7 +78,7 @@ def damaged_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Damage], list[Path]
 
     def install(damage: Damage) -> list[Path]:
         fired: list[Path] = []
-        unpack = rehearsing.unpack
+        unpack = rehearse.unpack
 
         def unpack_and_damage(*arguments: Any) -> str:
             digest = unpack(*arguments)
@@ -87,7 +87,7 @@ def damaged_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Damage], list[Path]
             fired.append(database)
             return digest
 
-        monkeypatch.setattr(rehearsing, "unpack", unpack_and_damage)
+        monkeypatch.setattr(rehearse, "unpack", unpack_and_damage)
         monkeypatch.setattr("tasks.recovery.recover.unpack", unpack_and_damage)
         return fired
 

@@ -131,15 +131,15 @@ def test_one_that_fails_does_not_keep_the_other_from_its_backup(
     assert several.plaintext() == []
 
     copied: list[str] = []
-    from tasks.backup import copy as taking
+    from tasks.backup import copy
 
-    real = taking.live_copy
+    real = copy.live_copy
 
     def counted(office: Any, run: Any, progress: Any) -> Any:
         copied.append(run.source)
         return real(office, run, progress)
 
-    monkeypatch.setattr(taking, "live_copy", counted)
+    monkeypatch.setattr(copy, "live_copy", counted)
     shutil.move(several.root / "elsewhere.db", letters)
     assert several.run("retry") == 0
     assert copied == ["clinic.letters"]

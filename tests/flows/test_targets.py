@@ -10,22 +10,20 @@ from typing import Any
 
 import pytest
 
-from tasks.backup import copy as taking
-from tasks.backup import deliver as sending
-from tasks.backup import seal as sealing
+from tasks.backup import copy, deliver, preflight, seal, validate
 from tests.flows.site import Site
 from tests.mounts import run, tmpfs
 
 Fault = Callable[[Site], Any]
 
 STEPS = [
-    (taking, "preflight"),
-    (taking, "live_copy"),
-    (taking, "validate_copy"),
-    (sealing, "archive_copy"),
-    (sealing, "encrypt_archive"),
-    (sending, "deliver"),
-    (sending, "read_back"),
+    (preflight, "preflight"),
+    (copy, "live_copy"),
+    (validate, "validate_copy"),
+    (seal, "archive_copy"),
+    (seal, "encrypt_archive"),
+    (deliver, "deliver"),
+    (deliver, "read_back"),
 ]
 
 
@@ -146,7 +144,7 @@ def test_a_delivery_that_reads_back_wrong_is_sent_again(
 ) -> None:
     site = running_site
     monkeypatch.setattr("tasks.steps.sending.read_back.retries", 0)
-    real, fired = sending.deliver, []
+    real, fired = deliver.deliver, []
 
     def deliver_and_damage(*arguments: Any, **options: Any) -> Any:
         placed = real(*arguments, **options)
@@ -156,7 +154,7 @@ def test_a_delivery_that_reads_back_wrong_is_sent_again(
             fired.append(path)
         return placed
 
-    monkeypatch.setattr(sending, "deliver", deliver_and_damage)
+    monkeypatch.setattr(deliver, "deliver", deliver_and_damage)
     assert site.run("backup") == 1
     assert len(fired) == 1
     assert site.objects("nas") == [], "what reads back wrong does not stay"
@@ -247,7 +245,7 @@ def test_a_clock_that_jumped_back_suspends_pruning_and_alarms(
         def now(cls, tz: Any = None) -> datetime:
             return datetime.now(tz or UTC) - timedelta(days=1)
 
-    monkeypatch.setattr(taking, "datetime", Yesterday)
+    monkeypatch.setattr(preflight, "datetime", Yesterday)
     assert site.run("backup") == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "the clock went back: this backup is dated" in said

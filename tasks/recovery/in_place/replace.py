@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.backup.copy import require
+from tasks.backup.validate import require
 from tasks.backup.workspace import remove_tree
 from tasks.checks.judge import judge_tables
 from tasks.checks.measure import profile

@@ -7,11 +7,10 @@ import time
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from tasks.backup import deliver as sending
-from tasks.backup import retain as retaining
-from tasks.backup import spool as spooling
-from tasks.backup.due_targets import day_of
-from tasks.backup.media import is_removable
+from tasks.backup import spool
+from tasks.backup.deliver import deliver, read_back
+from tasks.backup.media import day_of, is_removable
+from tasks.backup.retain import prune
 from tasks.backup.workspace import working
 from tasks.context import PlanContext
 from tasks.errors import TargetError, TargetMissing
@@ -34,7 +33,7 @@ def back_up(office: PlanContext) -> Night:
     """A whole run."""
     with working(office.staging, str(uuid4()), office.source_names, office.plan.spool) as (workspace,):
         run, sealed, rehearsed = proven(office, workspace)
-        spooling.remember(office, spooling.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
+        spool.remember(office, spool.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
         workspace.mark("sealed")
         night = Night(run)
         for entry in office.plan.targets:
@@ -53,9 +52,9 @@ def send(office: PlanContext, night: Night, sealed: Sealed, rehearsed: Rehearsed
     """Deliver, read back and prune at one target; a failure is noted and keeps no other from its backup."""
     run = night.run
     try:
-        placed = sending.deliver(office, run, sealed, rehearsed, name)
-        placed = sending.read_back(office, run, sealed, rehearsed, placed)
-        pruned = retaining.prune(office, name, run.source_name, placed.name, day_of(office, run.started))
+        placed = deliver(office, run, sealed, rehearsed, name)
+        placed = read_back(office, run, sealed, rehearsed, placed)
+        pruned = prune(office, name, run.source_name, placed.name, day_of(office, run.started))
     except TargetError as error:
         missed = isinstance(error, TargetMissing) and is_removable(office.entry(name))
         night.outcomes[name] = "missed" if missed else "failed"

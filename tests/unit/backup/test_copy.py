@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.backup.listing import MOST_LISTED, Copied, identical, listed, summed_up
+from tasks.backup.copy import MOST_LISTED, Copied, identical, listed, summed_up
 from tasks.platform.files import sha256_of
 from tasks.records import CopiedFile, Engine, LiveCopy
 
@@ -66,7 +66,7 @@ def test_what_is_handed_on_names_no_file(tmp_path: Path) -> None:
     copied = listed(copy, tmp_path / "listing.jsonl")
     assert "Smith" not in copied.model_dump_json()
     again = Copied.model_validate_json(copied.model_dump_json())
-    assert again.files == files
+    assert again.read_files() == files
     assert again.count == 4
     assert again.bytes == copy.bytes
     assert (tmp_path / "listing.jsonl").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,105 @@
+"""Before anything is copied: does the source answer, is there room, are the keys good; the run's number."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+
+from filelock import FileLock
+
+from tasks.backup.media import day_of, not_due
+from tasks.backup.retain import highest_sequence
+from tasks.backup.workspace import run_of
+from tasks.context import PlanContext
+from tasks.errors import StateError
+from tasks.notices.wording import size_text
+from tasks.platform.files import MORE_ROOM, private_folder, write_atomic
+from tasks.records import Engine, Run
+
+# The copy, the restored copy and what the compressed and sealed archives come to at worst in practice.
+ROOM_FACTOR = 2.5
+ROOM_FOR_CLONE = 1.0
+
+
+def preflight(context: PlanContext, folder: str, source_name: str = "", attempt: int = 1) -> Run:
+    """Check source, keys and room before anything is copied, and number the run.
+
+    ``folder`` is the name of the source's folder in staging, ``attempt`` how often its run was started.
+    Raises SourceError, KeyFormatError or StateError. Targets are not asked: one that is missing
+    must not keep the others from their backup.
+    """
+    engine = context.source(source_name).check()
+    context.recipients()
+    context.machine_key()
+    check_room(context, room_needed(context, source_name, engine))
+    started = datetime.now(UTC).replace(microsecond=0)
+    return Run(
+        plan=context.path,
+        id=folder,
+        source=context.full_name(source_name),
+        source_name=source_name,
+        sequence=next_sequence(context, f"{run_of(folder)} {attempt}"),
+        started=started,
+        engine=engine,
+        not_due=not_due(context, source_name, day_of(context, started)),
+    )
+
+
+def look(context: PlanContext, folder: str, source_name: str = "") -> Run:
+    """See whether a copy can be made now. ``folder`` is the source's folder in staging.
+
+    The run has no number: it makes no backup. Raises SourceError or StateError.
+    """
+    engine = context.source(source_name).check()
+    check_room(context, room_needed(context, source_name, engine))
+    return Run(
+        plan=context.path,
+        id=folder,
+        source=context.full_name(source_name),
+        source_name=source_name,
+        sequence=0,
+        started=datetime.now(UTC).replace(microsecond=0),
+        engine=engine,
+    )
+
+
+def room_needed(context: PlanContext, source_name: str, engine: Engine) -> int:
+    """Bytes that a run of one source takes in staging."""
+    factor = ROOM_FACTOR + (ROOM_FOR_CLONE if context.source(source_name).clones else 0)
+    return int(engine.bytes * factor)
+
+
+def check_room(context: PlanContext, needed: int) -> None:
+    """Raise StateError where staging has not ``needed`` bytes free."""
+    free = shutil.disk_usage(private_folder(context.staging)).free
+    if free < needed:
+        raise StateError(
+            f"staging {context.staging} has {size_text(free)} free, the run needs about {size_text(needed)}",
+            hint=MORE_ROOM,
+        )
+
+
+def next_sequence(context: PlanContext, run: str) -> int:
+    """Take the next backup number of this plan; numbers only grow, whatever the clock does.
+
+    ``run`` names the run and its attempt: the sources of one share a number. Where the machine has no
+    count yet (a new or replaced machine) it goes on after the highest number that any reachable target
+    shows.
+    """
+    counter = private_folder(context.state) / "sequence"
+    with FileLock(f"{counter}.lock", mode=0o600):
+        try:
+            number, _, taken_by = counter.read_text("utf-8").partition(" ")
+            last = int(number)
+        except FileNotFoundError:
+            last = max((highest_sequence(context, entry.name) for entry in context.plan.targets), default=0)
+            taken_by = ""
+        except ValueError as error:
+            raise StateError(
+                f"the backup counter {counter} is damaged",
+                hint="Delete it: the next run goes on after the highest number on the targets.",
+            ) from error
+        if taken_by == run:
+            return last
+        write_atomic(counter, f"{last + 1} {run}".encode())
+        return last + 1
