@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ def highest_sequence(context: PlanContext, target_name: str) -> int:
 def verdicts(
     context: PlanContext, target_name: str, source_name: str = "", day: date | None = None
 ) -> tuple[tuple[Verdict, ...], str]:
-    """Retention's word on a source's backups on a target, and why pruning is suspended ("": it isn't)."""
+    """What retention decides about a source's backups on a target; why pruning is suspended, if it is."""
     with reached(context, target_name, day) as target:
         return _judged(context, target, source_name)
 
@@ -73,18 +73,14 @@ def prune(
     """Apply retention to one source's backups on one target; returns what went and what stays.
 
     ``proven`` is the full name of a backup that was just read back there: where the shelf doesn't
-    show it as verified, something is wrong with the target and nothing is removed.
+    show it as verified, something is wrong with the target and nothing is removed. A shelf that keeps all
+    forever is not read: reading it costs, and keys that can only write may not.
     """
-    with ExitStack() as stack:
-        try:
-            target = stack.enter_context(reached(context, target_name, day))
-            judged, note = _judged(context, target, source_name)
-        except TargetError:
-            if not context.entry(target_name).keep.forever:
-                raise
-            # Nothing ever goes from here, and keys that can only write may not read the shelf.
-            return Pruned(target=target_name, removed=(), kept=0)
-        if proven and (defect := _defect_of(context, target_name, proven, judged)):
+    if context.entry(target_name).keep.forever:
+        return Pruned(target=target_name, removed=(), kept=0)
+    with reached(context, target_name, day) as target:
+        judged, note = _judged(context, target, source_name)
+        if proven and (defect := _defect_of(proven, judged)):
             note = f"pruning suspended: {proven} is not on the shelf as a verified backup{defect}"
             judged = ()
         removed = [v.backup for v in judged if not v.kept and _gone(target, v.backup)]
@@ -95,17 +91,12 @@ def prune(
     return Pruned(target=target_name, removed=names, kept=kept, note=note)
 
 
-def _defect_of(context: PlanContext, target_name: str, proven: str, judged: Sequence[Verdict]) -> str:
+def _defect_of(proven: str, judged: Sequence[Verdict]) -> str:
     """Why the shelf does not show the backup that was just proven there, as it should; "" if it does."""
     found = next((verdict.backup for verdict in judged if verdict.backup.full_name == proven), None)
     if found is None:
         return ": there is none of that name"
-    # With keys that only write, manifests can be listed and not read. Where nothing ever goes that is no
-    # defect: the delivery was proven by what the service states.
-    unreadable = found.manifest is None and bool(found.manifest_name)
-    if found.verified or (unreadable and context.entry(target_name).keep.forever):
-        return ""
-    return f": {found.defect}"
+    return "" if found.verified else f": {found.defect}"
 
 
 def _gone(target: Target, backup: BackupEntry) -> bool:

@@ -305,7 +305,7 @@ def _target(delivery: Delivery) -> TargetLine:
         hint=plain_text(delivery.hint, MESSAGE_LIMIT),
         size=size_text(delivery.bytes) if arrived else "–",
         took=duration_text(delivery.seconds) if arrived or delivery.seconds else "–",
-        kept=count_text(delivery.kept) if arrived or delivery.kept else "–",
+        kept=count_text(delivery.kept) if delivery.kept else "–",
         removed=count_text(len(delivery.removed)) if arrived or delivery.removed else "–",
     )
 
