@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,12 +35,128 @@ OWN_STATE = frozenset(
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
 
 
+# A file that changed so short a time ago (nanoseconds) may change again without looking different.
+_SETTLED = 50_000_000
+# Servers drop connections that nobody uses; one that lay idle for longer (seconds) is not used again.
+_IDLE_SECONDS = 30.0
+
+
+class _Read(NamedTuple):
+    """A plan as it was read, and what identifies the file as it was then."""
+
+    identity: tuple[int, ...]
+    plan: Plan
+
+
+_plans: dict[Path, _Read] = {}
+
+
+def plan_of(path: Path) -> Plan:
+    """The plan in an absolute ``path``, read once a process, and again where the file changed.
+
+    Raises PlanError.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return load_plan(path, KINDS)  # which says what is wrong with it
+    identity = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
+    known = _plans.get(path)
+    if known is not None and known.identity == identity:
+        return known.plan
+    plan = load_plan(path, KINDS)
+    if time.time_ns() - found.st_mtime_ns > _SETTLED:
+        _plans[path] = _Read(identity, plan)
+    return plan
+
+
+class _Idle(NamedTuple):
+    """An open target that no step uses just now; ``since`` by the monotonic clock."""
+
+    target: Target
+    entry: TargetEntry
+    since: float
+
+
+class _OpenTargets:
+    """Targets that stay open between the steps of a run: a delivery connects once, and not for each step.
+
+    One step has a target for itself at a time. After an error it is closed: the next step connects anew.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._runs = 0
+        self._idle: dict[tuple[Path, str], list[_Idle]] = {}
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep them open for the length of the block; with the last such block all are closed."""
+        with self._lock:
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._runs -= 1
+                left = [] if self._runs else [idle.target for kept in self._idle.values() for idle in kept]
+                if left:
+                    self._idle.clear()
+            for target in left:
+                target.close()
+
+    @contextmanager
+    def lent(
+        self, place: tuple[Path, str], entry: TargetEntry, make: Callable[[], Target]
+    ) -> Iterator[Target]:
+        """A target that lies idle, else a new one, for the length of the block."""
+        target = self._taken(place, entry) or make()
+        try:
+            yield target
+        except BaseException:
+            target.close()
+            raise
+        if not self._given_back(place, _Idle(target, entry, time.monotonic())):
+            target.close()
+
+    def _taken(self, place: tuple[Path, str], entry: TargetEntry) -> Target | None:
+        with self._lock:
+            idle = self._idle.pop(place, [])
+            after = time.monotonic() - _IDLE_SECONDS
+            fresh = [one for one in idle if one.since > after and one.entry == entry]
+            found = fresh.pop() if fresh else None
+            if fresh:
+                self._idle[place] = fresh
+        for one in idle:
+            if one is not found and one not in fresh:
+                one.target.close()
+        return found.target if found else None
+
+    def _given_back(self, place: tuple[Path, str], idle: _Idle) -> bool:
+        # Of removable media nothing is open between calls, and whose turn it is belongs to one step alone.
+        if idle.target.properties.removable:
+            return False
+        with self._lock:
+            if not self._runs:
+                return False
+            self._idle.setdefault(place, []).append(idle)
+        return True
+
+
+_open = _OpenTargets()
+
+
+def targets_kept_open() -> AbstractContextManager[None]:
+    """Keep targets open between uses for the length of the block, in all threads of this process."""
+    return _open.kept()
+
+
 class PlanContext:
-    """A loaded plan and what belongs to it. Cheap to make: every step makes its own."""
+    """A plan and what belongs to it. Cheap to make: every step makes its own, the plan is read once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self.plan: Plan = load_plan(self.path, KINDS)
+        self.plan = plan_of(self.path)
         self.state = self.plan.state
         self.staging = self.state / "staging"
         self.reports = self.state / "reports"
@@ -106,8 +225,9 @@ class PlanContext:
 
     @contextmanager
     def target(self, name: str) -> Iterator[Target]:
-        """The adapter of target ``name``, closed when the block ends."""
-        with targets.make_target(name, self.entry(name)) as target:
+        """The adapter of target ``name``, closed when the block ends or kept for the next use in this run."""
+        entry = self.entry(name)
+        with _open.lent((self.path, name), entry, lambda: targets.make_target(name, entry)) as target:
             yield target
 
     def _refuse_foreign_state(self) -> None:

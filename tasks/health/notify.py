@@ -14,13 +14,13 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from tasks.context import KINDS, PlanContext
+from tasks.context import PlanContext, plan_of
 from tasks.errors import DatasaveError, NoticeError, PlanError
 from tasks.notices import apprise_channel
 from tasks.notices.heartbeat import beat_of, host_of, ping
 from tasks.notices.mail import Mailer, MailServer
 from tasks.notices.notice import Notice, notice_of
-from tasks.plan.load import load_plan, notices_alone
+from tasks.plan.load import notices_alone
 from tasks.plan.notice_options import Mail, Notices, Occasion
 from tasks.platform.secrets import REFERENCE_PATTERN, secret_of
 from tasks.reports import Notified, RunReport
@@ -153,7 +153,7 @@ class Notifier:
 def notifier_of(plan: Path) -> Iterator[Notifier]:
     """A plan's channels; of its ``notices`` alone where the rest of it is wrong. Raises PlanError."""
     try:
-        loaded = load_plan(plan, KINDS)
+        loaded = plan_of(plan.absolute())
         notifier = Notifier(loaded.name, loaded.notices, PlanContext(plan))
     except PlanError:
         notifier = Notifier(*notices_alone(plan))
