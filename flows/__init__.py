@@ -1,10 +1,8 @@
 """The procedures: backup, deliver, drill, restore, audit, copy, check, restart, log, prune. They order
 steps and do no I/O of their own.
 
-``alarm.py`` tells what no run can; ``clearing.py`` empties staging after a run that was ended from outside.
-``ending.py`` tells people how a run went and gives it its state.
-``outcome.py`` turns the states of a run's tasks into the facts of its report, ``looked.py`` those of copy
-and check, which make no backup.
+``alarm.py`` tells what no run can. ``report.py`` turns the outcomes of a run's steps into its report;
+``ending.py`` tells people how a run went, gives it its state and clears staging after one that was cut off.
 """
 
 from tasks.platform.secrets import look_up_by

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.ending import refused
+from flows.report import plain_report
 from tasks.backup.workspace import sweep
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.reports import RunReport
-from tasks.steps.noticing import every_end_told, told
+from tasks.steps.notices import every_end_told, told
 from tasks.steps.reporting import now, reported
 from tasks.steps.running import ended_by_itself, name_run
 
@@ -42,21 +42,10 @@ def alarm(
         sweep(context.staging, context.plan.spool)
         if ended_by_itself(run_id):
             return Completed(message=f"No alarm: {run} ended by itself")
-        facts = reported(context.path, _facts(context, f"{reason}: {run}" if run else reason, started))
+        headline = f"{reason}: {run}" if run else reason
+        facts = plain_report("alarm", started, headline, context.plan.name, advice=[NEXT])
+        facts = reported(context.path, facts)
     except DatasaveError as error:
         return refused(plan, "alarm", DatasaveError(f"ALARM: {reason}. Besides, {error}"), started)
     facts = told(context.path, facts)
     return Failed(message=f"ALARM: {facts.headline}. {NEXT}")
-
-
-def _facts(context: PlanContext, headline: str, started: Any) -> RunReport:
-    return RunReport(
-        flow="alarm",
-        run=runtime.flow_run.name or "",
-        source=context.plan.name,
-        started=started,
-        finished=now(),
-        succeeded=False,
-        headline=headline,
-        advice=(NEXT,),
-    )

@@ -9,11 +9,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.ending import concluded, refused
-from flows.report_proofs import audit_report
+from flows.report import audit_report
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.steps.noticing import every_end_told
-from tasks.steps.reporting import audit as audit_target
+from tasks.records import Scope
+from tasks.steps.apart import audit as audit_target
+from tasks.steps.notices import every_end_told
 from tasks.steps.reporting import now, reported
 from tasks.steps.running import name_run
 
@@ -33,7 +34,7 @@ def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) 
         context = PlanContext(plan)
         name_run("audit", context)
         names = context.chosen(targets)
-        futures = {name: audit_target.submit(context.path, name, read_all) for name in names}
+        futures = {name: audit_target.task.submit(Scope(plan=context.path), name, read_all) for name in names}
         findings = {name: future.result() for name, future in futures.items()}
         facts = reported(context.path, audit_report(context, findings, started))
     except DatasaveError as error:

@@ -7,18 +7,20 @@ from typing import Any
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from prefect.futures import wait
+from prefect.futures import PrefectFuture
 
-from flows.backup import RUNNER, later, of_part
-from flows.clearing import clear_staging
-from flows.ending import concluded, refused
-from flows.report_checks import Looked, look_at, looked_report
-from tasks.backup.copy import place_for
-from tasks.backup.workspace import working
+from flows.backup import RUNNER
+from flows.ending import clear_staging, concluded, refused
+from flows.report import looked_report
+from tasks.backup.copy import Copied, place_for
+from tasks.backup.workspace import Workspace, working
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.steps import copying
-from tasks.steps.noticing import every_end_told
+from tasks.records import Scope, Validated
+from tasks.steps.apart import look, own_checks, put_in_place
+from tasks.steps.backup import live_copy, validate_copy
+from tasks.steps.notices import every_end_told
+from tasks.steps.outcomes import Steps, settle
 from tasks.steps.progress import stopping_steps
 from tasks.steps.reporting import now, reported
 from tasks.steps.running import name_run
@@ -45,13 +47,11 @@ def copy(plan: Path, destination: Path | None = None, source: str | None = None)
         name = context.full_name(source_name)
         folder = place_for(context, f"{name}-{started:%Y%m%dT%H%M%SZ}", destination)
         with working(context.staging, runtime.flow_run.id, (source_name,), context.plan.spool) as [workspace]:
-            looked = look_at(context, workspace, source_name)
-            placing = of_part(copying.put_in_place, source_name)
-            placed = later(placing, looked.run, looked.copy, folder, after=[looked.validated])
-            looked.more["put in place"] = placed
-            _finish([looked])
+            steps, copied, validated = look_at(context, workspace, source_name)
+            steps.begin(put_in_place, copied, folder, after=[validated])
+            _finish([steps])
             good = f"{name} is copied to {folder}, checked and readable for whoever reaches that folder"
-            facts = reported(context.path, looked_report(context, "copy", good, [looked], started))
+            facts = reported(context.path, looked_report(context, "copy", good, [steps], started))
     except DatasaveError as error:
         return refused(plan, "copy", error, started)
     return concluded(context.path, facts)
@@ -73,14 +73,11 @@ def check(plan: Path, source: str | None = None) -> State[Any]:
         source_names = context.source_names if source is None else (context.source_name(source),)
         name_run("check", context)
         with working(context.staging, runtime.flow_run.id, source_names, context.plan.spool) as workspaces:
-            looked = [
-                look_at(context, place, source_name)
-                for place, source_name in zip(workspaces, source_names, strict=True)
-            ]
-            for one in looked:
-                asking = of_part(copying.own_checks, one.source_name)
-                asked = later(asking, one.run, one.copy, after=[one.validated])
-                one.more["own checks"] = asked
+            looked = []
+            for workspace, source_name in zip(workspaces, source_names, strict=True):
+                steps, copied, validated = look_at(context, workspace, source_name)
+                steps.begin(own_checks, copied, after=[validated])
+                looked.append(steps)
             _finish(looked)
             good = f"{', '.join(map(context.full_name, source_names))} passed every check"
             facts = reported(context.path, looked_report(context, "check", good, looked, started))
@@ -89,6 +86,17 @@ def check(plan: Path, source: str | None = None) -> State[Any]:
     return concluded(context.path, facts)
 
 
-def _finish(looked: list[Looked]) -> None:
-    with stopping_steps(lambda: wait([future for one in looked for future in one.futures])):
-        wait([future for one in looked for future in one.futures])
+def look_at(
+    context: PlanContext, workspace: Workspace, source_name: str
+) -> tuple[Steps, PrefectFuture[Copied], PrefectFuture[Validated]]:
+    """Copy a source and check the copy; submitted, not awaited. A re-run does all of it anew."""
+    scope = Scope(plan=context.path, id=workspace.folder.name, source_name=source_name)
+    steps = Steps(scope, source_name, workspace)
+    steps.scope = steps.begin(look)
+    copied = steps.begin(live_copy)
+    return steps, copied, steps.begin(validate_copy, copied)
+
+
+def _finish(looked: list[Steps]) -> None:
+    with stopping_steps(lambda: settle(looked)):
+        settle(looked)

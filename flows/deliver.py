@@ -8,17 +8,18 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.futures import wait
 from prefect.states import Completed
 
-from flows.backup import RUNNER, Proven, send
+from flows.backup import RUNNER, send
 from flows.ending import concluded, failure, refused
-from flows.report import TargetSteps, error_of, result_of
 from tasks.backup.spool import LATEST, Spooled, lacking, waiting
-from tasks.backup.workspace import exclusively, locked
-from tasks.context import PlanContext
+from tasks.backup.workspace import SEALED, Workspace, exclusively, locked
+from tasks.context import PlanContext, targets_kept_open
 from tasks.errors import DatasaveError
-from tasks.steps.noticing import every_end_told
+from tasks.steps.backup import deliver as deliver_to
+from tasks.steps.backup import prune
+from tasks.steps.notices import every_end_told
+from tasks.steps.outcomes import Steps, settle
 from tasks.steps.reporting import now
 from tasks.steps.running import name_run
 
@@ -40,23 +41,19 @@ def deliver(plan: Path, targets: list[str] | None = None, backup: str = LATEST) 
         context = PlanContext(plan)
         names = context.chosen(targets)
         name_run("deliver", context)
-        with exclusively(context.staging), ExitStack() as stack:
+        with targets_kept_open(), exclusively(context.staging), ExitStack() as stack:
             done, errors = [], []
             for spooled in waiting(context, backup):
                 workspace = stack.enter_context(locked(context.staging / spooled.run.id))
                 missing = lacking(context, spooled, names, exactly=backup != LATEST)
-                archive = Proven(spooled.run, spooled.sealed, spooled.rehearsed)
-                # The run that left the archive may have tried here before: all is done anew.
-                branches = [
-                    send(name, spooled.run.source_name, archive, lambda _step: False) for name in missing
-                ]
-                wait([future for branch in branches for future in branch.futures])
-                failed = {b.target: e for b in branches for f in b.futures if (e := error_of(f))}
+                sent = [_send_anew(spooled, workspace, name) for name in missing]
+                settle(sent)
+                failed = {steps.target: error for steps in sent for error in steps.errors}
                 errors += [f"{name}: {error}" for name, error in failed.items()]
                 done.append(_sentence(spooled, [name for name in missing if name not in failed]))
-                done += [_not_kept(spooled, b.target) for b in branches if _removed(b, spooled)]
+                done += [_not_kept(spooled, steps.target) for steps in sent if _removed(steps, spooled)]
                 if not failed and not lacking(context, spooled, context.chosen(None)):
-                    workspace.unmark("sealed")
+                    workspace.unmark(SEALED)
     except DatasaveError as error:
         return refused(plan, "deliver", error, started)
     if errors:
@@ -71,8 +68,16 @@ def _sentence(spooled: Spooled, done: list[str]) -> str:
     return f"{what} delivered to {', '.join(done)}" if done else f"{what}: no target lacked it"
 
 
-def _removed(branch: TargetSteps, spooled: Spooled) -> bool:
-    pruned = result_of(branch.pruned)
+def _send_anew(spooled: Spooled, workspace: Workspace, target: str) -> Steps:
+    """The run that left the archive may have tried here before: all is done anew."""
+    for step in (deliver_to, prune):
+        step.unmark(workspace, target)
+    run = Steps(spooled.run, spooled.run.source_name, workspace)
+    return send(run, target, spooled.sealed, spooled.rehearsed)
+
+
+def _removed(steps: Steps, spooled: Spooled) -> bool:
+    pruned = steps.result(prune)
     return pruned is not None and spooled.sealed.name in pruned.removed
 
 

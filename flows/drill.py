@@ -9,13 +9,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.clearing import clear_staging
-from flows.ending import concluded, refused
-from flows.report import state_error
-from flows.report_proofs import drill_report, step_report
+from flows.ending import clear_staging, concluded, refused
+from flows.report import drill_report, step_report
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.steps.noticing import every_end_told
+from tasks.steps.notices import every_end_told
+from tasks.steps.outcomes import state_error
 from tasks.steps.recovering import drill as drill_target
 from tasks.steps.recovering import whose_turn
 from tasks.steps.reporting import now, reported

@@ -1,19 +1,26 @@
-"""How every flow ends: its outcome is decided and on record, then people are told, then it has its state."""
+"""How every flow ends: its outcome is decided and on record, then people are told, then it has its state.
+
+And what is done after a run that was ended from outside: nothing readable stays in staging.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import runtime
-from prefect.client.schemas.objects import State
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Completed, Failed
 
+from flows.report import plain_report
+from tasks.backup.workspace import sweep
+from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.reports import RunReport
-from tasks.steps.noticing import told
-from tasks.steps.reporting import now, tell
+from tasks.steps.notices import told
+from tasks.steps.reporting import tell
 
 
 def concluded(plan: Path, facts: RunReport, *, reporting: bool = True) -> State[Any]:
@@ -35,12 +42,15 @@ def refused(plan: Path, flow: str, error: DatasaveError, started: datetime) -> S
 
 def failure(plan: Path, flow: str, headline: str, started: datetime) -> RunReport:
     """The facts of a failed run that has no more to say than a headline."""
-    return RunReport(
-        flow=flow,
-        run=runtime.flow_run.name or "",
-        source=plan.stem,
-        started=started,
-        finished=now(),
-        succeeded=False,
-        headline=headline,
-    )
+    return plain_report(flow, started, headline, plan.stem)
+
+
+def clear_staging(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+    """Remove the plaintext of a cancelled or crashed run; its process may have been killed in the middle.
+
+    A run whose process still lives holds its lock and clears up by itself. The names of the parameters are
+    those by which Prefect calls a hook.
+    """
+    with suppress(DatasaveError):  # the run's own outcome is what must be told; the next run sweeps again
+        context = PlanContext(Path(flow_run.parameters["plan"]))
+        sweep(context.staging, context.plan.spool)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, flow
+from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.ending import concluded, refused
-from flows.report_proofs import step_report
+from flows.report import step_report
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.steps.noticing import every_end_told
+from tasks.records import Scope
+from tasks.steps.apart import back_up_log, restart_engine
+from tasks.steps.declaration import Step
+from tasks.steps.notices import every_end_told
 from tasks.steps.reporting import now, reported
-from tasks.steps.restarting import back_up_log, restart_engine
 from tasks.steps.running import name_run
 
 
@@ -42,13 +44,14 @@ def log(plan: Path, source: str | None = None) -> State[Any]:
     return _one_step("log", back_up_log, "The log of {} was backed up", plan, source)
 
 
-def _one_step(name: str, step: Task[..., Any], good: str, plan: Path, source: str | None) -> State[Any]:
+def _one_step(name: str, step: Step[..., Any], good: str, plan: Path, source: str | None) -> State[Any]:
     started = now()
     try:
         context = PlanContext(plan)
         source_name = context.source_name(source)
         name_run(name, context)
-        done: Any = step(context.path, source_name, return_state=True)
+        scope = Scope(plan=context.path, source_name=source_name)
+        done: Any = step.task(scope, "", return_state=True)
         headline = good.format(context.full_name(source_name))
         facts = reported(context.path, step_report(context, name, headline, done, started))
     except DatasaveError as error:

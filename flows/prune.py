@@ -11,13 +11,14 @@ from prefect.futures import wait
 from prefect.states import Completed
 
 from flows.ending import concluded, failure, refused
-from flows.report import error_of, result_of
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text
-from tasks.steps.noticing import every_end_told
+from tasks.records import Scope
+from tasks.steps.apart import prune_now
+from tasks.steps.notices import every_end_told
+from tasks.steps.outcomes import error_of, result_of
 from tasks.steps.reporting import now
-from tasks.steps.retaining import prune_now
 from tasks.steps.running import name_run
 
 
@@ -34,10 +35,11 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
         context = PlanContext(plan)
         names = context.chosen(targets)
         name_run("prune", context)
+        scopes = [Scope(plan=context.path, source_name=source_name) for source_name in context.source_names]
         futures = [
-            (place_text(name, source_name), prune_now.submit(context.path, name, source_name))
+            (place_text(name, scope.source_name), prune_now.task.submit(scope, name))
             for name in names
-            for source_name in context.source_names
+            for scope in scopes
         ]
         wait([future for _, future in futures])
     except DatasaveError as error:
@@ -48,5 +50,7 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
     if errors or notes:
         facts = failure(plan, "prune", "; ".join([*errors, *notes]), started)
         return concluded(context.path, facts, reporting=False)
-    told = ", ".join(f"{name}: {len(done.removed)} removed, {done.kept} kept" for name, done in pruned)
+    told = ", ".join(
+        f"{name}: {len(done.removed)} removed, {done.kept or 'all'} kept" for name, done in pruned
+    )
     return Completed(message=told)

@@ -1,124 +1,113 @@
-"""From the states of a backup run's tasks to the facts of its report. No I/O but reading those states."""
+"""From the outcomes of a run's steps to the one report of it. No I/O but reading those outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 from prefect import runtime
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture
 
-from tasks.backup.copy import Copied
-from tasks.backup.workspace import Workspace
+from tasks import reports
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ProofError, TargetMissing
-from tasks.notices.wording import step_text
+from tasks.keys.proofs import findings as key_findings
+from tasks.notices.wording import count_text, duration_text, step_text
 from tasks.policy.retention import CLOCK_JUMP
-from tasks.records import Archived, Finding, Placed, Pruned, Rehearsed, Run, Sealed, Validated
-from tasks.reports import Delivery, RunReport, SourceReport, Step
+from tasks.records import Certificate, Finding, Profile, Run
+from tasks.reports import Delivery, RunReport, SourceReport
+from tasks.steps import apart, backup
+from tasks.steps.declaration import Step
+from tasks.steps.outcomes import Steps, state_error
 from tasks.steps.reporting import now
-
-T = TypeVar("T")
 
 MARKED = (
     "Look at the database today, before anyone works on: is this damage, ransomware, or was it meant? If it "
     "was meant, say so with `datasave prune --accept-change`. If not, the older backups are all still there: "
     "`datasave list` shows the last one that is not marked, and `datasave restore` takes it."
 )
-
 WRONG_DATE = (
     "A backup bears a wrong date, and nothing old is removed from where it lies until that is settled. Look "
     "at the clock of this machine first. Then remove that backup by hand, its .manifest.json before its "
     ".tar.zst.age, and say that it was looked into with `datasave prune --accept-change`."
 )
+SLOW = (
+    "Getting the data back took longer than the plan allows (drill.objective_hours). Keep a copy on a faster "
+    "target, or plan for the longer time."
+)
 
 
-@dataclass(frozen=True)
-class SourceSteps:
-    """The futures of everything before delivery."""
-
-    run: PrefectFuture[Run]
-    copy: PrefectFuture[Copied]
-    validated: PrefectFuture[Validated]
-    archived: PrefectFuture[Archived]
-    sealed: PrefectFuture[Sealed]
-    rehearsed: PrefectFuture[Rehearsed]
-
-    @property
-    def named(self) -> dict[str, PrefectFuture[Any]]:
-        """The futures by the name of their step, in order."""
-        return {
-            "preflight": self.run,
-            "live copy": self.copy,
-            "validate copy": self.validated,
-            "archive": self.archived,
-            "encrypt": self.sealed,
-            "rehearse": self.rehearsed,
-        }
-
-    @property
-    def futures(self) -> list[PrefectFuture[Any]]:
-        """All futures, in order."""
-        return list(self.named.values())
+def run_report(
+    flow: str,
+    started: datetime,
+    headline: str,
+    sources: Sequence[SourceReport],
+    *,
+    succeeded: bool = False,
+    advice: Iterable[str] = (),
+    **facts: Any,
+) -> RunReport:
+    """The report of the current run, which ends now; the main one of ``sources`` comes first."""
+    main, *also = sources
+    return RunReport(
+        flow=flow,
+        run=runtime.flow_run.name or "",
+        started=started,
+        finished=now(),
+        succeeded=succeeded,
+        headline=headline,
+        **{name: getattr(main, name) for name in SourceReport.model_fields},
+        also=tuple(also),
+        advice=tuple(dict.fromkeys(filter(None, advice))),
+        **facts,
+    )
 
 
-@dataclass(frozen=True)
-class TargetSteps:
-    """The futures of one source's delivery to one target."""
+def plain_report(flow: str, started: datetime, headline: str, source: str, **facts: Any) -> RunReport:
+    """The report of a run that says nothing of its source but a name; failed unless ``facts`` say else."""
+    return run_report(flow, started, headline, [SourceReport(source=source)], **facts)
 
-    target: str
-    delivered: PrefectFuture[Placed]
-    proven: PrefectFuture[Placed]
-    pruned: PrefectFuture[Pruned]
 
-    @property
-    def named(self) -> dict[str, PrefectFuture[Any]]:
-        """The futures by the name of their step, in order."""
-        return {
-            f"deliver {self.target}": self.delivered,
-            f"read back {self.target}": self.proven,
-            f"prune {self.target}": self.pruned,
-        }
-
-    @property
-    def futures(self) -> list[PrefectFuture[Any]]:
-        """All futures, in order."""
-        return list(self.named.values())
+# Backup
 
 
 @dataclass(frozen=True)
 class SourceRun:
-    """All futures of one source, and its workspace. ``source_name`` is "" for the plan's main one."""
+    """What a run did with one source: the steps up to the proven archive, then those at each target.
 
-    source_name: str
-    workspace: Workspace
-    chain: SourceSteps
-    branches: list[TargetSteps] = field(default_factory=list)
+    ``not_due`` are the targets that were left out, with the reasons.
+    """
+
+    steps: Steps
+    at_targets: list[Steps] = field(default_factory=list)
     not_due: dict[str, str] = field(default_factory=dict)
 
     @property
-    def named(self) -> dict[str, PrefectFuture[Any]]:
-        """The futures by the name of their step, in order."""
-        delivering = {name: f for branch in self.branches for name, f in branch.named.items()}
-        return {**self.chain.named, **delivering}
+    def source_name(self) -> str:
+        """The source's short name, "" for the main one."""
+        return self.steps.source_name
 
     @property
-    def futures(self) -> list[PrefectFuture[Any]]:
-        """All futures, in order."""
-        return list(self.named.values())
+    def all_steps(self) -> list[Steps]:
+        """All of them, in order."""
+        return [self.steps, *self.at_targets]
+
+    @property
+    def run(self) -> Run | None:
+        """The run that its first step began."""
+        return self.steps.result(backup.preflight)
 
     @property
     def errors(self) -> list[DatasaveError]:
         """What its steps raised."""
-        return [error for future in self.futures if (error := error_of(future))]
+        return [error for steps in self.all_steps for error in steps.errors]
 
     @property
     def deliveries(self) -> tuple[Delivery, ...]:
         """What happened at each target."""
-        sent = tuple(_delivery(self.source_name, branch, self.chain) for branch in self.branches)
+        sent = tuple(self._delivery(steps) for steps in self.at_targets)
         left_out = tuple(
             Delivery(target=target, source_name=self.source_name, outcome="not due", problem=reason)
             for target, reason in self.not_due.items()
@@ -128,7 +117,7 @@ class SourceRun:
     @property
     def anomalies(self) -> tuple[str, ...]:
         """Why the backup is marked, if it is."""
-        rehearsed = result_of(self.chain.rehearsed)
+        rehearsed = self.steps.result(backup.rehearse)
         return rehearsed.anomalies if rehearsed else ()
 
     @property
@@ -142,175 +131,273 @@ class SourceRun:
         arrived = all(delivery.outcome in ("delivered", "not due") for delivery in self.deliveries)
         return arrived and not self.errors and not self.alarms and not self.anomalies
 
+    def _delivery(self, steps: Steps) -> Delivery:
+        proven, pruned = steps.result(backup.read_back), steps.result(backup.prune)
+        if proven is not None:
+            return Delivery(
+                target=steps.target,
+                source_name=self.source_name,
+                outcome="delivered",
+                name=proven.name,
+                bytes=proven.bytes,
+                seconds=proven.seconds,
+                removed=pruned.removed if pruned else (),
+                kept=pruned.kept if pruned else 0,
+                problem=pruned.note if pruned else "",
+            )
+        error = next(iter(steps.errors), None)
+        outcome: Literal["missed", "failed", "skipped"] = "failed"
+        problem = error.message if error else "the step did not run"
+        if self.steps.result(backup.rehearse) is None:
+            outcome, error, problem = "skipped", None, "there was no proven backup to deliver"
+        elif isinstance(error, TargetMissing):
+            outcome = "missed"
+        return Delivery(
+            target=steps.target,
+            source_name=self.source_name,
+            outcome=outcome,
+            problem=problem,
+            hint=error.hint if error else "",
+        )
 
-def backup_report(context: PlanContext, lines: list[SourceRun], started: datetime) -> RunReport:
-    """All facts of a backup run whose tasks have come to rest; the main source's line comes first."""
-    main = result_of(lines[0].chain.run)
-    hints = [MARKED] if any(line.anomalies for line in lines) else []
-    if any(alarm.startswith(CLOCK_JUMP) for line in lines for alarm in line.alarms):
+
+def backup_report(context: PlanContext, runs: Sequence[SourceRun], started: datetime) -> RunReport:
+    """The report of a backup whose steps have come to rest; the main source's run comes first."""
+    main = runs[0].run
+    hints = [MARKED] if any(run.anomalies for run in runs) else []
+    if any(alarm.startswith(CLOCK_JUMP) for run in runs for alarm in run.alarms):
         hints.append(WRONG_DATE)
-    hints += [error.hint for line in lines for error in line.errors if error.hint]
-    return RunReport(
-        flow="backup",
-        run=runtime.flow_run.name or "",
-        started=main.started if main else started,
-        finished=now(),
-        succeeded=all(line.succeeded for line in lines),
-        headline=_headline(context, lines),
-        **_about_source(context, lines[0]),
-        also=tuple(SourceReport(**_about_source(context, line)) for line in lines[1:]),
-        steps=tuple(
-            step_line(name, future, line.workspace, line.source_name)
-            for line in lines
-            for name, future in line.named.items()
-        ),
-        deliveries=tuple(delivery for line in lines for delivery in line.deliveries),
-        holders=tuple(holder.name for holder in context.plan.holders),
-        advice=tuple(dict.fromkeys(hints)),
+    return run_report(
+        "backup",
+        main.started if main else started,
+        _backup_headline(context, runs),
+        [_backed_up(context, run) for run in runs],
+        succeeded=all(run.succeeded for run in runs),
+        steps=tuple(line for run in runs for steps in run.all_steps for line in steps.lines),
+        deliveries=tuple(delivery for run in runs for delivery in run.deliveries),
+        holders=_holders(context),
+        advice=[*hints, *(error.hint for run in runs for error in run.errors)],
     )
 
 
-def _about_source(context: PlanContext, line: SourceRun) -> dict[str, Any]:
-    """The fields of a SourceReport."""
-    chain = line.chain
-    run = result_of(chain.run)
-    copy = result_of(chain.copy)
-    archived = result_of(chain.archived)
-    sealed = result_of(chain.sealed)
-    validated = result_of(chain.validated)
-    return {
-        "source": context.full_name(line.source_name),
-        "part": line.source_name,
-        "engine": run.engine if run else None,
-        "sequence": run.sequence if run else 0,
-        "copy_bytes": copy.bytes if copy else 0,
-        "archive_bytes": archived.bytes if archived else 0,
-        "sealed_bytes": sealed.bytes if sealed else 0,
-        "profile": validated.profile if validated else None,
-        "findings": findings_of(chain.validated, chain.rehearsed),
-        "suspicions": line.anomalies,
-    }
-
-
-def result_of(future: PrefectFuture[T]) -> T | None:
-    """What a step returned, None where it did not complete."""
-    if not future.state.is_completed():
-        return None
-    return future.result()
-
-
-def error_of(future: PrefectFuture[Any]) -> DatasaveError | None:
-    """What a step raised, as one of ours; None where it didn't fail itself."""
-    return state_error(future.state)
-
-
-def state_error(state: State[Any]) -> DatasaveError | None:
-    """What a finished state holds of an error, as one of ours; None where it did not fail itself."""
-    if not state.is_failed() and not state.is_crashed():
-        return None
-    raised = state.result(raise_on_failure=False)
-    if isinstance(raised, DatasaveError):
-        return raised
-    # Not foreseen: the class name says where to look, the text might hold anything.
-    return DatasaveError(
-        f"unexpected {type(raised).__name__}",
-        hint="The run's log in the Prefect UI has the details. Please report it.",
+def _backed_up(context: PlanContext, source: SourceRun) -> SourceReport:
+    steps, run = source.steps, source.run
+    copy, archived = steps.result(backup.live_copy), steps.result(backup.archive)
+    sealed, validated = steps.result(backup.encrypt), steps.result(backup.validate_copy)
+    return SourceReport(
+        source=context.full_name(source.source_name),
+        source_name=source.source_name,
+        engine=run.engine if run else None,
+        sequence=run.sequence if run else 0,
+        copy_bytes=copy.bytes if copy else 0,
+        archive_bytes=archived.bytes if archived else 0,
+        sealed_bytes=sealed.bytes if sealed else 0,
+        profile=validated.profile if validated else None,
+        findings=_findings(steps),
+        anomalies=source.anomalies,
     )
 
 
-def _headline(context: PlanContext, lines: list[SourceRun]) -> str:
+def _backup_headline(context: PlanContext, runs: Sequence[SourceRun]) -> str:
     """What happened, in one sentence a source; in one for all where everything went well."""
-    if all(line.succeeded for line in lines):
-        places = [d.target for line in lines for d in line.deliveries if d.outcome == "delivered"]
-        targets = _names(dict.fromkeys(places)) or "no target: none is due"
-        also = f" with {_names(line.source_name for line in lines[1:])}" if lines[1:] else ""
-        return f"{_numbered(context, lines[0])}{also} is backed up and proven at {targets}"
-    return "; ".join(_sentence(context, line) for line in lines)
+    if all(run.succeeded for run in runs):
+        places = [d.target for run in runs for d in run.deliveries if d.outcome == "delivered"]
+        targets = ", ".join(dict.fromkeys(places)) or "no target: none is due"
+        also = f" with {', '.join(run.source_name for run in runs[1:])}" if runs[1:] else ""
+        return f"{_numbered(context, runs[0])}{also} is backed up and proven at {targets}"
+    return "; ".join(_sentence(context, run) for run in runs)
 
 
-def _numbered(context: PlanContext, line: SourceRun) -> str:
-    run = result_of(line.chain.run)
-    name = context.full_name(line.source_name)
-    return f"{name} #{run.sequence}" if run else name
+def _numbered(context: PlanContext, source: SourceRun) -> str:
+    name = context.full_name(source.source_name)
+    return f"{name} #{source.run.sequence}" if source.run else name
 
 
-def _sentence(context: PlanContext, line: SourceRun) -> str:
-    what = _numbered(context, line)
-    problems = [*map(str, line.errors), *line.alarms]
-    if not result_of(line.chain.rehearsed):
+def _sentence(context: PlanContext, source: SourceRun) -> str:
+    what = _numbered(context, source)
+    problems = [*map(str, source.errors), *source.alarms]
+    if not source.steps.result(backup.rehearse):
         cause = problems[0] if problems else "a step did not run"
         return f"No backup of {what}: {cause}"
-    wanted = [d for d in line.deliveries if d.outcome != "not due"]
+    wanted = [d for d in source.deliveries if d.outcome != "not due"]
     missing = [d for d in wanted if d.outcome != "delivered"]
-    if line.anomalies:
-        failed = f"; {_names(d.target for d in missing)} failed" if missing else ""
-        cause = "; ".join(line.anomalies)
+    if source.anomalies:
+        failed = f"; {', '.join(d.target for d in missing)} failed" if missing else ""
+        cause = "; ".join(source.anomalies)
         return f"ALARM: {what} is backed up, but marked, and pruning suspended: {cause}{failed}"
     if not missing and not problems:
-        return f"{what} is backed up and proven at {_names(d.target for d in wanted)}"
+        return f"{what} is backed up and proven at {', '.join(d.target for d in wanted)}"
     if not missing:
         return f"{what} is backed up, but old backups were not cleared out: {problems[0]}"
     causes = "; ".join(f"{d.target}: {d.problem}" + (f". {d.hint}" if d.hint else "") for d in missing)
     return f"{len(missing)} of {len(wanted)} targets failed for {what}: {causes}"
 
 
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(names)
+# Copy and check, which make no backup
 
 
-def findings_of(*futures: PrefectFuture[Any]) -> tuple[Finding, ...]:
+def looked_report(
+    context: PlanContext, flow: str, good: str, looked: Sequence[Steps], started: datetime
+) -> RunReport:
+    """The report of a copy or a check whose steps have come to rest.
+
+    ``good`` is its headline where all went well.
+    """
+    errors = [error for steps in looked for error in steps.errors]
+    return run_report(
+        flow,
+        started,
+        "; ".join(map(str, errors)) or f"{good}: {_counted(looked)}",
+        [_looked_at(context, steps) for steps in looked],
+        succeeded=not errors,
+        steps=tuple(line for steps in looked for line in steps.lines),
+        advice=[error.hint for error in errors],
+    )
+
+
+def _counted(looked: Sequence[Steps]) -> str:
+    profiles = [done.profile for steps in looked if (done := steps.result(backup.validate_copy))]
+    tables, rows = (sum(len(p.tables) for p in profiles), sum(p.rows for p in profiles))
+    return f"{count_text(tables, 'table')} with {count_text(rows, 'row')}"
+
+
+def _looked_at(context: PlanContext, steps: Steps) -> SourceReport:
+    run, copy = steps.result(apart.look), steps.result(backup.live_copy)
+    validated = steps.result(backup.validate_copy)
+    return SourceReport(
+        source=context.full_name(steps.source_name),
+        source_name=steps.source_name,
+        engine=run.engine if run else None,
+        copy_bytes=copy.bytes if copy else 0,
+        profile=validated.profile if validated else None,
+        findings=(*_findings(steps), *(_tables(validated.profile) if validated else ())),
+    )
+
+
+def _tables(profile: Profile) -> list[Finding]:
+    return [
+        Finding(check="counted", passed=True, detail="read whole and counted", table=table.name)
+        for table in profile.tables
+    ]
+
+
+def _findings(steps: Steps) -> tuple[Finding, ...]:
     """All findings of steps that check something, also of those that failed for them."""
     found: list[Finding] = []
-    for future in futures:
-        outcome = result_of(cast("PrefectFuture[Validated | Rehearsed]", future))
-        error = error_of(future)
-        if outcome is not None:
-            found += outcome.findings
-        elif isinstance(error, ProofError):
-            found += error.findings
-    return tuple(found)
+    checks: tuple[Step[..., Any], ...] = (backup.validate_copy, apart.own_checks, backup.rehearse)
+    for check in checks:
+        found += getattr(steps.result(check), "findings", ())
+    return (*found, *(f for error in steps.errors if isinstance(error, ProofError) for f in error.findings))
 
 
-def _delivery(source_name: str, branch: TargetSteps, chain: SourceSteps) -> Delivery:
-    error = next((e for f in branch.futures if (e := error_of(f))), None)
-    proven = result_of(branch.proven)
-    pruned = result_of(branch.pruned)
-    if proven is not None:
-        return Delivery(
-            target=branch.target,
-            source_name=source_name,
-            outcome="delivered",
-            name=proven.name,
-            bytes=proven.bytes,
-            seconds=proven.seconds,
-            removed=pruned.removed if pruned else (),
-            kept=pruned.kept if pruned else 0,
-            problem=pruned.note if pruned else "",
-        )
-    if result_of(chain.rehearsed) is None:
-        problem = "there was no proven backup to deliver"
-        return Delivery(target=branch.target, source_name=source_name, outcome="skipped", problem=problem)
-    return Delivery(
-        target=branch.target,
-        source_name=source_name,
-        outcome="missed" if isinstance(error, TargetMissing) else "failed",
-        problem=error.message if error else "the step did not run",
-        hint=error.hint if error else "",
+# Drill, audit, and flows of a single step
+
+
+def drill_report(
+    context: PlanContext, target: str, done: Mapping[str, State[Certificate]], started: datetime
+) -> RunReport:
+    """The report of a drill from ``target``; ``done`` are the outcomes by source, in the plan's order."""
+    errors = {source_name: error for source_name, state in done.items() if (error := state_error(state))}
+    certificates = {name: state.result() for name, state in done.items() if name not in errors}
+    sentences = [
+        f"The drill failed: {errors[name]}" if name in errors else _restored(certificates[name])
+        for name in done
+    ]
+    slow = [SLOW for certificate in certificates.values() if not certificate.in_time]
+    return run_report(
+        "drill",
+        started,
+        "; ".join(sentences),
+        [_drilled(context, name, certificates.get(name), errors.get(name)) for name in done],
+        succeeded=not errors,
+        steps=tuple(
+            _drill_line(f"drill from {target}", name, certificates.get(name), errors.get(name), started)
+            for name in done
+        ),
+        holders=_holders(context),
+        advice=[*(error.hint for error in errors.values()), *slow],
     )
 
 
-def step_line(name: str, future: PrefectFuture[Any], workspace: Workspace, source_name: str) -> Step:
-    """One step's line in the report's time table."""
-    outcome: Literal["ok", "failed", "not run", "reused"] = "not run"
-    if future.state.is_completed():
-        outcome = "reused" if future.state.name == "Cached" else "ok"
-    elif future.state.is_failed() or future.state.is_crashed():
-        outcome = "failed"
-    error = error_of(future)
-    seconds = workspace.seconds(name) if outcome != "not run" else 0.0
-    return Step(
+def _restored(certificate: Certificate) -> str:
+    took = duration_text(certificate.seconds)
+    told = (
+        f"{certificate.sealed_name} was restored from {certificate.target} with the key of "
+        f"{certificate.holder} in {took} and is identical to what was recorded"
+    )
+    if certificate.objective_seconds is None:
+        return told
+    wanted = duration_text(certificate.objective_seconds)
+    return f"{told} (objective: {wanted})" if certificate.in_time else f"{told}, OBJECTIVE MISSED: {wanted}"
+
+
+def _drilled(
+    context: PlanContext, source_name: str, certificate: Certificate | None, error: DatasaveError | None
+) -> SourceReport:
+    found = certificate.checks if certificate else ()
+    return SourceReport(
+        source=context.full_name(source_name),
+        source_name=source_name,
+        sequence=certificate.sequence if certificate else 0,
+        findings=error.findings if isinstance(error, ProofError) else found,
+    )
+
+
+def _drill_line(
+    name: str,
+    source_name: str,
+    certificate: Certificate | None,
+    error: DatasaveError | None,
+    started: datetime,
+) -> reports.Step:
+    return reports.Step(
         name=step_text(name, source_name),
-        outcome=outcome,
-        seconds=seconds,
+        outcome="ok" if certificate else "failed",
+        seconds=certificate.seconds if certificate else (now() - started).total_seconds(),
         detail=error.message if error else "",
     )
+
+
+def step_report(context: PlanContext, flow: str, good: str, done: State[Any], started: datetime) -> RunReport:
+    """The report of a flow that is a single step; ``good`` is its headline where it succeeded."""
+    error = state_error(done)
+    line = reports.Step(
+        name=flow,
+        outcome="failed" if error else "ok",
+        seconds=(now() - started).total_seconds(),
+        detail=error.message if error else "",
+    )
+    return plain_report(
+        flow,
+        started,
+        str(error) if error else good,
+        context.plan.name,
+        succeeded=error is None,
+        steps=(line,),
+        advice=[error.hint] if error else [],
+    )
+
+
+def audit_report(
+    context: PlanContext, findings: dict[str, tuple[Finding, ...]], started: datetime
+) -> RunReport:
+    """The report of an audit: each target's findings, the failed ones in the headline."""
+    everything = tuple(finding for found in findings.values() for finding in found)
+    failed = [finding for finding in everything if not finding.passed]
+    headline = f"All targets of {context.plan.name} are present, whole and fresh: {', '.join(findings)}"
+    if failed:
+        headline = f"{len(failed)} of {len(everything)} checks failed: " + "; ".join(f.detail for f in failed)
+    return run_report(
+        "audit",
+        started,
+        headline,
+        [SourceReport(source=context.plan.name, findings=everything)],
+        succeeded=not failed,
+        holders=_holders(context),
+        # A reminder, no failure: what lies on the targets is as good as before.
+        advice=[f"{key.check}: {key.detail}" for key in key_findings(context) if not key.passed],
+    )
+
+
+def _holders(context: PlanContext) -> tuple[str, ...]:
+    return tuple(holder.name for holder in context.plan.holders)

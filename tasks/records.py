@@ -38,17 +38,25 @@ class Engine(Record):
     bytes: int
 
 
-class Run(Record):
-    """One backup run: what the first step settles and every later step is handed.
+class Scope(Record):
+    """Which of a plan's sources a step works on. ``source_name`` is "" for the main one.
 
-    ``id`` is the name of its folder in staging: the flow run's id, for a further source with ``.part``
-    behind it. ``sequence`` grows by one a run and orders backups. ``not_due``: targets left out, and why.
+    ``id`` is the name of the source's folder in staging: the flow run's id, for a further source with its
+    name behind it, after a dot; "" for steps that need none.
     """
 
     plan: Path
-    id: str
-    source: str
+    id: str = ""
     source_name: str = Field(default="", alias="part")
+
+
+class Run(Scope):
+    """One backup run of a source: what the first step settles and every later step is handed.
+
+    ``sequence`` grows by one a run and orders backups. ``not_due``: targets left out, and why.
+    """
+
+    source: str
     sequence: int
     started: datetime
     engine: Engine
@@ -161,7 +169,10 @@ class Placed(Record):
 
 
 class Pruned(Record):
-    """What retention did at one target: names removed, number of verified backups left."""
+    """What retention did at one target: names removed, number of verified backups left.
+
+    ``kept`` is 0 where they were not counted: where nothing is ever removed, or ``note`` says why not.
+    """
 
     target: str
     removed: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Prefect automations that notice what no run can tell: its machine died, or it never started.
 
 A run that is killed while what started it lives is told of by that: flows/clearing.py and
-tasks/steps/noticing.py.
+tasks/steps/notices.py.
 
 Created or updated by name whenever the plan is served or registered. They live in the Prefect server and
 die with it: an outside heartbeat, or ``datasave audit`` from a second machine, is needed besides.

@@ -31,6 +31,12 @@ def slot_of(entry: TargetEntry, day: date) -> str:
     return WEEKDAYS[day.weekday()].upper() if entry.slots == "weekday" else ""
 
 
+def name_at(context: PlanContext, run: Run, sealed: Sealed, target_name: str) -> str:
+    """The name under which a run's sealed archive lies on a target."""
+    slot = slot_of(context.entry(target_name), day_of(context, run.started))
+    return f"{slot}/{sealed.name}" if slot else sealed.name
+
+
 def deliver(
     context: PlanContext,
     run: Run,
@@ -47,8 +53,7 @@ def deliver(
         raise MismatchError(f"{sealed.name} was not rehearsed: nothing is delivered unproven")
     began = time.monotonic()
     day = day_of(context, run.started)
-    slot = slot_of(context.entry(target_name), day)
-    name = f"{slot}/{sealed.name}" if slot else sealed.name
+    name = name_at(context, run, sealed, target_name)
     with reached(context, target_name, day) as target:
         try:
             _put(target, name, sealed, progress)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from tasks.backup.copy import Copied
 from tasks.backup.retain import shelf_of
 from tasks.backup.workspace import Workspace, spools
 from tasks.context import PlanContext
 from tasks.errors import NoBackup, StateError, TargetError
+from tasks.manifests.manifest import read_manifest
 from tasks.platform.files import write_atomic
-from tasks.records import Record, Rehearsed, Run, Sealed
+from tasks.records import Archived, Manifest, Record, Rehearsed, Run, Sealed
 
 NAME = "spool.json"
 LATEST = "latest"
@@ -23,6 +25,24 @@ class Spooled(Record):
     run: Run
     sealed: Sealed
     rehearsed: Rehearsed
+
+    def copied(self, workspace: Workspace) -> Copied:
+        """The copy it was made of, which is gone; how many files it had is not known."""
+        size = self._manifest().copy_bytes
+        engine, listing = self.run.engine, workspace.listing
+        return Copied(folder=workspace.copy, engine=engine, count=0, bytes=size, listing=listing)
+
+    def archived(self, workspace: Workspace) -> Archived:
+        """The plain archive in it, which is gone."""
+        manifest = self._manifest()
+        return Archived(path=workspace.archive, bytes=manifest.archive_bytes, sha256=manifest.archive_sha256)
+
+    def _manifest(self) -> Manifest:
+        path = self.rehearsed.manifest
+        try:
+            return read_manifest(path.read_bytes())
+        except OSError as error:
+            raise _unreadable(path) from error
 
 
 def remember(context: PlanContext, spooled: Spooled) -> None:
@@ -60,8 +80,24 @@ def lacking(context: PlanContext, spooled: Spooled, names: list[str], *, exactly
     return [name for name in names if not _holds(context, name, spooled.run, exactly)]
 
 
+def spooled_in(context: PlanContext, workspace: Workspace) -> Spooled | None:
+    """The proven archive that waits in a run's folder, None where none does.
+
+    Its paths are those of today: the state folder may have been moved since.
+    """
+    spooled = _read(workspace.sealed / NAME) if workspace.holds_sealed() else None
+    if spooled is None:
+        return None
+    run, sealed, rehearsed = spooled.run, spooled.sealed, spooled.rehearsed
+    return Spooled(
+        run=run.model_copy(update={"plan": context.path}),
+        sealed=sealed.model_copy(update={"path": workspace.sealed / sealed.name}),
+        rehearsed=rehearsed.model_copy(update={"manifest": workspace.sealed / rehearsed.manifest.name}),
+    )
+
+
 def _all_waiting(context: PlanContext) -> list[Spooled]:
-    found = (_read(Workspace(folder).sealed / NAME) for folder in spools(context.staging))
+    found = (spooled_in(context, Workspace(folder)) for folder in spools(context.staging))
     return [spooled for spooled in found if spooled is not None]
 
 
@@ -81,6 +117,10 @@ def _read(path: Path) -> Spooled | None:
     except FileNotFoundError:
         return None  # of a version that didn't write it, or swept meanwhile
     except (OSError, ValidationError) as error:
-        raise StateError(
-            f"cannot read {path}", hint="Remove that run's folder from staging and make a new backup."
-        ) from error
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> StateError:
+    return StateError(
+        f"cannot read {path}", hint="Remove that run's folder from staging and make a new backup."
+    )

@@ -42,6 +42,9 @@ OURS = re.compile(
 )
 DAY_SECONDS = 24 * 3600
 USUAL = Spool()
+SEALED = "sealed"
+"""The mark in the ledger of a sealed archive that was proven."""
+SECONDS = ".seconds"
 
 
 def folder_of(run_id: str, source_name: str) -> str:
@@ -86,9 +89,19 @@ class Workspace:
         """Note that the product of ``step`` must be made again."""
         (self._ledger / step).unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Note that all products must be made again: what was marked belongs to an archive that is gone."""
+        for mark in self._ledger.glob("*"):
+            if mark.suffix != SECONDS:
+                mark.unlink(missing_ok=True)
+
+    def stands(self, step: str) -> bool:
+        """Whether the product of ``step`` stands and, where it is the sealed archive, is still here."""
+        return self.holds_sealed() if step == SEALED else self.done(step)
+
     def holds_sealed(self) -> bool:
         """Whether a proven sealed archive of an earlier try of this run is still here."""
-        return self.done("sealed") and any(self.sealed.glob(f"*{SEALED_SUFFIX}"))
+        return self.done(SEALED) and any(self.sealed.glob(f"*{SEALED_SUFFIX}"))
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -108,13 +121,13 @@ class Workspace:
         finally:
             # On a full disk this fails too; what the block itself raised must not be lost for it.
             with suppress(OSError, StateError):
-                path = private_folder(self._ledger) / f"{step}.seconds"
+                path = private_folder(self._ledger) / f"{step}{SECONDS}"
                 path.write_text(f"{time.monotonic() - began:.3f}", "ascii")
 
     def seconds(self, step: str) -> float:
         """How long ``step`` took when it last ran, 0.0 if it never did or that could not be noted."""
         try:
-            return float((self._ledger / f"{step}.seconds").read_text("ascii"))
+            return float((self._ledger / f"{step}{SECONDS}").read_text("ascii"))
         except (OSError, ValueError):
             return 0.0
 
@@ -180,7 +193,7 @@ def locked(folder: Path) -> Iterator[Workspace]:
             yield workspace
         finally:
             workspace.wipe_plaintext()
-            if not workspace.done("sealed"):
+            if not workspace.done(SEALED):
                 remove_tree(workspace.folder)
 
 
@@ -190,7 +203,7 @@ def release(folder: Path) -> None:
     Where a sweep holds the folder just now it stays until the next one: bounded like that of any run.
     """
     with suppress(BusyError), locked(folder) as workspace:
-        workspace.unmark("sealed")
+        workspace.unmark(SEALED)
 
 
 @contextmanager
@@ -265,7 +278,7 @@ def _sealed_bytes(folder: Path) -> int:
 
 def _spool_stays(folder: Path, newer: int, spool: Spool) -> bool:
     young = time.time() - folder.stat().st_mtime < spool.days * DAY_SECONDS
-    return Workspace(folder).done("sealed") and young and newer < spool.runs
+    return Workspace(folder).done(SEALED) and young and newer < spool.runs
 
 
 def _sweep_one(folder: Path, kept: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Prefect tasks: the run's report, as a page and as an artifact; the audit of a target."""
+"""The run's report: a page, and artifacts in the UI; written once, amended when people were told."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from httpx import HTTPError
-from prefect import task
+from prefect import runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
+from prefect.client.schemas.sorting import ArtifactSort
 
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, StateError
-from tasks.health import audit as auditing
 from tasks.health.drills import write_drills
 from tasks.health.history import remember
 from tasks.health.posture import posture_of
@@ -22,53 +29,55 @@ from tasks.notices.report_page import refusal_markdown, report_grids, report_htm
 from tasks.notices.verdict import verdict
 from tasks.notices.wording import when_text
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
-from tasks.records import Finding
 from tasks.reports import RunReport
-from tasks.steps.progress import progress_of
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report(plan: Path, facts: RunReport) -> Path:
     """Write the run's page into the plan's reports folder and put the same facts into the UI."""
     context = PlanContext(plan)
-    stamp = facts.started.strftime("%Y%m%dT%H%M%SZ")
-    number = f"-{facts.sequence:06d}" if facts.sequence else ""
-    path = private_folder(context.reports) / f"{facts.source}-{stamp}{number}-{facts.flow}.html"
-    with kept_in_state(f"write the report {path}"):
-        write_atomic(path, report_html(facts, context.timezone).encode("utf-8"))
-    page = f"{report_markdown(facts, context.timezone)}\n\nFull report: `{path}`\n"
-    # Of our own words alone: the UI takes a description for markdown, and on a card for plain text.
-    about = verdict(facts, when_text(facts.started, context.timezone))
-    create_markdown_artifact(markdown=page, key=f"report-{facts.source}", description=about)
+    path = _write_page(context, facts)
+    text, about = _artifact(context, facts, path)
+    create_markdown_artifact(markdown=text, key=_key(facts), description=about)
     for kind, description, rows in report_grids(facts):
         create_table_artifact(table=rows, key=f"{kind}-{facts.source}", description=description)
     return path
 
 
-@task(name="audit", task_run_name="audit {target}", cache_policy=NO_CACHE)
-def audit(plan: Path, target: str, read_all: bool = False) -> tuple[Finding, ...]:
-    """Look at one target: present, whole, fresh."""
-    with progress_of(f"audit {target}") as progress:
-        return auditing.audit_target(PlanContext(plan), target, read_all=read_all, progress=progress)
-
-
 def reported(plan: Path, facts: RunReport) -> RunReport:
-    """Write the report. A run without its report has failed, but its own outcome is told first."""
+    """Write the report; the facts with the posture of the office.
+
+    A run without its report has failed, but its own outcome is told first.
+    """
+    context, judged = PlanContext(plan), facts
     try:
         try:
-            remember(PlanContext(plan), facts)
+            remember(context, facts)
             if facts.flow == "drill":
-                write_drills(PlanContext(plan))
+                write_drills(context)
         finally:
-            report(plan, _judged(plan, facts))
-        write_status(PlanContext(plan))
+            judged = _judged(context, facts)
+            report(plan, judged)
+        write_status(context)
     except StateError as error:
-        if error.message in facts.headline:  # written twice, to say who was told: it is said already
-            return facts
-        return facts.model_copy(
-            update={"succeeded": False, "headline": f"{facts.headline}. Besides, {error.message}"}
-        )
-    return facts
+        return _besides(judged, error)
+    return judged
+
+
+def amend(plan: Path, before: RunReport, after: RunReport) -> RunReport:
+    """Add to the written report who was told of the run, and its outcome where that changed it."""
+    context = PlanContext(plan)
+    try:
+        try:
+            if (before.succeeded, before.headline) != (after.succeeded, after.headline):
+                remember(context, after)
+                write_status(context)
+        finally:
+            path = _write_page(context, after)
+        _amend_artifact(context, after, path)
+    except StateError as error:
+        return after if error.message in after.headline else _besides(after, error)
+    return after
 
 
 def tell(error: DatasaveError) -> None:
@@ -78,16 +87,57 @@ def tell(error: DatasaveError) -> None:
         create_markdown_artifact(markdown=refusal_markdown(error), key="not-done")
 
 
-def _judged(plan: Path, facts: RunReport) -> RunReport:
+def now() -> datetime:
+    """The time, UTC, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _write_page(context: PlanContext, facts: RunReport) -> Path:
+    stamp = facts.started.strftime("%Y%m%dT%H%M%SZ")
+    number = f"-{facts.sequence:06d}" if facts.sequence else ""
+    path = private_folder(context.reports) / f"{facts.source}-{stamp}{number}-{facts.flow}.html"
+    with kept_in_state(f"write the report {path}"):
+        write_atomic(path, report_html(facts, context.timezone).encode("utf-8"))
+    return path
+
+
+def _artifact(context: PlanContext, facts: RunReport, path: Path) -> tuple[str, str]:
+    """The report as the UI shows it, and what it is about."""
+    text = f"{report_markdown(facts, context.timezone)}\n\nFull report: `{path}`\n"
+    # Of our own words alone: the UI takes a description for markdown, and on a card for plain text.
+    return text, verdict(facts, when_text(facts.started, context.timezone))
+
+
+def _amend_artifact(context: PlanContext, facts: RunReport, path: Path) -> None:
+    """Replace what this run's report says in the UI; the page on disk is amended already."""
+    text, about = _artifact(context, facts, path)
+    with suppress(HTTPError), get_client(sync_client=True) as client:
+        [mine] = client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                key=ArtifactFilterKey(any_=[_key(facts)]),
+                flow_run_id=ArtifactFilterFlowRunId(any_=[runtime.flow_run.id]),
+            ),
+            sort=ArtifactSort.CREATED_DESC,
+            limit=1,
+        )
+        client.update_artifact(mine.id, ArtifactUpdate(data=text, description=about))
+
+
+def _key(facts: RunReport) -> str:
+    return f"report-{facts.source}"
+
+
+def _judged(context: PlanContext, facts: RunReport) -> RunReport:
     """The facts with the office's posture, or without where what it rests on is damaged.
 
     That is told by the step that wrote it; the report of this run must not be lost over it.
     """
     with suppress(StateError):
-        return facts.model_copy(update={"posture": posture_of(PlanContext(plan))})
+        return facts.model_copy(update={"posture": posture_of(context)})
     return facts
 
 
-def now() -> datetime:
-    """The time, UTC, in whole seconds."""
-    return datetime.now(UTC).replace(microsecond=0)
+def _besides(facts: RunReport, error: StateError) -> RunReport:
+    return facts.model_copy(
+        update={"succeeded": False, "headline": f"{facts.headline}. Besides, {error.message}"}
+    )

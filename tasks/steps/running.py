@@ -1,39 +1,20 @@
-"""What the task wrappers share: caching, retries, the run's folder and name."""
+"""What a run needs of Prefect: its name, its log, secrets, how another run ended."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, TypedDict, cast
+from typing import cast
 from uuid import UUID
 
 from httpx import HTTPError
-from prefect import Task, runtime
+from prefect import runtime
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State, TaskRun
 
-from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, SecretError
-from tasks.notices.wording import step_text
-from tasks.records import Run
-
-
-class Kept(TypedDict):
-    """Options of a task whose finished result a re-run of the flow uses again."""
-
-    persist_result: bool
-    result_serializer: str
-
-
-class Retried(TypedDict):
-    """Options of a task that talks to a target."""
-
-    retries: int
-    retry_delay_seconds: list[float]
-    retry_condition_fn: Any
 
 
 class _WithoutTraceback(logging.Filter):
@@ -52,38 +33,8 @@ for _name in ("prefect.task_runs", "prefect.flow_runs"):
     logging.getLogger(_name).addFilter(_WithoutTraceback())
 
 
-def worth_another_try(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether the failure may pass by itself: the error knows (tasks/errors.py, ``permanent``)."""
-    error = state.data
-    return isinstance(error, DatasaveError) and not error.permanent
-
-
 # How the state of a run begins that the server itself gave up (deployments/serving/automations.py).
 NO_SIGN = "No sign of life"
-# JSON: a person can read what is on record. The folder that holds it is private.
-KEPT: Kept = {"persist_result": True, "result_serializer": "json"}
-# A run that is under way ends; an engine that is down should not stay so for want of another try.
-RESTARTED: Retried = {
-    "retries": 3,
-    "retry_delay_seconds": [60, 300, 900],
-    "retry_condition_fn": worth_another_try,
-}
-RETRIED: Retried = {
-    "retries": 3,
-    "retry_delay_seconds": [5, 30, 120],
-    "retry_condition_fn": worth_another_try,
-}
-
-
-def room_of(run: Run) -> tuple[PlanContext, Workspace]:
-    """The plan of a run, and its folder in staging."""
-    context = PlanContext(run.plan)
-    return context, Workspace(context.staging / run.id)
-
-
-def step_of(run: Run, step: str) -> str:
-    """A step's name for people: that of a further source says which."""
-    return step_text(step, run.source_name)
 
 
 def prefect_secret(name: str) -> str:

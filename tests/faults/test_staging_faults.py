@@ -45,7 +45,7 @@ def switch() -> Iterator[Hooks]:
 @pytest.fixture
 def small(running_site: Site, switch: Hooks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """An office whose state lies on 16 MB, with one good backup; the next success would remove it."""
-    monkeypatch.setattr("tasks.steps.taking.live_copy.retries", 0)
+    monkeypatch.setattr("tasks.steps.backup.live_copy.task.retries", 0)
     running_site.change_plan(
         state="small/state",
         notices={"heartbeat": f"{switch.url}/beat"},
@@ -283,7 +283,7 @@ def test_the_source_comes_back_and_the_copy_is_tried_again(
     """A share that hiccups: the step's own second try makes the backup whole."""
     site = running_site
     fired: list[str] = []
-    monkeypatch.setattr("tasks.steps.taking.live_copy.retry_delay_seconds", 0)
+    monkeypatch.setattr("tasks.steps.backup.live_copy.task.retry_delay_seconds", 0)
     away = site.root / "away.db"
 
     def hiccup(step: str, _done: int, _total: int) -> None:

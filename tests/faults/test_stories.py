@@ -186,7 +186,7 @@ def damaged_delivery(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[byt
             return placed
 
         monkeypatch.setattr(deliver, "deliver", deliver_and_damage)
-        monkeypatch.setattr("tasks.steps.sending.read_back.retries", 0)
+        monkeypatch.setattr("tasks.steps.backup.read_back.task.retries", 0)
         return fired
 
     return install

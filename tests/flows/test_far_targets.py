@@ -39,7 +39,7 @@ def test_catching_up_and_explaining_on_servers(
 ) -> None:
     site, bucket = running_site, s3.bucket()
     secrets_in(monkeypatch, s3.admin)
-    monkeypatch.setattr("tasks.steps.sending.deliver.retries", 0)
+    monkeypatch.setattr("tasks.steps.backup.deliver.task.retries", 0)
     sshd.place("far")
     far_targets(site, s3, sshd, bucket, DEAD)
     site.adopt("vault")

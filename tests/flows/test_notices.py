@@ -15,7 +15,7 @@ import pytest
 from deployments.cli import screen
 from tasks.backup.workspace import exclusively
 from tasks.health import audit as auditing
-from tasks.steps import noticing
+from tasks.steps import notices
 from tests.flows.site import Site
 from tests.flows.test_interrupted import PATIENCE, start_halting
 from tests.servers.hooks import Hooks, hooks
@@ -39,7 +39,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 def mails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MailRoom]:
     monkeypatch.setenv("SMTP_PASSWORD", PASSWORD)
     # The waits between tries; a hurried greylisting.
-    monkeypatch.setattr(noticing.tell, "retry_delay_seconds", [0.1, 0.2, 0.3])
+    monkeypatch.setattr(notices.tell, "retry_delay_seconds", [0.1, 0.2, 0.3])
     with mail_room(tmp_path / "mail") as room:
         yield room
 

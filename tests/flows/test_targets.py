@@ -143,7 +143,7 @@ def test_a_delivery_that_reads_back_wrong_is_sent_again(
     running_site: Site, executions: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = running_site
-    monkeypatch.setattr("tasks.steps.sending.read_back.retries", 0)
+    monkeypatch.setattr("tasks.steps.backup.read_back.task.retries", 0)
     real, fired = deliver.deliver, []
 
     def deliver_and_damage(*arguments: Any, **options: Any) -> Any:

@@ -18,8 +18,8 @@ from tasks.errors import PlanError
 from tasks.health.notify import HEARTBEAT, Channel, notifier_of, outcome_of, tell_everyone, tell_plainly
 from tasks.notices.notice import Notice
 from tasks.reports import Notified, RunReport
-from tasks.steps.reporting import reported
-from tasks.steps.running import worth_another_try
+from tasks.steps.declaration import worth_another_try
+from tasks.steps.reporting import amend
 
 # Greylisting servers take a mail at the second or third try, after some five minutes at the most.
 PATIENCE = [10.0, 60.0, 360.0]
@@ -65,10 +65,12 @@ def told(plan: Path, facts: RunReport, *, reporting: bool = True) -> RunReport:
         _told.add(str(run))
     try:
         with notifier_of(plan) as notifier:
-            done = tell_everyone(notifier, facts, _by_tasks)
+            # The posture stays in the office: notices tell of the run alone.
+            done = tell_everyone(notifier, facts.model_copy(update={"posture": None}), _by_tasks)
     except PlanError:
         return facts  # whom it tells can't be read either; the run fails for that already
-    return reported(plan, done) if reporting and done.notices else done
+    done = done.model_copy(update={"posture": facts.posture})
+    return amend(plan, facts, done) if reporting and done.notices else done
 
 
 def _by_tasks(channels: Sequence[Channel], notice: Notice) -> list[Notified]:
