@@ -8,7 +8,8 @@ from datetime import date
 from hashlib import sha256
 from io import BytesIO
 
-from tasks.backup.media import day_of, note_delivery, note_use
+from tasks.backup.due_targets import day_of, note_delivery
+from tasks.backup.media import note_use
 from tasks.backup.retain import make_room, reached, shelf_of
 from tasks.calendars import WEEKDAYS
 from tasks.context import PlanContext

@@ -1,26 +1,21 @@
-"""Which targets and which removable media a run delivers to, and what is remembered of both.
-
-What each target got last, and each medium, is kept in the state folder, so that nothing has to be reached for
-the answer. Where the record of deliveries is lost a target is due once more than needed, never once less.
-"""
+"""Removable media: making them ready, whose turn it is, what is remembered of them in the state folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
 
 from tasks.context import PlanContext
-from tasks.errors import PlanError, StateError, TargetError, TargetMissing
+from tasks.errors import PlanError, TargetError, TargetMissing
 from tasks.plan.model import TargetEntry
-from tasks.platform.files import private_folder, write_atomic
-from tasks.policy.due_rules import day_text, due
+from tasks.platform.files import private_folder
+from tasks.policy.due_rules import day_text
 from tasks.policy.rotation import Advice, medium_for, next_run_day, repeated, tonight, where
-from tasks.records import Record, Run
+from tasks.records import Record
 from tasks.targets.base import Target
 from tasks.targets.drive.choice import Turn
 from tasks.targets.drive.marker import init_medium
@@ -31,11 +26,6 @@ from tasks.targets.drive.target import DriveOptions, DriveTarget
 MEDIA = "media.json"
 # A calendar has at most some dozens of media: within this many run days each has its turn.
 _LOOK_AHEAD = 400
-
-Deliveries = dict[str, dict[str, date]]
-"""Target → source → the day on which its newest backup there was taken."""
-
-_DELIVERIES: TypeAdapter[Deliveries] = TypeAdapter(Deliveries)
 
 
 class MediumLine(Record):
@@ -232,49 +222,3 @@ def _next_turns(drive: DriveOptions, day: date) -> dict[str, date]:
 
 def _today(context: PlanContext) -> date:
     return datetime.now(context.timezone).date()
-
-
-def day_of(context: PlanContext, moment: datetime) -> date:
-    """The day in the plan's zone that a run belongs to."""
-    return moment.astimezone(context.timezone).date()
-
-
-def not_due(context: PlanContext, source_name: str, day: date) -> dict[str, str]:
-    """The targets that a run of ``day`` leaves out, each with the reason."""
-    last = _read_deliveries(_deliveries_path(context))
-    source = context.full_name(source_name)
-    reasons: dict[str, str] = {}
-    for entry in context.plan.targets:
-        word = due(entry.when, day, last.get(entry.name, {}).get(source))
-        if not word.due:
-            reasons[entry.name] = word.reason.removeprefix("not due: ")
-        elif label_due(entry, day) is None:
-            reasons[entry.name] = f"its calendar has no medium for {day_text(day)}"
-    return reasons
-
-
-def note_delivery(context: PlanContext, run: Run, target: str) -> None:
-    """Remember that a proven backup of this run lies on the target."""
-    # The backup is there, and on a full disk it must not be called failed for want of this note.
-    with suppress(OSError):
-        path = _deliveries_path(context)
-        with FileLock(f"{path}.lock", mode=0o600):
-            last = _read_deliveries(path)
-            last.setdefault(target, {})[run.source] = day_of(context, run.started)
-            write_atomic(path, _DELIVERIES.dump_json(last))
-
-
-def _deliveries_path(context: PlanContext) -> Path:
-    return private_folder(context.state) / "delivered.json"
-
-
-def _read_deliveries(path: Path) -> Deliveries:
-    try:
-        return _DELIVERIES.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except ValidationError as error:
-        raise StateError(
-            f"the record of deliveries {path} is damaged",
-            hint="Delete it: each target is then due in the next run.",
-        ) from error

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from filelock import FileLock
 
-from tasks.backup.media import day_of, not_due
+from tasks.backup.due_targets import day_of, not_due
 from tasks.backup.retain import highest_sequence
 from tasks.backup.workspace import run_of
 from tasks.context import PlanContext

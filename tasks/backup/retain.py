@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
-from tasks.backup.media import day_of, label_due, may_replace_first, note_use, take_turn
+from tasks.backup.due_targets import day_of
+from tasks.backup.media import label_due, may_replace_first, note_use, take_turn
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ObjectMissing, TargetError, TargetLocked
 from tasks.health.trend import accept, accepted_through, anomaly

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
-from tasks.backup.media import day_of, is_removable
+from tasks.backup.due_targets import day_of
+from tasks.backup.media import is_removable
 from tasks.backup.retain import shelf_of
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, TargetError, TargetMissing

@@ -10,7 +10,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.backup.media import day_of, which
+from tasks.backup.due_targets import day_of
+from tasks.backup.media import which
 from tasks.context import PlanContext
 from tasks.health.drills import drillbook
 from tasks.health.freshness import due_since

@@ -12,7 +12,7 @@ import tasks.backup.retain
 import tasks.backup.seal
 import tasks.backup.validate
 from tasks.backup.copy import Copied
-from tasks.backup.media import day_of
+from tasks.backup.due_targets import day_of
 from tasks.backup.spool import Spooled, remember
 from tasks.backup.workspace import SEALED
 from tasks.errors import ReadBackError

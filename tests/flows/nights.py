@@ -9,7 +9,7 @@ import time_machine
 
 from tasks.backup.copy import live_copy
 from tasks.backup.deliver import deliver, read_back
-from tasks.backup.media import day_of
+from tasks.backup.due_targets import day_of
 from tasks.backup.preflight import preflight
 from tasks.backup.rehearse import prove
 from tasks.backup.retain import prune

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from tasks.backup import media
+from tasks.backup import due_targets
 from tests.flows.site import Site
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def test_a_weekly_target_gets_one_a_week(
     assert site.run("backup", "--target", "cellar") == 0
     assert (named(site, "nas"), named(site, "cellar")) == ([1, 2], [1, 3])
 
-    monkeypatch.setattr(media, "day_of", lambda *_: TODAY + timedelta(days=8))
+    monkeypatch.setattr(due_targets, "day_of", lambda *_: TODAY + timedelta(days=8))
     monkeypatch.setattr("tasks.backup.preflight.day_of", lambda *_: TODAY + timedelta(days=8))
     capsys.readouterr()
     assert site.run("backup") == 0
@@ -77,4 +77,4 @@ def test_nothing_due_is_no_failure(running_site: Site, capsys: pytest.CaptureFix
 
 def test_the_day_is_the_offices(site: Site) -> None:
     site.change_plan(schedule={"timezone": "Pacific/Auckland"})
-    assert media.day_of(site.office, datetime(2026, 11, 23, 13, tzinfo=UTC)) == date(2026, 11, 24)
+    assert due_targets.day_of(site.office, datetime(2026, 11, 23, 13, tzinfo=UTC)) == date(2026, 11, 24)

@@ -9,7 +9,8 @@ from uuid import uuid4
 
 from tasks.backup import spool
 from tasks.backup.deliver import deliver, read_back
-from tasks.backup.media import day_of, is_removable
+from tasks.backup.due_targets import day_of
+from tasks.backup.media import is_removable
 from tasks.backup.retain import prune
 from tasks.backup.workspace import working
 from tasks.context import PlanContext
