@@ -13,16 +13,14 @@ from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tasks.age.keys import Identity, parse_recipient
+from tasks.age.keys import parse_recipient
 from tasks.age.recipients import Recipient
 from tasks.errors import PlanError, StateError
-from tasks.keys.identities import from_environment, opened_identities
 from tasks.manifests.signing import load_or_create_key, public_text
 from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
 from tasks.plan.model import Plan, SourceEntry, TargetEntry
-from tasks.platform.files import private_folder
-from tasks.platform.secrets import secret_of
+from tasks.platform.files import create_private, private_folder
 from tasks.sources import registry as sources
 from tasks.sources.base import Source
 from tasks.targets import registry as targets
@@ -246,24 +244,6 @@ class PlanContext:
         """Where scheduled drills restore from: the plan's choice, or its first target."""
         return self.plan.drill.target or self.plan.targets[0].name
 
-    def drill_identities(self, holder: str = "") -> Sequence[Identity]:
-        """The identities that the plan names for drills, or for drills with that holder's key.
-
-        Raises PlanError where it names none.
-        """
-        drill = self.plan.drill
-        reference = (
-            drill.identities.get(holder) or drill.identity or next(iter(drill.identities.values()), None)
-        )
-        if reference is None:
-            raise PlanError(
-                "no identity for the drill",
-                hint="Give --identity FILE, or set drill: {identity: file:PATH} in the plan.",
-            )
-        passphrase = self.plan.drill.passphrase
-        asker = (lambda _: secret_of(passphrase)) if passphrase else from_environment
-        return opened_identities(secret_of(reference).encode("utf-8"), reference, asker)
-
     def machine_key(self) -> Ed25519PrivateKey:
         """This machine's signing key, made on first use."""
         return load_or_create_key(private_folder(self.state) / "machine.key")
@@ -279,8 +259,6 @@ class PlanContext:
 
 def write_new_secret(path: Path, text: str) -> None:
     """Write a secret to a new private file, never over one that exists. Raises StateError."""
-    from tasks.platform.files import create_private
-
     try:
         with create_private(path) as stream:
             stream.write(text.encode("utf-8"))

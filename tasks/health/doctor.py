@@ -13,7 +13,7 @@ from tasks.checks.judge import verify_expectations
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.health.notify import notifier_of
-from tasks.keys.identities import recipients_of
+from tasks.keys.identities import drill_identities, recipients_of
 from tasks.keys.proofs import findings as key_findings
 from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
@@ -113,7 +113,7 @@ def _drill_key(context: PlanContext, holder: str = "") -> str:
     reference = drill.identities.get(holder) or drill.identity or ""
     if reference.startswith("prefect:"):
         return f"{reference}: known to the Prefect server only, not looked at"
-    mine = recipients_of(context.drill_identities(holder))
+    mine = recipients_of(drill_identities(context, holder))
     holders = [one.name for one in context.plan.holders if one.recipient in mine]
     if holder and holder not in holders:
         raise DatasaveError(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tasks.age.keys import Identity
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ManifestError, NoBackup, TargetError, TargetMissing
-from tasks.keys.identities import recipients_of
+from tasks.keys.identities import drill_identities, recipients_of
 from tasks.manifests.manifest import MAX_BYTES, certificate_name, parse_name, read_certificate, to_json
 from tasks.manifests.signing import signature_defect
 from tasks.notices.drills_page import DrillBook, DrillLine, drills_html, outcome_of
@@ -87,7 +87,7 @@ def holders_at_hand(context: PlanContext, identities: Sequence[Identity] = ()) -
     drill = context.plan.drill
     if drill.identities and not identities:
         return tuple(drill.identities)
-    mine = recipients_of(identities or context.drill_identities())
+    mine = recipients_of(identities or drill_identities(context))
     return tuple(holder.name for holder in context.plan.holders if holder.recipient in mine)
 
 

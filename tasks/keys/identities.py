@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.age.keys import MAX_KEY_FILE_BYTES, Identity, KeyPair, is_protected, parse_identity_file, unprotect
+from tasks.context import PlanContext
 from tasks.errors import KeyFormatError, NoMatchingIdentity, PlanError, SecretError
+from tasks.platform.secrets import secret_of
 
 PASSPHRASE_VARIABLE = "DATASAVE_PASSPHRASE"  # noqa: S105 - a name
 Asker = Callable[[str], str]
@@ -50,6 +52,23 @@ def read_identities(paths: Iterable[Path]) -> list[Identity]:
     the file.
     """
     return [identity for path in paths for identity in opened_identities(_content(path), str(path))]
+
+
+def drill_identities(context: PlanContext, holder: str = "") -> Sequence[Identity]:
+    """The identities that the plan names for drills, or for drills with that holder's key.
+
+    Raises PlanError where it names none.
+    """
+    drill = context.plan.drill
+    reference = drill.identities.get(holder) or drill.identity or next(iter(drill.identities.values()), None)
+    if reference is None:
+        raise PlanError(
+            "no identity for the drill",
+            hint="Give --identity FILE, or set drill: {identity: file:PATH} in the plan.",
+        )
+    passphrase = drill.passphrase
+    asker = (lambda _: secret_of(passphrase)) if passphrase else from_environment
+    return opened_identities(secret_of(reference).encode("utf-8"), reference, asker)
 
 
 def opened_identities(data: bytes, name: str, asker: Asker | None = None) -> list[KeyPair]:

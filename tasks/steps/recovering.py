@@ -13,7 +13,7 @@ from tasks.context import PlanContext
 from tasks.health.drills import next_drill
 from tasks.health.trend import accepted_through
 from tasks.keys import proofs as keyproofs
-from tasks.keys.identities import read_identities
+from tasks.keys.identities import drill_identities, read_identities
 from tasks.notices.wording import step_text
 from tasks.platform.files import private_folder
 from tasks.policy.drill_turns import Pair
@@ -45,7 +45,7 @@ def drill(
     """
     context = PlanContext(plan)
     sweep(context.staging, context.plan.spool)
-    identities = read_identities([identity]) if identity else context.drill_identities(holder)
+    identities = read_identities([identity]) if identity else drill_identities(context, holder)
     with (
         progress_of(step_text(f"drill from {target}", source_name)) as progress,
         progress_of(step_text(f"out of cold storage at {target}", source_name)) as thawing,
