@@ -14,14 +14,14 @@ from flows.report import plain_report
 from tasks.backup.workspace import sweep
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.steps.notices import every_end_told, told
+from tasks.steps.notices import notify_at_every_end, told
 from tasks.steps.reporting import now, reported
 from tasks.steps.running import ended_by_itself, name_run
 
 NEXT = "Start a backup (`datasave backup`, or Run on the backup's page), and find out why none ended."
 
 
-@flow(name="alarm", **every_end_told())
+@flow(name="alarm", **notify_at_every_end())
 def alarm(
     plan: Path, reason: str = "The alarm was started by hand, as a test", run: str = "", run_id: str = ""
 ) -> State[Any]:

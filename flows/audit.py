@@ -14,12 +14,12 @@ from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.records import Scope
 from tasks.steps.apart import audit as audit_target
-from tasks.steps.notices import every_end_told
+from tasks.steps.notices import notify_at_every_end
 from tasks.steps.reporting import now, reported
 from tasks.steps.running import name_run
 
 
-@flow(name="audit", **every_end_told())
+@flow(name="audit", **notify_at_every_end())
 def audit(plan: Path, targets: list[str] | None = None, read_all: bool = False) -> State[Any]:
     """Look at every target: is it there, is each backup whole and signed, is the newest one fresh?
 

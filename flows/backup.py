@@ -29,7 +29,7 @@ from tasks.steps.backup import (
     rehearse,
     validate_copy,
 )
-from tasks.steps.notices import begin, every_end_told, told
+from tasks.steps.notices import begin, notify_at_every_end, told
 from tasks.steps.outcomes import Steps, settle
 from tasks.steps.progress import stopping_steps
 from tasks.steps.reporting import now, reported
@@ -40,7 +40,7 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 SKIPPED = "left out of this run, as asked"
 
 
-@flow(name="backup", task_runner=RUNNER, **every_end_told(clear_staging))
+@flow(name="backup", task_runner=RUNNER, **notify_at_every_end(clear_staging))
 def backup(plan: Path, targets: list[str] | None = None, skip: list[str] | None = None) -> State[Any]:
     """Take a backup now: copy the running database, prove that the copy restores, send it to the targets.
 

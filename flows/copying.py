@@ -19,14 +19,14 @@ from tasks.errors import DatasaveError
 from tasks.records import Scope, Validated
 from tasks.steps.apart import look, own_checks, put_in_place
 from tasks.steps.backup import live_copy, validate_copy
-from tasks.steps.notices import every_end_told
+from tasks.steps.notices import notify_at_every_end
 from tasks.steps.outcomes import Steps, settle
 from tasks.steps.progress import stopping_steps
 from tasks.steps.reporting import now, reported
 from tasks.steps.running import name_run
 
 
-@flow(name="copy", task_runner=RUNNER, **every_end_told(clear_staging))
+@flow(name="copy", task_runner=RUNNER, **notify_at_every_end(clear_staging))
 def copy(plan: Path, destination: Path | None = None, source: str | None = None) -> State[Any]:
     """Copy the database now, while it is in use: checked and NOT encrypted, into a folder of your choice.
 
@@ -57,7 +57,7 @@ def copy(plan: Path, destination: Path | None = None, source: str | None = None)
     return concluded(context.path, facts)
 
 
-@flow(name="check", task_runner=RUNNER, **every_end_told(clear_staging))
+@flow(name="check", task_runner=RUNNER, **notify_at_every_end(clear_staging))
 def check(plan: Path, source: str | None = None) -> State[Any]:
     """Check the database now, while it is in use: its engine's own check, on a copy that goes afterwards.
 

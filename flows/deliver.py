@@ -18,13 +18,13 @@ from tasks.context import PlanContext, targets_kept_open
 from tasks.errors import DatasaveError
 from tasks.steps.backup import deliver as deliver_to
 from tasks.steps.backup import prune
-from tasks.steps.notices import every_end_told
+from tasks.steps.notices import notify_at_every_end
 from tasks.steps.outcomes import Steps, settle
 from tasks.steps.reporting import now
 from tasks.steps.running import name_run
 
 
-@flow(name="deliver", task_runner=RUNNER, **every_end_told())
+@flow(name="deliver", task_runner=RUNNER, **notify_at_every_end())
 def deliver(plan: Path, targets: list[str] | None = None, backup: str = LATEST) -> State[Any]:
     """Give a target that was away the sealed archive that waits for it, without a new copy of the database.
 

@@ -13,7 +13,7 @@ from flows.ending import clear_staging, concluded, refused
 from flows.report import drill_report, step_report
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.steps.notices import every_end_told
+from tasks.steps.notices import notify_at_every_end
 from tasks.steps.outcomes import state_error
 from tasks.steps.recovering import drill as drill_target
 from tasks.steps.recovering import whose_turn
@@ -21,7 +21,7 @@ from tasks.steps.reporting import now, reported
 from tasks.steps.running import name_run
 
 
-@flow(name="drill", **every_end_told(clear_staging))
+@flow(name="drill", **notify_at_every_end(clear_staging))
 def drill(
     plan: Path,
     target: str | None = None,

@@ -15,12 +15,12 @@ from tasks.errors import DatasaveError
 from tasks.records import Scope
 from tasks.steps.apart import back_up_log, restart_engine
 from tasks.steps.declaration import Step
-from tasks.steps.notices import every_end_told
+from tasks.steps.notices import notify_at_every_end
 from tasks.steps.reporting import now, reported
 from tasks.steps.running import name_run
 
 
-@flow(name="restart", **every_end_told())
+@flow(name="restart", **notify_at_every_end())
 def restart(plan: Path, source: str | None = None) -> State[Any]:
     """Stop the database engine, start it again, and check that the database answers.
 
@@ -33,7 +33,7 @@ def restart(plan: Path, source: str | None = None) -> State[Any]:
     return _one_step("restart", restart_engine, "The engine of {} was restarted and answers", plan, source)
 
 
-@flow(name="log", **every_end_told())
+@flow(name="log", **notify_at_every_end())
 def log(plan: Path, source: str | None = None) -> State[Any]:
     """Add what changed since the last log backup to the chain of logs beside the full backups.
 

@@ -16,13 +16,13 @@ from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text
 from tasks.records import Scope
 from tasks.steps.apart import prune_now
-from tasks.steps.notices import every_end_told
+from tasks.steps.notices import notify_at_every_end
 from tasks.steps.outcomes import error_of, result_of
 from tasks.steps.reporting import now
 from tasks.steps.running import name_run
 
 
-@flow(name="prune", **every_end_told())
+@flow(name="prune", **notify_at_every_end())
 def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
     """Remove the backups that the plan no longer keeps. `datasave prune` shows first what would go.
 

@@ -1,7 +1,7 @@
 """The frozen records that pass between steps, and that targets are written from.
 
-Small on purpose: paths, sizes in bytes, digests in lowercase hex, UTC times. Never bytes of data,
-never a key, never a patient's value; a step's record ends up in Prefect's result store in the clear.
+They hold paths, sizes in bytes, digests in lowercase hex and UTC times; never bytes of data, a key or a
+patient's value: a step's result is kept by Prefect in the clear.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Progress = Callable[[int, int], None]
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """The progress of a caller who does not look."""
+    """A Progress for callers that want none."""
 
 
 class Record(BaseModel):
@@ -31,7 +31,7 @@ class Record(BaseModel):
 
 
 class Engine(Record):
-    """What answered when the source was checked. ``bytes`` is the size a copy is expected to have."""
+    """The engine that answered when the source was checked. ``bytes``: how large a copy will be, about."""
 
     kind: str
     version: str
@@ -188,7 +188,7 @@ class Stat(Record):
 
 
 class Properties(Record):
-    """What sets one target apart from another; the procedures ask these and never the kind."""
+    """In what targets differ; callers ask for these and never for the kind."""
 
     removable: bool = False
     durable: bool = True
@@ -213,7 +213,7 @@ class Contents(Record):
 
 
 class Manifest(Record):
-    """The signed JSON beside each sealed archive; design.md lists the fields and why.
+    """The signed JSON beside each sealed archive; what a backup is, and how it was proven.
 
     ``contents`` is an armored age file for the holders. ``checks`` are names and outcomes only: no
     table names, no counts. ``marks`` name the signs of damage or ransomware that were seen (the words
@@ -245,7 +245,7 @@ class Manifest(Record):
 
     @model_serializer(mode="wrap")
     def _without_empty_marks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Signatures made before there were marks must go on matching.
+        # Signatures made before manifests had marks must still match.
         found: dict[str, Any] = handler(self)
         if not self.marks:
             found.pop("marks", None)
@@ -278,7 +278,7 @@ class BackupEntry(Record):
 
     @property
     def good(self) -> bool:
-        """Whether it counts and nothing speaks against its contents: what retention builds on."""
+        """Whether it counts and is not marked: what retention relies on."""
         return self.verified and not self.marks
 
     @property
@@ -288,7 +288,7 @@ class BackupEntry(Record):
 
     @property
     def unfinished(self) -> bool:
-        """Whether this is no backup but what a delivery left that was cut off: no manifest at all."""
+        """Whether this is what an interrupted delivery left: an archive without a manifest."""
         return not self.manifest_name
 
 

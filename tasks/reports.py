@@ -85,12 +85,12 @@ class Posture(Record):
 
     @property
     def open(self) -> tuple[PostureResult, ...]:
-        """What is not met, what must be first."""
+        """What is not met; the rules that must hold come first."""
         return tuple(sorted((r for r in self.results if r.state == "open"), key=lambda r: not r.must))
 
     @property
     def score(self) -> int:
-        """Percent of the rules that apply and are met; one that must hold counts twice."""
+        """Percent of the applicable rules that are met; one that must hold counts twice."""
         counting = [result for result in self.results if result.state != "not applicable"]
         weights = [(2 if result.must else 1, result.state == "met") for result in counting]
         whole = sum(weight for weight, _ in weights)
@@ -103,7 +103,7 @@ class Posture(Record):
 
 
 class RunReport(SourceReport):
-    """All the facts of one run, ready for its reports; those of further sources in ``also``."""
+    """All the facts of one run that its report and its notices need; further sources are in ``also``."""
 
     flow: str
     run: str

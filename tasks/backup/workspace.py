@@ -11,7 +11,7 @@
         scratch/        what the rehearsal unpacks       plaintext
         sealed/         sealed archive and manifest
         ledger/         a mark for each product that still stands, and the seconds each step took
-    staging/<run id>.<part>/  the same for each of the plan's further sources
+    staging/<run id>.<source>/  the same for each of the plan's further sources
 
 Plaintext and the run's key go at the end of a run, however it ends, and at the next start where a
 run was killed. The sealed part of a failed run stays, so that a re-run sends only what is missing;

@@ -1,4 +1,4 @@
-"""Prefect tasks: people and the outside switch are told how a run went. A hook tells of runs cut off."""
+"""Prefect tasks: people and the heartbeat hear how a run went. A hook tells of runs that were cut off."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _told: set[str] = set()
 
 
 def _once(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
-    """A re-run tells nobody the same news twice. The heartbeat hears each: its clock has started again."""
+    """A re-run sends nobody the same notice twice. The heartbeat gets each: its clock has started again."""
     run = context.task_run.flow_run_id
     channel, notice = parameters["channel"], parameters["notice"]
     if run is None or channel.name == HEARTBEAT:
@@ -48,13 +48,13 @@ def _once(context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
     retry_condition_fn=worth_another_try,
 )
 def tell(channel: Channel, notice: Notice) -> str:
-    """Tell one person, channel or switch; its name is what this step is called on the run's page."""
+    """Tell one person, channel or heartbeat; its name is what this step is called on the run's page."""
     return channel.tell(notice)
 
 
 @task(name="begin", task_run_name="heartbeat, start", cache_policy=NO_CACHE, retries=1, retry_delay_seconds=5)
 def begin(plan: Path, flow: str) -> str:
-    """Tell the outside switch that a run begins. Nothing waits for it: what counts is how the run ends."""
+    """Tell the heartbeat that a run begins. Nothing waits for it: what counts is how the run ends."""
     with notifier_of(plan) as notifier:
         return notifier.start(flow)
 
@@ -80,7 +80,7 @@ def _by_tasks(channels: Sequence[Channel], notice: Notice) -> list[Notified]:
 
 
 def tell_of_the_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell of a run that ended without a word: killed, interrupted, cancelled, or by an error of ours.
+    """Tell of a run that ended before it could: killed, interrupted, cancelled, or by an error of ours.
 
     Prefect calls it by these very names of its parameters, for each run that didn't complete.
     """
@@ -113,15 +113,18 @@ def tell_of_the_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
 
 
 class Endings(TypedDict):
-    """Options of a flow whose every end is told."""
+    """The hooks among a flow's options."""
 
     on_failure: list[Any]
     on_crashed: list[Any]
     on_cancellation: list[Any]
 
 
-def every_end_told(*before: Any) -> Endings:
-    """These options; ``before`` are hooks that a run cut off calls first, as to clear staging."""
+def notify_at_every_end(*before: Any) -> Endings:
+    """A flow's options by which people hear of it however it ends.
+
+    ``before`` are hooks that run first after a run was cut off, such as clearing staging.
+    """
     return {
         "on_failure": [tell_of_the_end],
         "on_crashed": [*before, tell_of_the_end],
