@@ -110,7 +110,7 @@ def test_restore_needs_no_prefect() -> None:
 @pytest.mark.parametrize(("module", "path"), modules(), ids=str)
 def test_rooms_stay_small(module: str, path: Path) -> None:
     text = path.read_text("utf-8")
-    assert len(text.splitlines()) <= 350, f"{module}: look for the second idea hiding inside"
+    assert len(text.splitlines()) <= 500, f"{module}: look for the second idea hiding inside"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             length = _body_lines(node)
