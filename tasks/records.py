@@ -191,7 +191,6 @@ class Properties(Record):
     """In what targets differ; callers ask for these and never for the kind."""
 
     removable: bool = False
-    durable: bool = True
     immutable_until: datetime | None = None
     thaw_seconds: int = 0
 

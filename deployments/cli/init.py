@@ -17,6 +17,7 @@ from tasks.health.doctor import checkup, tried_out
 from tasks.plan.sample import plan_schema, sample_plan
 from tasks.platform.files import create_private, private_folder
 from tasks.sources.capabilities import grants_of
+from tasks.targets.capabilities import policies, prepare
 
 SCHEMA_NAME = "plan.schema.json"
 
@@ -157,7 +158,7 @@ def _policies(context: PlanContext) -> int:
     found = False
     for entry in context.plan.targets:
         with context.target(entry.name) as target:
-            for role, text in target.policies().items():
+            for role, text in policies(target).items():
                 found = True
                 say(f"{entry.name}, policy of the {role}:")
                 print(text)
@@ -183,7 +184,7 @@ def adopt(
     """
     context = PlanContext(plan)
     with context.target(context.entry(target).name) as place:
-        good(place.prepare())
+        good(prepare(place))
     return 0
 
 

@@ -89,7 +89,7 @@ def which(
 
 
 def _drive(context: PlanContext, name: str | None) -> str:
-    drives = [entry.name for entry in context.plan.targets if entry.kind == "drive"]
+    drives = [name for name, _ in media.drives_of(context)]
     if name is None and len(drives) == 1:
         return drives[0]
     if name is None:

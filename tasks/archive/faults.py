@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tasks.errors import ArchiveError
+from tasks.errors import ArchiveError, Fault
+from tasks.platform.system_errors import DENIED, FULL, TOO_LARGE, number_of
 
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_DENIED = {errno.EACCES, errno.EPERM}
+
+def _fault(hint: str) -> Fault[ArchiveError]:
+    """The system's own words are the cause; the same again may work once the hint was followed."""
+    return Fault(ArchiveError, "", hint, permanent=False)
+
+
+_FAULTS = {
+    **dict.fromkeys(
+        FULL | TOO_LARGE,
+        _fault("Make room on this disk, or let staging be on a larger one, then run this again."),
+    ),
+    **dict.fromkeys(DENIED, _fault("Check the rights of the account that Datasave runs under.")),
+}
+_OTHER = _fault("Check the disk and the connection to it, then run this again.")
 
 
 @contextmanager
@@ -18,13 +30,5 @@ def told_as(operation: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = error.strerror or str(error)
-        raise ArchiveError(f"{operation}: {cause}", hint=_hint(error), permanent=False) from error
-
-
-def _hint(error: OSError) -> str:
-    if error.errno in _FULL:
-        return "Make room on this disk, or let staging be on a larger one, then run this again."
-    if error.errno in _DENIED:
-        return "Check the rights of the account that Datasave runs under."
-    return "Check the disk and the connection to it, then run this again."
+        fault = _FAULTS.get(number_of(error) or 0, _OTHER)
+        raise fault.error(operation, error.strerror or str(error)) from error

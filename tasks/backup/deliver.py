@@ -22,6 +22,7 @@ from tasks.plan.model import TargetEntry
 from tasks.platform.files import HashingReader
 from tasks.records import Placed, Progress, Rehearsed, Run, Sealed, no_progress
 from tasks.targets.base import Target
+from tasks.targets.capabilities import verify
 
 # Room left on a target beyond the archive itself: manifest, certificates, the file system's own needs.
 SPARE_BYTES = 8 << 20
@@ -96,7 +97,7 @@ def read_back(
     with reached(context, placed.target, day) as target:
         try:
             with sealed.path.open("rb", buffering=0) as local:
-                same = target.verify(placed.name, sealed.bytes, sealed.sha256, progress, local)
+                same = verify(target, placed.name, sealed.bytes, sealed.sha256, progress, local)
         except ObjectMissing as error:
             raise ReadBackError(
                 f"{placed.name} is no longer on {placed.target}, where it was put",
@@ -135,7 +136,7 @@ def publish(target: Target, data: bytes, sealed_name: str) -> None:
     """Put the manifest of a sealed archive beside it, and read it back: with it the backup exists."""
     name = manifest_name(sealed_name.removesuffix(SEALED_SUFFIX))
     target.put(name, BytesIO(data), len(data))
-    if not target.verify(name, len(data), sha256(data).hexdigest(), local=BytesIO(data)):
+    if not verify(target, name, len(data), sha256(data).hexdigest(), local=BytesIO(data)):
         discard(target, name)
         raise ReadBackError(f"the manifest {name} read back from {target.name} is not what was written")
 
@@ -157,6 +158,6 @@ def refresh_recover(context: PlanContext, target: Target) -> None:
     text = recover_text(kept, holders).encode("utf-8")
     # A place that lets us write and not read may not be able to tell: then it is written anew.
     with suppress(TargetError):
-        if target.verify("RECOVER.md", len(text), sha256(text).hexdigest(), local=BytesIO(text)):
+        if verify(target, "RECOVER.md", len(text), sha256(text).hexdigest(), local=BytesIO(text)):
             return
     target.put("RECOVER.md", BytesIO(text), len(text))

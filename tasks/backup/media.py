@@ -1,4 +1,9 @@
-"""Removable media: making them ready, whose turn it is, what is remembered of them in the state folder."""
+"""Removable media: making them ready, whose turn it is, and what this machine remembers of them.
+
+What the state folder remembers (which media there are, when each was used, what it held then) is a help
+for the staff and a guard against strangers, never a source of truth: every medium says itself which one it
+is, and a machine that lost this file learns its media anew as they come back.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +11,103 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
+from typing import Literal
 
+import pydantic
 from filelock import FileLock
 
+from tasks.calendars import Calendar
 from tasks.context import PlanContext
-from tasks.errors import PlanError, TargetError, TargetMissing
+from tasks.errors import PlanError, StateError, TargetError, TargetMissing
 from tasks.plan.model import TargetEntry
-from tasks.platform.files import private_folder
+from tasks.platform.files import private_folder, write_atomic
 from tasks.policy.due_rules import day_text
 from tasks.policy.rotation import Advice, medium_for, next_run_day, repeated, tonight, where
 from tasks.records import Record
 from tasks.targets.base import Target
-from tasks.targets.drive.choice import Turn
-from tasks.targets.drive.marker import init_medium
-from tasks.targets.drive.media import Media, load_media, save_media
-from tasks.targets.drive.places import plugged_in
-from tasks.targets.drive.target import DriveOptions, DriveTarget
+from tasks.targets.capabilities import MediaOptions, MediumMarker, RotatesMedia, Turn
 
 MEDIA = "media.json"
 # A calendar has at most some dozens of media: within this many run days each has its turn.
 _LOOK_AHEAD = 400
+# Two years of nights: enough for the turn of any number of Fridays.
+USES_KEPT = 800
+
+
+class KnownMedium(Record):
+    """A medium by its marker's id. ``held`` counts the verified backups that it held when last used."""
+
+    target: str
+    label: str
+    id: str
+    made: datetime
+    held: int = 0
+
+
+class Use(Record):
+    """A medium that a proven backup went to. ``day`` is the run's date in the plan's zone."""
+
+    target: str
+    day: date
+    label: str
+
+
+class Media(Record):
+    """All that is remembered, of all drive targets of a plan. ``uses`` is in the order of the runs."""
+
+    format: Literal[1] = 1
+    media: tuple[KnownMedium, ...] = ()
+    uses: tuple[Use, ...] = ()
+
+    def of(self, target: str) -> dict[str, KnownMedium]:
+        """The media of a target by label."""
+        return {medium.label: medium for medium in self.media if medium.target == target}
+
+    def log(self, target: str) -> list[tuple[date, str]]:
+        """The uses of a target's media, as tasks/policy/rotation.py takes them."""
+        return [(use.day, use.label) for use in self.uses if use.target == target]
+
+    def with_medium(self, marker: MediumMarker, held: int = 0) -> Media:
+        """With that medium known under its label, in place of any other of that label."""
+        fresh = KnownMedium(
+            target=marker.target, label=marker.label, id=marker.id, made=marker.made, held=held
+        )
+        others = [one for one in self.media if (one.target, one.label) != (fresh.target, fresh.label)]
+        media = sorted([*others, fresh], key=lambda one: (one.target, one.label))
+        return self.model_copy(update={"media": tuple(media)})
+
+    def with_use(self, marker: MediumMarker, day: date, held: int) -> Media:
+        """With a use of that medium noted, once for each day, and what it holds now."""
+        use = Use(target=marker.target, day=day, label=marker.label)
+        uses = (*(one for one in self.uses if one != use), use)
+        return self.with_medium(marker, held).model_copy(update={"uses": uses[-USES_KEPT:]})
+
+
+def load_media(path: Path) -> Media:
+    """What ``path`` holds; nothing remembered where there is no such file. Raises StateError."""
+    try:
+        return Media.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Media()
+    except pydantic.ValidationError as error:
+        raise StateError(
+            f"{path}, what is remembered of the media, is damaged or of an unknown version",
+            hint="Remove it: the media are learned anew, one by one, as they are plugged in.",
+        ) from error
+    except OSError as error:
+        raise StateError(
+            f"cannot read {path}: {error.strerror}", hint="Run Datasave under the account that made it."
+        ) from error
+
+
+def save_media(path: Path, media: Media) -> None:
+    """Write ``path`` whole or not at all, readable by its owner alone. Raises StateError."""
+    try:
+        write_atomic(path, media.model_dump_json(indent=1).encode() + b"\n")
+    except OSError as error:
+        raise StateError(
+            f"cannot write {path}: {error.strerror}", hint="Free some space there, and check its rights."
+        ) from error
 
 
 class MediumLine(Record):
@@ -53,20 +135,20 @@ def init(context: PlanContext, target: str, path: Path, label: str, *, replace: 
     for a target that is no drive or a label that is not in its calendar, TargetError where that drive
     must not become a medium, or one of that label is known already.
     """
-    drive = _drive_entry(context, target)
-    if label not in drive.calendar.labels:
+    labels = _media_options(context, target).calendar.labels
+    if label not in labels:
         raise PlanError(
             f"{label!r} is not in the calendar of the target {target}",
-            hint=f"Its media are: {', '.join(drive.calendar.labels)}.",
+            hint=f"Its media are: {', '.join(labels)}.",
         )
-    with _remembered(context) as box:
+    with _remembered(context) as box, _rotating(context, target) as rotating:
         if label in box.media.of(target) and not replace:
             raise TargetError(
                 f"cannot make {path} the medium {label} of {target}: there is one of that label already",
                 hint="Say that it is to be replaced if it is lost or broken; it will not be used any more.",
                 permanent=True,
             )
-        marker = init_medium(path, label, target, context.plan.name, never=(context.state, context.path))
+        marker = rotating.init_medium(path, label, context.plan.name, never=(context.state, context.path))
         box.media = box.media.with_medium(marker)
     return f"{path} is now the medium {label} of {target}: write {label} on it"
 
@@ -95,12 +177,12 @@ def label_due(entry: TargetEntry, day: date) -> str | None:
     "" for targets of other kinds, which need none. The day alone decides, so that a run that is
     repeated later still asks for the medium it was meant for.
     """
-    return medium_for(entry.calendar, day) if isinstance(entry, DriveOptions) else ""
+    return medium_for(entry.calendar, day) if isinstance(entry, MediaOptions) else ""
 
 
 def is_removable(entry: TargetEntry) -> bool:
     """Whether a target's media are away most of the time, as they should be."""
-    return isinstance(entry, DriveOptions)
+    return isinstance(entry, MediaOptions)
 
 
 def take_turn(context: PlanContext, target: Target, day: date) -> None:
@@ -108,9 +190,9 @@ def take_turn(context: PlanContext, target: Target, day: date) -> None:
 
     Raises TargetMissing on a day without a medium.
     """
-    if not isinstance(target, DriveTarget):
+    if not isinstance(target, RotatesMedia):
         return
-    calendar = _drive_entry(context, target.name).calendar
+    calendar = _media_options(context, target.name).calendar
     label = medium_for(calendar, day)
     if label is None:
         coming = day_text(next_run_day(calendar, day))
@@ -130,7 +212,7 @@ def note_use(context: PlanContext, target: Target, day: date, held: int) -> None
     ``held`` is how many good backups of the main source are on it. A medium not seen before, after the
     loss of the state folder, becomes known here. Does nothing for targets of other kinds.
     """
-    if isinstance(target, DriveTarget):
+    if isinstance(target, RotatesMedia):
         marker = target.medium(f"cannot note the use of {target.name}")
         with _remembered(context) as box:
             box.media = box.media.with_use(marker, day, held)
@@ -142,7 +224,7 @@ def may_replace_first(context: PlanContext, entry: TargetEntry, label: str) -> b
     Only with ``replace: first`` in the plan, and if the target's other media, by what they held when each
     was last used, have as many good backups together as its ``floor``.
     """
-    if not isinstance(entry, DriveOptions) or entry.replace != "first":
+    if not isinstance(entry, MediaOptions) or entry.replace != "first":
         return False
     media = load_media(context.state / MEDIA).of(entry.name)
     return sum(medium.held for medium in media.values() if medium.label != label) >= entry.floor
@@ -167,33 +249,42 @@ def _remembered(context: PlanContext) -> Iterator[_Box]:
             save_media(path, box.media)
 
 
-def drives_of(context: PlanContext) -> Iterator[tuple[str, DriveOptions]]:
-    """The plan's drive targets, by name."""
+def drives_of(context: PlanContext) -> Iterator[tuple[str, MediaOptions]]:
+    """The plan's targets whose media take turns, by name."""
     for entry in context.plan.targets:
-        if isinstance(entry, DriveOptions):
+        if isinstance(entry, MediaOptions):
             yield entry.name, entry
 
 
-def _drive_entry(context: PlanContext, name: str) -> DriveOptions:
+@contextmanager
+def _rotating(context: PlanContext, name: str) -> Iterator[RotatesMedia]:
+    """A target whose media take turns, by its entry."""
+    with context.target(name) as target:
+        assert isinstance(target, RotatesMedia)  # noqa: S101 - its options have a calendar
+        yield target
+
+
+def _media_options(context: PlanContext, name: str) -> MediaOptions:
     entry = context.entry(name)
-    if isinstance(entry, DriveOptions):
+    if isinstance(entry, MediaOptions):
         return entry
     drives = ", ".join(name for name, _ in drives_of(context)) or "none"
     raise PlanError(f"the target {name} has no media", hint=f"Targets of kind `drive` in the plan: {drives}.")
 
 
 def _lines(
-    context: PlanContext, target: str, drive: DriveOptions, media: Media, day: date
+    context: PlanContext, target: str, options: MediaOptions, media: Media, day: date
 ) -> Iterator[MediumLine]:
     known, log = media.of(target), media.log(target)
-    away = where(log, drive.calendar, day)
-    turns = _next_turns(drive, day)
-    seen = {
-        one.marker.label: str(one.root)
-        for one in plugged_in(drive.places)
-        if one.marker and (one.marker.target, one.marker.plan) == (target, context.plan.name)
-    }
-    for label in drive.calendar.labels:
+    away = where(log, options.calendar, day)
+    turns = _next_turns(options.calendar, day)
+    with _rotating(context, target) as rotating:
+        seen = {
+            marker.label: str(root)
+            for root, marker in rotating.at_hand().items()
+            if (marker.target, marker.plan) == (target, context.plan.name)
+        }
+    for label in options.calendar.labels:
         yield MediumLine(
             target=target,
             label=label,
@@ -206,9 +297,8 @@ def _lines(
         )
 
 
-def _next_turns(drive: DriveOptions, day: date) -> dict[str, date]:
+def _next_turns(calendar: Calendar, day: date) -> dict[str, date]:
     """The first day from ``day`` on which each medium has its turn."""
-    calendar = drive.calendar
     found: dict[str, date] = {}
     for _ in range(_LOOK_AHEAD):
         label = medium_for(calendar, day)

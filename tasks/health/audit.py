@@ -15,6 +15,7 @@ from tasks.keys.proofs import learn
 from tasks.notices.wording import place_text, size_text
 from tasks.records import BackupEntry, Finding, Progress, no_progress
 from tasks.targets.base import Target
+from tasks.targets.capabilities import locked_until, verify
 
 # Reading all older backups, a few each day, takes this many days.
 _DAYS_FOR_ALL = 30
@@ -107,7 +108,7 @@ def _locks(target: Target, place: str, shelf: Sequence[BackupEntry], now: dateti
     for backup in good:
         for name in (backup.full_name, backup.manifest_name):
             try:
-                end = target.locked_until(name)
+                end = locked_until(target, name)
             except TargetMissing:
                 raise
             except TargetError as error:
@@ -134,8 +135,8 @@ def _whole(target: Target, backup: BackupEntry, progress: Progress, *, read_all:
         detail = f"{name} on {target.name} is there with its full size, in cold storage, and was not read"
         return Finding(check="archive at rest", passed=True, detail=detail)
     try:
-        same = backup.manifest is not None and target.verify(
-            name, backup.manifest.sealed_bytes, backup.manifest.sealed_sha256, progress
+        same = backup.manifest is not None and verify(
+            target, name, backup.manifest.sealed_bytes, backup.manifest.sealed_sha256, progress
         )
     except TargetMissing:
         raise  # the medium itself is gone: that is no finding about a single archive

@@ -21,6 +21,7 @@ from tasks.plan.model import TargetEntry
 from tasks.platform.files import MORE_ROOM, private_folder
 from tasks.records import Engine, Finding
 from tasks.sources.capabilities import SupportsConformance, required
+from tasks.targets.capabilities import probe
 
 STOCK_TOOLS = ("age", "zstd", "tar")
 
@@ -143,7 +144,7 @@ def _agreement(context: PlanContext, entry: TargetEntry) -> str:
 def _target(context: PlanContext, name: str, engines: dict[str, Engine]) -> str:
     with context.target(name) as target:
         free = target.free_space()
-        told = target.probe()
+        told = probe(target)
         needed = sum(engine.bytes for engine in engines.values())
         if free is not None and free < needed:
             raise DatasaveError(

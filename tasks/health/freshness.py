@@ -26,7 +26,7 @@ from tasks.policy.due_rules import (
 )
 from tasks.records import BackupEntry, Finding
 from tasks.targets.base import Target
-from tasks.targets.drive.target import DriveOptions, DriveTarget
+from tasks.targets.capabilities import MediaOptions, RotatesMedia
 
 _GRACE = timedelta(hours=HOURS_OF_GRACE)
 _WEEKS = timedelta(weeks=2)
@@ -49,7 +49,7 @@ def due_since(context: PlanContext, entry: TargetEntry, now: datetime) -> dateti
     if entry.fresh_hours is not None:
         return now - timedelta(hours=entry.fresh_hours)
     run = last_run(context, now)
-    if not isinstance(entry, DriveOptions):
+    if not isinstance(entry, MediaOptions):
         return fresh_since(entry.when, run) if run else fresh_without_schedule(entry.when, now)
     day = last_day_with_medium(entry.calendar, _day_of(run, now))
     return midnight(last_due(entry.when, day), context.timezone) if day else None
@@ -62,9 +62,9 @@ def expected_since(context: PlanContext, target: Target, now: datetime) -> datet
     """
     entry = context.entry(target.name)
     now = now.astimezone(context.timezone)
-    if entry.fresh_hours is not None or not isinstance(entry, DriveOptions):
+    if entry.fresh_hours is not None or not isinstance(entry, MediaOptions):
         return due_since(context, entry, now)
-    assert isinstance(target, DriveTarget)  # noqa: S101 - by its entry's kind
+    assert isinstance(target, RotatesMedia)  # noqa: S101 - its options have a calendar
     marker = target.medium(f"cannot look at {target.name}")
     made = marker.made.astimezone(context.timezone).date()
     turn = last_turn(entry.calendar, marker.label, _day_of(last_run(context, now), now), made)

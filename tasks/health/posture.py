@@ -22,7 +22,7 @@ from tasks.policy.posture_rules import PostureFacts, TargetFacts, judge_posture
 from tasks.records import Certificate
 from tasks.reports import Posture
 from tasks.sources.capabilities import SupportsRestart
-from tasks.targets.s3.options import S3Options
+from tasks.targets.base import TargetOptions
 
 FOREVER = 1200
 RESTART_HOURS = 48
@@ -79,7 +79,7 @@ def _target(
     mine = [certificate for certificate in certificates if certificate.target == entry.name]
     last = newest(proofs_of(mine))
     drill = context.plan.drill
-    cold = isinstance(entry, S3Options) and entry.storage_class in ("GLACIER", "DEEP_ARCHIVE")
+    cold = isinstance(entry, TargetOptions) and entry.thaw_seconds > 0
     today = now.astimezone(context.timezone).date()
     return TargetFacts(
         name=entry.name,
@@ -88,7 +88,7 @@ def _target(
         off_premises=entry.is_off_premises,
         vendor=entry.with_vendor,
         agreement=entry.baa.holds_on(today) if entry.baa else None,
-        locked=isinstance(entry, S3Options) and entry.lock is not None,
+        locked=isinstance(entry, TargetOptions) and entry.locks_objects,
         months=_months(entry),
         proved_days=_days(mine, now),
         within_days=drill.cold_days if cold else drill.within_days,

@@ -30,6 +30,7 @@ from tasks.platform.files import HashingReader
 from tasks.records import BackupEntry, Holder, Manifest, Progress, no_progress
 from tasks.recovery.recover import open_contents
 from tasks.targets.base import Target
+from tasks.targets.capabilities import verify
 
 
 class Intent(NamedTuple):
@@ -141,7 +142,7 @@ def _copy(
 
 def _read_back(target: Target, name: str, size: int, digest: str) -> None:
     try:
-        same = target.verify(name, size, digest)
+        same = verify(target, name, size, digest)
     except TargetError:
         discard(target, name)
         raise
@@ -164,7 +165,7 @@ def _prove_newer(context: PlanContext, target: Target, old: Manifest) -> None:
             and backup.verified
             and (new.sequence, new.archive_sha256) == (old.sequence, old.archive_sha256)
         ):
-            if target.verify(backup.full_name, new.sealed_bytes, new.sealed_sha256):
+            if verify(target, backup.full_name, new.sealed_bytes, new.sealed_sha256):
                 return
             break
     raise ReadBackError(

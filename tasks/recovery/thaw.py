@@ -21,6 +21,7 @@ from tasks.notices.wording import duration_text
 from tasks.platform.files import write_atomic
 from tasks.records import Finding, Progress, Record, no_progress
 from tasks.targets.base import Target
+from tasks.targets.capabilities import thaw
 
 # Each look is a request that costs a little; a thaw takes hours.
 _FIRST_LOOK, _LONGEST_PAUSE = 0.5, 300.0
@@ -54,7 +55,7 @@ def awake(target: Target, name: str, patience: Patience) -> float:
     Raises ObjectFrozen, saying when to come back, where that takes longer than the caller's patience.
     """
     began = datetime.now(UTC)
-    expected = target.thaw(name)
+    expected = thaw(target, name)
     key = f"{target.name}/{name}"
     asked = _read(patience.notes).get(key)
     if expected and (asked is None or _forgotten(asked)):
@@ -87,7 +88,7 @@ def _wait(target: Target, name: str, expected: float, asked: Asked, patience: Pa
             raise _frozen(target, name, asked)
         _pause(min(pause, patience.seconds - waited), began, expected, patience)
         pause = min(2 * pause, _LONGEST_PAUSE)
-        if not target.thaw(name):
+        if not thaw(target, name):
             return
 
 

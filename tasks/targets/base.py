@@ -1,5 +1,6 @@
-"""The seam every destination fits into: seven methods and a properties record, one contract suite.
-Two more have a default that is right for any place that is read like a folder.
+"""The seam every destination fits into: a handful of methods and a properties record, one contract suite.
+
+What only some targets can do, and what their options only sometimes have, is in capabilities.py.
 
 Names are relative, with forward slashes (``TUE/clinic-20261123T020000Z-000417.manifest.json``);
 a name with ``..``, a leading slash or a backslash is a programming error (ValueError).
@@ -9,36 +10,59 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from datetime import datetime
-from io import BytesIO
-from typing import BinaryIO, ClassVar, Self
+from typing import Annotated, BinaryIO, ClassVar, Self
 
-from tasks.platform.files import HashingReader
+from pydantic import AfterValidator, Field
+
+from tasks.options import Options
 from tasks.records import Progress, Properties, Stat, no_progress
+from tasks.targets.shared.errors import SYSTEM_ERRORS, Translator
+from tasks.targets.shared.transfer import bytes_per_second
 
-PROBE = "datasave-doctor.probe"
+
+def _rate(value: str) -> str:
+    bytes_per_second(value)
+    return value
+
+
+class TargetOptions(Options):
+    """What the options of all targets have in common.
+
+    The properties tell what a target of these options is like without reaching it; as with
+    ``Options.at_vendor``, an adapter overrides what it can say.
+    """
+
+    bandwidth: Annotated[str, AfterValidator(_rate)] | None = Field(
+        None,
+        description="The most to send, to leave the office some of its line: 2 MB/s, or 16 Mbit/s.",
+        examples=["2 MB/s"],
+    )
+
+    @property
+    def locks_objects(self) -> bool:
+        """Whether nobody can delete a backup there before its time is up."""
+        return False
+
+    @property
+    def thaw_seconds(self) -> int:
+        """How long after it was asked for an archive can be read; 0 where it is at hand."""
+        return 0
 
 
 class Target(ABC):
     """A place that receives backups.
 
     Every failure is a TargetError; an adapter translates what its service says into that branch
-    (TargetMissing, TargetFull, TargetReadOnly, ObjectMissing) and keeps the cause.
+    (TargetMissing, TargetFull, TargetReadOnly, ObjectMissing) and keeps the cause. ``errors`` is its
+    translator.
     """
 
     kind: ClassVar[str]
     properties: Properties
+    errors: Translator = SYSTEM_ERRORS
 
     def __init__(self, name: str) -> None:
         self.name = name
-
-    def prepare(self) -> str:
-        """Make the place ready to be a target, once, on the user's word; returns what was done.
-
-        A folder gets its marker here. Never done on the way to a backup: an unmounted path must not
-        pass for a target.
-        """
-        return f"{self.name} needs no preparation"
 
     @abstractmethod
     def put(self, name: str, reader: BinaryIO, size: int, progress: Progress = no_progress) -> Stat:
@@ -76,54 +100,9 @@ class Target(ABC):
     def close(self) -> None:
         """Let go of connections. Calling it twice is fine."""
 
-    @abstractmethod
     def is_permanent(self, error: BaseException) -> bool:
         """Whether trying the same call again, with nothing changed, is pointless."""
-
-    def verify(
-        self,
-        name: str,
-        size: int,
-        sha256: str,
-        progress: Progress = no_progress,
-        local: BinaryIO | None = None,  # noqa: ARG002 - for services that prove it without a download
-    ) -> bool:
-        """Whether the object at rest on the medium is these bytes. Raises ObjectMissing.
-
-        Reads it whole. A service that makes digests of its own compares them with those of ``local``, a
-        stream of the same bytes on this machine, where the caller has one.
-        """
-        with self.open(name) as stream:
-            reader = HashingReader(stream, progress, size)
-            return reader.drain() == sha256 and reader.bytes == size
-
-    def probe(self) -> str:
-        """See whether a backup could be stored here, for the doctor; what was seen, in words.
-
-        Puts a small object and takes it away again. Raises TargetError.
-        """
-        self.put(PROBE, BytesIO(b"probe"), 5)
-        self.delete(PROBE)
-        return "writable"
-
-    def policies(self) -> dict[str, str]:
-        """The least rights that the service's keys need, by role, as text to paste there; none here."""
-        return {}
-
-    def locked_until(self, name: str) -> datetime | None:  # noqa: ARG002 - for services that lock
-        """When the lock of an object ends, which may have been; None where this target locks nothing.
-
-        Raises TargetUnlocked where it should have one and does not, or a shorter one, ObjectMissing.
-        """
-        return None
-
-    def thaw(self, name: str) -> float:
-        """Ask for an object to be made readable; seconds until it probably is, 0.0 if it is now.
-
-        Services that freeze what is rarely read take hours. Asking again is harmless. Raises ObjectMissing.
-        """
-        self.stat(name)
-        return 0.0
+        return self.errors.is_permanent(error)
 
     def __enter__(self) -> Self:
         return self

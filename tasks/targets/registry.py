@@ -1,4 +1,4 @@
-"""The kinds of target a plan can name. A new adapter is one file and one line here."""
+"""The kinds of target a plan can name. A new adapter is one package and one line here."""
 
 from __future__ import annotations
 

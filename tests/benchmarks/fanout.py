@@ -24,7 +24,8 @@ from pathlib import Path
 
 from tasks.platform.files import BLOCK, HashingReader
 from tasks.targets.base import Target
-from tasks.targets.drive.marker import init_medium
+from tasks.targets.capabilities import verify
+from tasks.targets.drive.media import init_medium
 from tasks.targets.drive.target import DriveOptions, DriveTarget
 from tasks.targets.folder.target import FolderOptions, FolderTarget
 from tasks.targets.s3.options import S3Options
@@ -80,7 +81,7 @@ def send(sealed: Path, digest: str, make: Callable[[], Target]) -> float:
         with sealed.open("rb", buffering=0) as stream:
             target.put(NAME, HashingReader(stream).stream, size)
         with sealed.open("rb", buffering=0) as local:
-            assert target.verify(NAME, size, digest, local=local), f"{target.name} damaged it"
+            assert verify(target, NAME, size, digest, local=local), f"{target.name} damaged it"
         return time.monotonic() - began
 
 

@@ -1,6 +1,6 @@
 """What every target must do: one body of tests that each adapter runs against the real thing.
 
-To plug in an adapter, subclass TargetContract in test_targets.py and give it one fixture:
+To plug in an adapter, subclass TargetContract in a module of its own and give it one fixture:
 
     class TestSftp(TargetContract):
         @pytest.fixture
@@ -14,6 +14,7 @@ medium, behind the target's back. Whatever the fixture starts it also ends.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import random
 import threading
@@ -29,6 +30,7 @@ from tasks.age.x25519 import X25519Identity
 from tasks.errors import ObjectMissing, TargetError
 from tasks.records import Properties, Stat
 from tasks.targets.base import Target
+from tasks.targets.capabilities import locked_until, probe, thaw, verify
 
 MIB = 1 << 20
 SEALED = "clinic-20261123T020000Z-000417.tar.zst.age"
@@ -241,6 +243,36 @@ class TargetContract:
         changed = get(target, SEALED)
         assert sum(a != b for a, b in zip(changed, data, strict=True)) == 1
 
+    @pytest.mark.parametrize("local", [False, True], ids=["by reading", "beside the same bytes here"])
+    def test_verify(self, case: TargetCase, target: Target, local: bool) -> None:
+        """Neither a changed byte, nor another size, nor other bytes pass; and what is right does."""
+        data = some_bytes(5 * MIB + 17)
+        put(target, SEALED, data)
+
+        def proven(content: bytes, size: int = 0) -> bool:
+            beside = io.BytesIO(content) if local else None
+            digest = hashlib.sha256(content).hexdigest()
+            return verify(target, SEALED, size or len(content), digest, local=beside)
+
+        assert proven(data)
+        assert not proven(some_bytes(len(data), seed=2)), "others of that size"
+        assert not proven(data[:-1]), "all but the last"
+        assert not proven(data + b"x"), "one more"
+        assert not proven(data, size=len(data) - 1), "another size than the digest's"
+        case.corrupt(SEALED)
+        assert not proven(data), "changed on the medium"
+        with pytest.raises(ObjectMissing, match="not-there"):
+            verify(target, "not-there", 1, hashlib.sha256(b"x").hexdigest(), local=io.BytesIO(b"x"))
+
+    def test_verify_shows_its_progress(self, target: Target) -> None:
+        size = 3 * MIB + 5
+        put(target, SEALED, bytes(size))
+        seen: list[tuple[int, int]] = []
+        digest = hashlib.sha256(bytes(size)).hexdigest()
+        assert verify(target, SEALED, size, digest, lambda done, total: seen.append((done, total)))
+        assert seen[-1] == (size, size)
+        assert seen == sorted(seen)
+
     def test_four_threads_at_once(self, target: Target) -> None:
         contents = {
             f"{slot}/{number}": some_bytes(MIB + number, number) for slot in "AB" for number in range(6)
@@ -284,6 +316,17 @@ class TargetContract:
     def test_free_space(self, target: Target) -> None:
         free = target.free_space()
         assert free is None or (type(free) is int and free > 0)
+
+    def test_a_probe_leaves_nothing_behind(self, target: Target) -> None:
+        assert probe(target)
+        assert target.list() == []
+
+    def test_what_is_at_hand_needs_no_thawing(self, target: Target) -> None:
+        put(target, SEALED, b"x")
+        assert thaw(target, SEALED) == 0.0, "at hand"
+        assert locked_until(target, SEALED) is None, "no lock was asked for"
+        with pytest.raises(ObjectMissing, match="not-there"):
+            thaw(target, "not-there")
 
     def test_closing_twice(self, case: TargetCase) -> None:
         target = case.make()

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.targets.drive.choice import Turn
-from tasks.targets.drive.marker import FOLDER, init_medium
+from tasks.targets.capabilities import Turn
+from tasks.targets.drive.media import FOLDER, init_medium
 from tasks.targets.drive.target import DriveOptions, DriveTarget
 from tests import mounts
 

@@ -26,8 +26,7 @@ import pytest
 from tasks.errors import TargetError, TargetFull, TargetMissing, TargetReadOnly
 from tasks.options import Options
 from tasks.targets.shared.marker import MARKER
-from tasks.targets.shared.remote import IN_FLIGHT
-from tasks.targets.shared.remote_folder import RemoteFolderTarget
+from tasks.targets.shared.remote import IN_FLIGHT, RemoteFolderTarget
 from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
 from tests.faults.folders import tree

@@ -16,9 +16,8 @@ from uuid import uuid4
 import pytest
 
 from tasks.errors import ObjectMissing, TargetError, TargetFull, TargetMissing, TargetReadOnly
-from tasks.targets.drive import places as drive_places
-from tasks.targets.drive.marker import FOLDER, MARKER, init_medium, read_medium
-from tasks.targets.drive.places import plugged_in, usual_places
+from tasks.targets.drive import media as drive_media
+from tasks.targets.drive.media import FOLDER, MARKER, init_medium, plugged_in, read_medium, usual_places
 from tasks.targets.drive.target import DriveTarget
 from tasks.targets.folder import target as folder_module
 from tasks.targets.shared import marker as folder_marker
@@ -341,9 +340,9 @@ def test_unplugged_between_looking_and_writing(
 ) -> None:
     """Beneath lies a whole copy: only the device number, taken while it was seen mounted, tells."""
     copied = (tuesday / MARKER).read_bytes()
-    real = drive_places.plugged_in
+    real = drive_media.plugged_in
 
-    def then_pull(patterns: tuple[str, ...]) -> list[drive_places.Seen]:
+    def then_pull(patterns: tuple[str, ...]) -> list[drive_media.Drive]:
         seen = real(patterns)
         mounts.unmount_lazily(tuesday)
         objects(tuesday).mkdir()

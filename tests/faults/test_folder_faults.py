@@ -103,7 +103,6 @@ def test_a_file_too_big_for_the_drive(tmp_path: Path) -> None:
 import io, resource, signal, sys
 from pathlib import Path
 from tasks.errors import TargetError
-from tasks.targets.folder.disk import walk
 from tasks.targets.folder.target import FolderOptions, FolderTarget
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

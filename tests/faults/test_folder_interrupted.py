@@ -21,7 +21,7 @@ import pytest
 from tasks.errors import ObjectMissing, TargetError, TargetMissing
 from tasks.records import Stat
 from tasks.targets.folder import target as folder_module
-from tasks.targets.folder.disk import walk
+from tasks.targets.folder.target import walk
 from tasks.targets.shared.marker import MARKER
 from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
@@ -191,7 +191,6 @@ def test_power_cut_after_put(tmp_path: Path) -> None:
 WRITER = """
 import io, sys
 from pathlib import Path
-from tasks.targets.folder.disk import walk
 from tasks.targets.folder.target import FolderOptions, FolderTarget
 
 class Stalling(io.BytesIO):

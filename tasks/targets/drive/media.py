@@ -1,97 +1,195 @@
-"""What a machine remembers of its media: which ones there are, when each was used, what it held then.
+"""Removable media: the marker that says which one it is, and where they turn up on this computer.
 
-It is a help for the staff and a guard against strangers, never a source of truth: every medium says
-itself which one it is, and a machine that lost this file learns its media anew as they come back.
+``.datasave-medium.json`` in a drive's root holds ``{"datasave": 1, "id": UUID, "label": "TUE", "plan": …,
+"target": …, "made": UTC time}``; the objects lie in the folder ``datasave`` beside it. The label is what
+stands on the sticker; drive letters and mount points change and say nothing.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime
+import glob
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from uuid import uuid4
 
-import pydantic
+from tasks.errors import TargetError, TargetMissing
+from tasks.platform.files import PRIVATE_FOLDER, write_atomic
+from tasks.targets.capabilities import MediumMarker
+from tasks.targets.shared import marker
+from tasks.targets.shared.errors import translate
 
-from tasks.errors import StateError
-from tasks.platform.files import write_atomic
-from tasks.records import Record
-from tasks.targets.drive.marker import MediumMarker
+MARKER = ".datasave-medium.json"
+FOLDER = "datasave"
 
-# Two years of nights: enough for the turn of any number of Fridays.
-USES_KEPT = 800
+_LINUX = ("/media/*", "/media/*/*", "/run/media/*/*", "/mnt/*")
+_MACOS = ("/Volumes/*",)
 
+# Source: Microsoft, GetDriveTypeW and SetErrorMode. USB hard disks are "fixed".
+_DRIVE_REMOVABLE, _DRIVE_FIXED = 2, 3
+_SEM_FAILCRITICALERRORS = 1
 
-class KnownMedium(Record):
-    """A medium by its marker's id. ``held`` counts the verified backups that it held when last used."""
-
-    target: str
-    label: str
-    id: str
-    made: datetime
-    held: int = 0
+_REPAIR = "Look at the drive. If it is sound, remove that file and run `datasave media init` for it again."
 
 
-class Use(Record):
-    """A medium that a proven backup went to. ``day`` is the run's date in the plan's zone."""
+def read_medium(root: Path, operation: str) -> MediumMarker | None:
+    """The marker of the medium at ``root``, None if there is none.
 
-    target: str
-    day: date
-    label: str
+    Raises TargetMissing, begun with ``operation``, if it cannot be read or understood.
+    """
+    return marker.read_marker_file(root / MARKER, MediumMarker, operation, _REPAIR)
 
 
-class Media(Record):
-    """All that is remembered, of all drive targets of a plan. ``uses`` is in the order of the runs."""
+def init_medium(root: Path, label: str, target: str, plan: str, never: Iterable[Path] = ()) -> MediumMarker:
+    """Make the drive mounted at ``root`` the medium ``label`` of a target, once.
 
-    format: Literal[1] = 1
-    media: tuple[KnownMedium, ...] = ()
-    uses: tuple[Use, ...] = ()
+    Raises TargetError, and writes nothing: where ``root`` is no mount point, lies on a disk of the system
+    or on that of one of the paths in ``never``, or is marked already, as a medium or as a folder target.
+    There is no way to insist: a folder that is no drive of its own is what the kind ``folder`` is for.
+    """
+    operation = f"cannot make {root} the medium {label} of {target}"
+    _refuse_fixed_disks(root, never, operation)
+    _refuse_marked(root, operation)
+    made = MediumMarker(id=str(uuid4()), label=label, plan=plan, target=target, made=datetime.now(UTC))
+    try:
+        (root / FOLDER).mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        write_atomic(root / MARKER, made.model_dump_json().encode() + b"\n")
+    except OSError as error:
+        raise translate(error, operation, writing=True) from error
+    return made
 
-    def of(self, target: str) -> dict[str, KnownMedium]:
-        """The media of a target by label."""
-        return {medium.label: medium for medium in self.media if medium.target == target}
 
-    def log(self, target: str) -> list[tuple[date, str]]:
-        """The uses of a target's media, as tasks/policy/rotation.py takes them."""
-        return [(use.day, use.label) for use in self.uses if use.target == target]
-
-    def with_medium(self, marker: MediumMarker, held: int = 0) -> Media:
-        """With that medium known under its label, in place of any other of that label."""
-        fresh = KnownMedium(
-            target=marker.target, label=marker.label, id=marker.id, made=marker.made, held=held
+def _refuse_fixed_disks(root: Path, never: Iterable[Path], operation: str) -> None:
+    if not root.is_dir():
+        raise TargetMissing(f"{operation}: it is not there", hint="Plug the drive in and mount it first.")
+    # Not Path.is_mount, which Windows lacks before Python 3.12.
+    if not os.path.ismount(root):
+        raise TargetError(
+            f"{operation}: it is a folder and not the root of a drive",
+            hint="Give the path where the drive is mounted, or its letter as in E:\\. For a folder on a disk "
+            "that stays, use a target of kind `folder`.",
+            permanent=True,
         )
-        others = [one for one in self.media if (one.target, one.label) != (fresh.target, fresh.label)]
-        media = sorted([*others, fresh], key=lambda one: (one.target, one.label))
-        return self.model_copy(update={"media": tuple(media)})
+    device = root.stat().st_dev
+    for path in (*_of_the_system(), *never):
+        try:
+            same = path.stat().st_dev == device
+        except OSError:
+            continue
+        if same:
+            raise TargetError(
+                f"{operation}: {path} of this computer lies on the same disk",
+                hint="A medium is a drive of its own that can be carried away.",
+                permanent=True,
+            )
 
-    def with_use(self, marker: MediumMarker, day: date, held: int) -> Media:
-        """With a use of that medium noted, once for each day, and what it holds now."""
-        use = Use(target=marker.target, day=day, label=marker.label)
-        uses = (*(one for one in self.uses if one != use), use)
-        return self.with_medium(marker, held).model_copy(update={"uses": uses[-USES_KEPT:]})
+
+def _of_the_system() -> list[Path]:
+    names = ["/", "/usr", "/boot", "/etc", "/var", "/home", "/root", "/opt", "/srv", "/System", "/Users"]
+    if os.name != "posix":
+        names = [os.environ.get("SYSTEMDRIVE", "C:") + "\\", os.environ.get("PROGRAMDATA", "C:\\")]
+    return [*map(Path, names), Path(sys.prefix), Path(tempfile.gettempdir())]
 
 
-def load_media(path: Path) -> Media:
-    """What ``path`` holds; nothing remembered where there is no such file. Raises StateError."""
+def _refuse_marked(root: Path, operation: str) -> None:
+    known = read_medium(root, operation)
+    if known is not None:
+        raise TargetError(
+            f"{operation}: by its marker it is the medium {known.label} of {known.plan}, "
+            f"target {known.target}",
+            hint=f"If it is really to be used anew, look at what is on it, then remove its {MARKER}.",
+            permanent=True,
+        )
+    if (root / marker.MARKER).exists():
+        raise TargetError(
+            f"{operation}: it is marked as the place of a folder target",
+            hint=f"Use another drive. If that target is gone for good, first remove its {marker.MARKER}.",
+            permanent=True,
+        )
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A drive that is plugged in. ``marker`` is None where it has none, or one that cannot be read:
+    then ``defect`` says why. ``device`` is the device number of its root."""
+
+    root: Path
+    device: int
+    marker: MediumMarker | None
+    defect: str = ""
+
+
+def usual_places() -> tuple[str, ...]:
+    """Patterns of the paths at which this system mounts drives."""
+    if sys.platform == "win32":
+        return tuple(_letters())
+    return _MACOS if sys.platform == "darwin" else _LINUX
+
+
+def plugged_in(patterns: Sequence[str]) -> list[Drive]:
+    """Every drive mounted at a path that fits one of the patterns, each once, in order of the patterns.
+
+    A plain folder is none, even with a marker in it: it lies on the disk beneath.
+    """
+    found: list[Drive] = []
+    # Path.glob would want each pattern split into a folder and the rest.
+    fitting = (path for pattern in patterns for path in sorted(glob.glob(pattern)))  # noqa: PTH207
+    for path in dict.fromkeys(fitting):
+        seen = _look(Path(path))
+        if seen and not _shown_before(seen, found):
+            found.append(seen)
+    return found
+
+
+def _look(path: Path) -> Drive | None:
     try:
-        return Media.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Media()
-    except pydantic.ValidationError as error:
-        raise StateError(
-            f"{path}, what is remembered of the media, is damaged or of an unknown version",
-            hint="Remove it: the media are learned anew, one by one, as they are plugged in.",
-        ) from error
+        device = _device_mounted(path)
+        if device is None:
+            return None
+        try:
+            marker, defect = read_medium(path, "there is another drive"), ""
+        except TargetMissing as error:
+            marker, defect = None, error.message.partition(": ")[2]
+        # Unmounted meanwhile, it was the marker of something else.
+        same = _device_mounted(path) == device
+        return Drive(path, device, marker, defect) if same else None
     except OSError as error:
-        raise StateError(
-            f"cannot read {path}: {error.strerror}", hint="Run Datasave under the account that made it."
-        ) from error
+        return Drive(path, 0, None, f"{path} cannot be read: {error.strerror}")
 
 
-def save_media(path: Path, media: Media) -> None:
-    """Write ``path`` whole or not at all, readable by its owner alone. Raises StateError."""
-    try:
-        write_atomic(path, media.model_dump_json(indent=1).encode() + b"\n")
-    except OSError as error:
-        raise StateError(
-            f"cannot write {path}: {error.strerror}", hint="Free some space there, and check its rights."
-        ) from error
+def _device_mounted(path: Path) -> int | None:
+    """Device number of the drive mounted at ``path``, None where it is no mount point. Raises OSError."""
+    # Not Path.is_mount, which Windows lacks before Python 3.12.
+    if os.path.ismount(path):
+        return path.stat().st_dev
+    # ismount says no as well to what it cannot look at, such as a drive whose driver died.
+    path.lstat()
+    return None
+
+
+def _shown_before(seen: Drive, others: Sequence[Drive]) -> bool:
+    """Whether it is one of the others, mounted at a second place.
+
+    On Windows the number is the volume's, which a copy of the drive has as well.
+    """
+    return os.name == "posix" and bool(seen.device) and any(seen.device == other.device for other in others)
+
+
+def _letters() -> Iterator[str]:
+    """Roots of all drives that may be removable ones. Never network drives or optical ones."""
+    if sys.platform != "win32":
+        return
+    import ctypes
+
+    kernel = ctypes.windll.kernel32
+    # An empty card reader must not open a dialogue on the server's screen.
+    kernel.SetErrorMode(_SEM_FAILCRITICALERRORS)
+    present = kernel.GetLogicalDrives()
+    for number in range(26):
+        root = f"{chr(ord('A') + number)}:\\"
+        if present >> number & 1 and kernel.GetDriveTypeW(root) in (_DRIVE_REMOVABLE, _DRIVE_FIXED):
+            yield root

@@ -1,11 +1,16 @@
-"""Removable media that take turns, known by their labels and never by a path or a letter."""
+"""Removable media that take turns, known by their labels and never by a path or a letter.
+
+Which of the drives that are plugged in is the medium to use, or why none of them is: each way to be wrong has
+words of its own, since it is the staff who must put it right. Another medium, the one of the day before still
+there, a stranger's, two alike, none at all: all of them are TargetMissing, and nothing was written anywhere.
+"""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, BinaryIO, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -14,15 +19,22 @@ from tasks.calendars import Calendar
 from tasks.errors import TargetMissing
 from tasks.options import problem
 from tasks.records import Progress, Properties, Stat, no_progress
-from tasks.targets.base import Target, check_name
-from tasks.targets.drive.choice import Turn, choose
-from tasks.targets.drive.marker import FOLDER, MARKER, MediumMarker, read_medium
-from tasks.targets.drive.places import Seen, plugged_in, usual_places
+from tasks.targets.base import Target, TargetOptions, check_name
+from tasks.targets.capabilities import MediumMarker, Turn
+from tasks.targets.drive.media import (
+    FOLDER,
+    MARKER,
+    Drive,
+    init_medium,
+    plugged_in,
+    read_medium,
+    usual_places,
+)
 from tasks.targets.folder.target import FolderOptions, FolderTarget
-from tasks.targets.shared.errors import is_permanent, translate
+from tasks.targets.shared.errors import translate
 from tasks.targets.shared.marker import Medium
-from tasks.targets.shared.throttle import TargetOptions
 
+_WHICH = "`datasave media which` shows whose turn it is."
 _LEAVE_IN = "Leave the medium in and mounted until the run has ended, then run it again."
 
 
@@ -82,7 +94,15 @@ class DriveTarget(Target):
 
     def medium(self, operation: str) -> MediumMarker:
         """The marker of the medium that calls would use now. Raises TargetMissing."""
-        return self._choose(operation)[1]
+        return self._chosen(operation)[1]
+
+    def at_hand(self) -> dict[Path, MediumMarker]:
+        """The media that are plugged in, by where they are mounted, whosever they are."""
+        return {drive.root: drive.marker for drive in plugged_in(self._places) if drive.marker}
+
+    def init_medium(self, root: Path, label: str, plan: str, never: Iterable[Path] = ()) -> MediumMarker:
+        """Make a drive a medium of this target, as media.init_medium does. Raises TargetError."""
+        return init_medium(root, label, self.name, plan, never)
 
     def prepare(self) -> str:
         """Nothing: a drive is made a medium of this target one by one, by init_medium."""
@@ -119,22 +139,18 @@ class DriveTarget(Target):
     def close(self) -> None:
         """Nothing stays open between calls."""
 
-    def is_permanent(self, error: BaseException) -> bool:
-        """By the error's class, or by its errno (faults.py)."""
-        return is_permanent(error)
-
-    def _choose(self, operation: str) -> tuple[Seen, MediumMarker]:
-        return choose(plugged_in(self._places), self.name, self._turn, operation)
+    def _chosen(self, operation: str) -> tuple[Drive, MediumMarker]:
+        return _choose(plugged_in(self._places), self.name, self._turn, operation)
 
     def _folder(self, operation: str) -> FolderTarget:
-        drive, marker = self._choose(operation)
+        drive, marker = self._chosen(operation)
         return _OnMedium(self.name, drive, marker, self._options.bandwidth)
 
 
 class _OnMedium(FolderTarget):
     """A folder target on a medium that was just found; its marker is the medium's own."""
 
-    def __init__(self, name: str, drive: Seen, marker: MediumMarker, bandwidth: str | None) -> None:
+    def __init__(self, name: str, drive: Drive, marker: MediumMarker, bandwidth: str | None) -> None:
         options = FolderOptions(path=drive.root / FOLDER, bandwidth=bandwidth)
         super().__init__(f"{name} ({marker.label})", options)
         self._drive = drive
@@ -163,3 +179,103 @@ class _OnMedium(FolderTarget):
         if not stat.S_ISDIR(found.st_mode) or found.st_dev != self._drive.device:
             raise TargetMissing(f"{operation}: {root / FOLDER} is not a folder on {label}", hint=_LEAVE_IN)
         return Medium(id=marker.id, device=found.st_dev)
+
+
+def _choose(
+    seen: Sequence[Drive], target: str, turn: Turn | None, operation: str
+) -> tuple[Drive, MediumMarker]:
+    """The drive to use and its marker. Without a turn: the one medium of the target that is plugged in.
+
+    Raises TargetMissing, begun with ``operation``.
+    """
+    marked = [(drive, drive.marker) for drive in seen if drive.marker]
+    own = [(drive, marker) for drive, marker in marked if _is_own(marker, target, turn)]
+    _refuse_clones(own, operation)
+    if turn is None:
+        if len(own) == 1:
+            return own[0]
+        if own:
+            labels = " and ".join(sorted(marker.label for _, marker in own))
+            raise TargetMissing(
+                f"{operation}: several of its media are plugged in, {labels}",
+                hint="Leave only the one in that is meant.",
+            )
+        raise _absent(seen, f"{operation}: none of its media is plugged in", "Plug one of them in.")
+    for drive, marker in own:
+        if marker.label == turn.label:
+            _refuse_impostor(drive, marker, turn, operation)
+            return drive, marker
+    raise (
+        _wrong([marker for _, marker in own], turn, operation)
+        if own
+        else _absent(
+            seen,
+            f"{operation}: the medium {turn.label} is not plugged in",
+            f"Plug {turn.label} in and run it again.",
+        )
+    )
+
+
+def _is_own(marker: MediumMarker, target: str, turn: Turn | None) -> bool:
+    plan = turn.plan if turn else ""
+    return marker.target == target and plan in ("", marker.plan)
+
+
+def _refuse_clones(own: Sequence[tuple[Drive, MediumMarker]], operation: str) -> None:
+    """Of a medium and its copy nobody can say which one was meant, or which one was taken home."""
+    for number, (drive, marker) in enumerate(own):
+        for other, twin in own[:number]:
+            if marker.id == twin.id or marker.label == twin.label:
+                what = "the same id" if marker.id == twin.id else "the same label"
+                raise TargetMissing(
+                    f"{operation}: two media have {what}, {twin.label} at {other.root} and "
+                    f"{marker.label} at {drive.root}",
+                    hint="Unplug the one that is a copy. To use it as a medium of its own, empty it and run "
+                    "`datasave media init` for it with a label of its own.",
+                )
+
+
+def _refuse_impostor(drive: Drive, marker: MediumMarker, turn: Turn, operation: str) -> None:
+    if turn.known.get(turn.label, marker.id) != marker.id:
+        raise TargetMissing(
+            f"{operation}: the medium at {drive.root} says it is {turn.label}, but is not the one known here",
+            hint="Plug the right one in. If that is lost or broken, run `datasave media init` for another.",
+        )
+    if turn.last == turn.label:
+        raise TargetMissing(
+            f"{operation}: {turn.label} has the backup of the run day before, "
+            "and none is used two days running",
+            hint=f"Plug another one in: {_WHICH}",
+        )
+
+
+def _wrong(own: Sequence[MediumMarker], turn: Turn, operation: str) -> TargetMissing:
+    labels = " and ".join(sorted(marker.label for marker in own))
+    if turn.last and labels == turn.last:
+        labels += ", with the newest backup on it, is still plugged in"
+    else:
+        labels += " are plugged in" if len(own) > 1 else " is plugged in"
+    return TargetMissing(
+        f"{operation}: {labels}, but it is the turn of {turn.label}",
+        hint=f"Plug {turn.label} in instead and run it again. {_WHICH}",
+    )
+
+
+def _absent(seen: Sequence[Drive], message: str, hint: str) -> TargetMissing:
+    """What is there instead: it explains most often why the medium is not."""
+    for drive in seen:
+        if drive.marker:
+            theirs = drive.marker
+            message += (
+                f"; at {drive.root} is the medium {theirs.label} of {theirs.plan}, target {theirs.target}"
+            )
+            hint = f"That one belongs elsewhere and was not touched. {hint}"
+            break
+        if drive.defect:
+            message += f"; {drive.defect}"
+            break
+    else:
+        if seen:
+            message += f"; at {seen[0].root} is a drive without a marker"
+            hint += " A new medium is made ready by `datasave media init`."
+    return TargetMissing(message, hint=hint)

@@ -13,25 +13,18 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, Literal
 
 from pydantic import Field
+from typing_extensions import Buffer
 
-from tasks.errors import ObjectMissing, TargetMissing
-from tasks.platform.files import BLOCK, create_private
+from tasks.errors import TargetMissing
+from tasks.platform.files import BLOCK, PRIVATE_FOLDER, create_private, sync_folder
 from tasks.records import Progress, Properties, Stat, no_progress
-from tasks.targets.base import Target, check_name
-from tasks.targets.folder.disk import (
-    MediumReader,
-    closed_quietly,
-    make_folders,
-    part_path,
-    remove_dead_parts,
-    remove_empty,
-    sync,
-    walk,
-)
-from tasks.targets.shared.errors import is_permanent, translate
+from tasks.targets.base import Target, TargetOptions, check_name
+from tasks.targets.shared.errors import NO_FILE, translate
 from tasks.targets.shared.marker import Medium, find_medium, prepare_folder
-from tasks.targets.shared.throttle import TargetOptions, throttle_to
-from tasks.targets.shared.transfer import exactly
+from tasks.targets.shared.transfer import exactly, is_dead, part_name, throttle_to
+
+# Folders that systems put into a drive's root, and that a backup's user may not even read.
+_OF_THE_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
 
 
 class FolderOptions(TargetOptions):
@@ -56,7 +49,7 @@ class FolderTarget(Target):
         super().__init__(name)
         self.properties = Properties()
         self._root = options.path
-        self._throttle = throttle_to(str(options.path), options)
+        self._throttle = throttle_to(str(options.path), options.bandwidth)
 
     def prepare(self) -> str:
         """Write the marker, once. Raises TargetError on a place marked for another target."""
@@ -69,13 +62,13 @@ class FolderTarget(Target):
     def put(self, name: str, reader: BinaryIO, size: int, progress: Progress = no_progress) -> Stat:
         """Part file beside the object, fsync, rename, fsync the folder; the medium is checked throughout.
 
-        Part files of dead runs in the same folder go first (disk.py says which), so that they cannot
+        Part files of dead runs in the same folder go first (see remove_dead_parts), so that they cannot
         keep a full drive full.
         """
         final = self._path(name)
         operation = f"cannot store {name} on {self.name}"
         medium = self.find(operation)
-        part = part_path(final)
+        part = final.with_name(part_name(final.name))
         made: list[Path] = []
         try:
             with self._translated(operation, writing=True):
@@ -150,10 +143,6 @@ class FolderTarget(Target):
     def close(self) -> None:
         """Nothing stays open between calls."""
 
-    def is_permanent(self, error: BaseException) -> bool:
-        """By the error's class, or by its errno (faults.py)."""
-        return is_permanent(error)
-
     def _path(self, name: str) -> Path:
         parts = check_name(name).split("/")
         # The marker and part files begin with a dot: no object may take their place.
@@ -168,9 +157,7 @@ class FolderTarget(Target):
         with self._translated(operation):
             mode = path.lstat().st_mode
         if not stat.S_ISREG(mode):
-            raise ObjectMissing(
-                f"{operation}: it is no regular file", hint="`datasave list` shows what is there."
-            )
+            raise NO_FILE.error(operation)
         return path
 
     def _fill(
@@ -206,3 +193,113 @@ class FolderTarget(Target):
                 # On a drive that was just unmounted no object is missing: the drive is.
                 self.find(operation)
             raise translate(error, operation, writing=writing) from error
+
+
+def remove_dead_parts(own: Path, name: str) -> None:
+    """Remove part files of dead runs in the folder of the part file ``own`` of the object ``name``.
+
+    Their age is by the drive's own clock: ``own`` was just made there. One that cannot be removed wastes
+    space; it is no reason to fail a backup.
+    """
+    with suppress(OSError):
+        now = own.stat().st_mtime
+        for path in own.parent.glob(".*.part"):
+            if is_dead(path.name, name, now - path.stat().st_mtime):
+                path.unlink()
+
+
+class MediumReader(io.FileIO):
+    """A file whose pages are dropped from the cache first, and whose read errors are TargetErrors."""
+
+    def __init__(self, path: Path, operation: str) -> None:
+        super().__init__(path, "rb")
+        self._operation = operation
+        if hasattr(os, "posix_fadvise"):
+            # Drops clean pages only; put has synced them. Reading back from the cache proves nothing.
+            os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def readinto(self, buffer: Buffer, /) -> int | None:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise translate(error, self._operation, writing=False) from error
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall() or b""
+        except OSError as error:
+            raise translate(error, self._operation, writing=False) from error
+
+
+@contextmanager
+def closed_quietly(stream: BinaryIO) -> Iterator[None]:
+    """Close at the end; after a failed write closing fails the same way again, which says nothing new."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            stream.close()
+
+
+def make_folders(folder: Path, root: Path, made: list[Path]) -> None:
+    """Make ``folder`` below ``root``, never ``root`` itself, noting in ``made`` what was made."""
+    if folder == root:
+        return
+    make_folders(folder.parent, root, made)
+    try:
+        folder.mkdir(mode=PRIVATE_FOLDER)
+    except FileExistsError:
+        if not stat.S_ISDIR(folder.lstat().st_mode):
+            raise
+        return
+    made.append(folder)
+    sync(folder.parent)
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those of ``folders``, as noted by make_folders, that hold nothing."""
+    for folder in reversed(folders):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def sync(folder: Path) -> None:
+    """Make renames and deletions in ``folder`` durable where the file system can. Raises OSError."""
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        # Some network file systems cannot sync a folder; there the server answers for the rename.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+
+
+def walk(folder: Path, prefix: str = "") -> Iterator[Stat]:
+    """The regular files below ``folder`` that can be objects, in no order. Raises OSError."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.name in _OF_THE_SYSTEM or not _is_ours(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from walk(Path(entry.path), name + "/")
+            elif entry.is_file(follow_symlinks=False) and (size := _size(entry)) is not None:
+                yield Stat(name=name, bytes=size)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether put could have given this name: not hidden, no backslash, proper Unicode."""
+    if name.startswith(".") or "\\" in name:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    """Size in bytes, None if the file was deleted since the folder was read."""
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return None

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import BinaryIO, ClassVar
 
-from tasks.errors import ObjectMissing
+from tasks.errors import TargetError
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, check_name
-from tasks.targets.shared.errors import is_permanent
+from tasks.targets.shared.errors import NO_OBJECT
 from tasks.targets.shared.transfer import exactly
 
 
@@ -25,7 +25,7 @@ class MemoryTarget(Target):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.properties = Properties(durable=False)
+        self.properties = Properties()
         self.objects: dict[str, bytes] = {}
         self._lock = Lock()
 
@@ -72,10 +72,6 @@ class MemoryTarget(Target):
     def close(self) -> None:
         """There is nothing to let go of."""
 
-    def is_permanent(self, error: BaseException) -> bool:
-        """By the error's class."""
-        return is_permanent(error)
-
     def _get(self, name: str, deed: str) -> bytes:
         check_name(name)
         with self._lock:
@@ -84,8 +80,5 @@ class MemoryTarget(Target):
             raise self._missing(name, deed)
         return data
 
-    def _missing(self, name: str, deed: str) -> ObjectMissing:
-        return ObjectMissing(
-            f"cannot {deed} {name} on {self.name}: there is no such object",
-            hint="`datasave list` shows what is there.",
-        )
+    def _missing(self, name: str, deed: str) -> TargetError:
+        return NO_OBJECT.error(f"cannot {deed} {name} on {self.name}")

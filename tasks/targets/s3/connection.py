@@ -1,18 +1,19 @@
-"""The way to a bucket: one client for each set of keys, and the names of objects as keys of the bucket."""
+"""The way to a bucket: one client for each set of keys, the bodies of requests, and the names of objects as
+keys of the bucket."""
 
 from __future__ import annotations
 
+import io
 import threading
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from tasks.errors import ObjectMissing
 from tasks.platform.secrets import secret_of
 from tasks.targets.base import check_name
-from tasks.targets.s3.body import count_only_what_is_sent
 from tasks.targets.s3.errors import translated
 from tasks.targets.s3.options import S3Options
-from tasks.targets.shared.throttle import throttle_to
+from tasks.targets.shared.errors import NO_OBJECT
+from tasks.targets.shared.transfer import Throttle, throttle_to
 
 Role = Literal["writer", "reader", "pruner"]
 
@@ -33,14 +34,14 @@ class Found(NamedTuple):
     modified: Any
 
 
-class Connection:
+class S3Client:
     """Clients for one bucket, made when first needed. Clients are thread-safe, their sessions are not."""
 
     def __init__(self, target: str, options: S3Options) -> None:
         self.target = target
         self.options = options
         self.bucket = options.bucket
-        self.throttle = throttle_to(f"{options.endpoint}/{options.bucket}", options)
+        self.throttle = throttle_to(f"{options.endpoint}/{options.bucket}", options.bandwidth)
         self._lock = threading.Lock()
         self._clients: dict[Role, Any] = {}
 
@@ -56,6 +57,11 @@ class Connection:
         """The key of the object ``name``. Raises ValueError for an illegal name."""
         check_name(name)
         return self._prefix + name
+
+    def where(self, name: str, version: str = "") -> dict[str, Any]:
+        """Bucket, key and version ("": the current one) of an object, as requests take them."""
+        place = {"Bucket": self.bucket, "Key": self.key(name)}
+        return place | {"VersionId": version} if version else place
 
     def name(self, key: str) -> str | None:
         """The name behind a key below our folder; None for what put cannot have made, as "x/" and "a//b"."""
@@ -89,9 +95,7 @@ class Connection:
         for item in page.get("Contents", ()):
             if item["Key"] == key:
                 return _found(item)
-        raise ObjectMissing(
-            f"{operation}: there is no such object", hint="`datasave list` shows what is there."
-        )
+        raise NO_OBJECT.error(operation)
 
     def client(self, role: Role) -> Any:
         """The client with the keys for ``role``; the writer's where the plan has none of its own."""
@@ -147,6 +151,63 @@ class Connection:
             clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
+
+
+class StoppedError(BaseException):
+    """Sending was given up elsewhere. No Exception: botocore would take it for a network fault and retry."""
+
+
+class Body(io.RawIOBase):
+    """The bytes of one request. A stream, because bytes would be sent in a single call with one timeout
+    for all of it: on a slow line each part would time out for ever.
+    """
+
+    def __init__(self, data: bytes | bytearray, throttle: Throttle, stopped: threading.Event) -> None:
+        super().__init__()
+        self._view = memoryview(data)
+        self._throttle = throttle
+        self._stopped = stopped
+        self._position = 0
+        self.on_the_wire = True
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}[whence]
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1, /) -> bytes:
+        end = len(self._view) if size < 0 else self._position + size
+        data = bytes(self._view[self._position : end])
+        if self.on_the_wire:
+            if self._stopped.is_set():
+                raise StoppedError
+            self._throttle.take(len(data), self._stopped)
+        self._position += len(data)
+        return data
+
+
+def count_only_what_is_sent(client: Any) -> None:
+    """Let a client's bodies know when botocore reads them to sign a request and when to send it."""
+
+    def switch(*, on: bool) -> Any:
+        def handler(request: Any, **_: object) -> None:
+            if isinstance(request.body, Body):
+                request.body.on_the_wire = on
+
+        return handler
+
+    events = client.meta.events
+    events.register_first("request-created.s3", switch(on=False))
+    events.register_last("request-created.s3", switch(on=True))
 
 
 @cache

@@ -7,95 +7,121 @@ never quoted: it can be missing, and it can hold names and keys.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from tasks.errors import DatasaveError, ObjectMissing, TargetError, TargetFull, TargetMissing, TargetReadOnly
+from tasks.errors import TargetError, TargetFull, TargetMissing
+from tasks.targets.shared.errors import NO_OBJECT, TargetFault, Translator, by_code, refused
 
 _KEYS = "Correct `access_key_id` and `secret_access_key`, or make new keys at the provider."
-_AGAIN = "The service is busy or failing. Nothing is wrong here; it is tried again."
 _NETWORK = "Look at the internet connection, and whether `endpoint` is right."
 _SKEW = 15 * 60
 
 _UNKNOWN_CALL = ("NotImplemented", "MethodNotAllowed", "501", "405")
+_OTHER_REGION = TargetFault(
+    TargetError, "the bucket is in another region", "Set `region` to the bucket's region."
+)
 
-_Rule = tuple[type[TargetError], bool, str, str]
-
-# code -> what it becomes, whether another try is pointless, the cause in plain words, what to do.
-_CODES: dict[str, _Rule] = {
-    **dict.fromkeys(
+_CODES = by_code(
+    (
         ("InvalidAccessKeyId", "NotSignedUp", "InvalidClientTokenId"),
-        (TargetError, True, "the service does not know the access key", _KEYS),
+        TargetFault(TargetError, "the service does not know the access key", _KEYS),
     ),
-    "SignatureDoesNotMatch": (TargetError, True, "the secret key is wrong", _KEYS),
-    **dict.fromkeys(
+    (("SignatureDoesNotMatch",), TargetFault(TargetError, "the secret key is wrong", _KEYS)),
+    (
         ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "ExpiredTokenException"),
-        (TargetError, True, "the login has expired", "Log in again, or use keys that do not expire."),
+        TargetFault(TargetError, "the login has expired", "Log in again, or use keys that do not expire."),
     ),
-    "NoSuchBucket": (
-        TargetMissing,
-        True,
-        "there is no such bucket",
-        "Create the bucket, or correct `bucket`, `region` and `endpoint` in the plan.",
+    (
+        ("NoSuchBucket",),
+        TargetFault(
+            TargetMissing,
+            "there is no such bucket",
+            "Create the bucket, or correct `bucket`, `region` and `endpoint` in the plan.",
+        ),
     ),
-    **dict.fromkeys(
-        ("NoSuchKey", "NoSuchVersion", "404", "NotFound"),
-        (ObjectMissing, True, "there is no such object", "`datasave list` shows what is there."),
-    ),
-    **dict.fromkeys(
+    (("NoSuchKey", "NoSuchVersion", "404", "NotFound"), NO_OBJECT),
+    (
         ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"),
-        (TargetError, True, "the bucket is in another region", "Set `region` to the bucket's region."),
+        _OTHER_REGION,
     ),
-    **dict.fromkeys(
+    (
         ("QuotaExceeded", "InsufficientStorage", "StorageFull", "XMinioStorageFull", "507"),
-        (
+        TargetFault(
             TargetFull,
-            True,
             "the bucket or the account is full",
             "Raise the quota, or let the plan keep fewer backups.",
         ),
     ),
-    **dict.fromkeys(
+    (
         ("BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"),
-        (TargetError, False, "the data was damaged on its way", "Look at the network, if it happens again."),
-    ),
-    **dict.fromkeys(
-        ("InvalidPart", "InvalidPartOrder", "NoSuchUpload"),
-        (
+        TargetFault(
             TargetError,
-            False,
-            "the service lost pieces of the upload",
-            "It is sent again. Look whether another machine sends the same backup.",
+            "the data was damaged on its way",
+            "Look at the network, if it happens again.",
+            permanent=False,
         ),
     ),
-    **dict.fromkeys(
+    (
+        ("InvalidPart", "InvalidPartOrder", "NoSuchUpload"),
+        TargetFault(
+            TargetError,
+            "the service lost pieces of the upload",
+            "It is sent again. Look whether another machine sends the same backup.",
+            permanent=False,
+        ),
+    ),
+    (
         ("EntityTooLarge", "EntityTooSmall"),
-        (TargetError, True, "the service takes no object of that size", "Ask the provider about its limits."),
+        TargetFault(
+            TargetError, "the service takes no object of that size", "Ask the provider about its limits."
+        ),
     ),
-    "InvalidStorageClass": (
-        TargetError,
-        True,
-        "the service has no such storage class",
-        "Correct `storage_class`.",
+    (
+        ("InvalidStorageClass",),
+        TargetFault(TargetError, "the service has no such storage class", "Correct `storage_class`."),
     ),
-    "PreconditionFailed": (
-        TargetError,
-        False,
-        "it was replaced while it was being read",
-        "Try again when no backup is running.",
+    (
+        ("PreconditionFailed",),
+        TargetFault(
+            TargetError,
+            "it was replaced while it was being read",
+            "Try again when no backup is running.",
+            permanent=False,
+        ),
     ),
-    **dict.fromkeys(
+    (
         _UNKNOWN_CALL,
-        (TargetError, True, "the service cannot do this", "Leave out the option that asks for it."),
+        TargetFault(TargetError, "the service cannot do this", "Leave out the option that asks for it."),
     ),
-}
+)
 
 _DENIED = frozenset({"AccessDenied", "403", "Forbidden", "AllAccessDisabled", "AccountProblem"})
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 _BUSY = frozenset({"SlowDown", "RequestTimeout", "Throttling", "TooManyRequests", "OperationAborted"})
+_FAILED = TargetFault(
+    TargetError,
+    "the service failed",
+    "The service is busy or failing. Nothing is wrong here; it is tried again.",
+    permanent=False,
+)
+_REFUSED = TargetFault(
+    TargetError,
+    "the service refused",
+    "Look the code up at the provider, and compare the plan's options with the bucket's settings.",
+)
+
+_UNTRUSTED = TargetFault(
+    TargetMissing,
+    "the server's certificate is not trusted",
+    "Set `ca_bundle` to its certificate if it is your own server; otherwise do not go on: someone may be in "
+    "between.",
+)
+_SILENT = TargetFault(TargetMissing, "the service does not answer", _NETWORK, permanent=False)
+_UNREACHABLE = TargetFault(TargetMissing, "the service cannot be reached", _NETWORK, permanent=False)
+_BROKEN = TargetFault(TargetMissing, "the connection broke", _NETWORK, permanent=False)
 # What OpenSSL says of a certificate or of a server that does not speak TLS; anything else may pass.
 _TRUST = re.compile("CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER|certificate|No such file|PEM")
 
@@ -116,96 +142,73 @@ def cannot(error: BaseException) -> bool:
     return code_of(error) in _UNKNOWN_CALL
 
 
-@contextmanager
-def translated(operation: str, *, writing: bool = False) -> Iterator[None]:
-    """Turn what botocore raises in the block into TargetErrors that begin with ``operation``."""
-    from botocore.exceptions import BotoCoreError, ClientError
-    from urllib3.exceptions import HTTPError
+class S3Errors(Translator):
+    """What botocore raises, and urllib3 beneath it."""
 
-    try:
-        yield
-    except (ClientError, BotoCoreError, HTTPError, OSError) as error:
-        raise translate(error, operation, writing=writing) from error
+    def raised(self) -> tuple[type[BaseException], ...]:
+        from botocore.exceptions import BotoCoreError, ClientError
+        from urllib3.exceptions import HTTPError
+
+        return ClientError, BotoCoreError, HTTPError, OSError
+
+    def translate(self, error: BaseException, operation: str, *, writing: bool = False) -> TargetError:
+        from botocore.exceptions import ClientError
+
+        if isinstance(error, ClientError):
+            return _refusal(error.response, operation, writing=writing)
+        if setting := _setting(error):
+            return setting.error(operation)
+        fault = _unanswered(error)
+        return fault.error(operation, f" ({type(error).__name__})" if fault is _BROKEN else "")
 
 
-def translate(error: BaseException, operation: str, *, writing: bool = False) -> TargetError:
-    """The error to raise for ``error``; ``writing`` tells a refused write from a refused read."""
-    from botocore.exceptions import ClientError
-
-    if isinstance(error, ClientError):
-        return _refusal(error.response, operation, writing=writing)
-    return _trouble(error, operation)
-
-
-def is_permanent(error: BaseException) -> bool:
-    """Whether trying again is pointless; an error we do not know is a fault in the program, so yes."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    if isinstance(error, DatasaveError):
-        return error.permanent
-    if isinstance(error, ClientError | BotoCoreError | OSError):
-        return translate(error, "").permanent
-    return True
+S3_ERRORS = S3Errors()
+translate, translated, is_permanent = S3_ERRORS.translate, S3_ERRORS.translated, S3_ERRORS.is_permanent
 
 
 def _refusal(response: Mapping[str, Any], operation: str, *, writing: bool) -> TargetError:
     code = str(response.get("Error", {}).get("Code") or "unknown")
     metadata = response.get("ResponseMetadata", {})
     status = int(metadata.get("HTTPStatusCode") or 0)
-    skew = _clock_skew(metadata.get("HTTPHeaders", {}))
+    headers = metadata.get("HTTPHeaders", {})
+    skew = _clock_skew(headers)
     # A HEAD is refused without a code, so the Date of the answer is looked at too.
     if code in _CLOCK or (code in _DENIED and abs(skew) > _SKEW):
-        return TargetError(
-            f"{operation}: this machine's clock is {_off(skew)}",
-            hint="Set the clock, and let the system keep it right (NTP).",
-            permanent=True,
-        )
+        hint = "Set the clock, and let the system keep it right (NTP)."
+        return TargetFault(TargetError, f"this machine's clock is {_off(skew)}", hint).error(operation)
     if code in _DENIED:
-        kind = TargetReadOnly if writing else TargetError
-        right = "write or delete" if writing else "read or list"
-        return kind(
-            f"{operation}: these keys may not do that (AccessDenied)",
-            hint=f"They may not {right} there. `datasave doctor --policies` prints the rights to give; "
-            "`reader` and `pruner` in the plan name keys of their own.",
-            permanent=True,
-        )
-    if code in _CODES:
-        fault, permanent, cause, hint = _CODES[code]
-        region = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region", "")
-        known = f" ({region})" if region and "region" in cause else ""
-        return fault(f"{operation}: {cause}{known}", hint=hint, permanent=permanent)
+        return _no_right(writing=writing).error(operation)
+    if fault := _CODES.get(code):
+        region = headers.get("x-amz-bucket-region", "")
+        return fault.error(operation, f" ({region})" if region and fault is _OTHER_REGION else "")
     if code in _BUSY or status >= 500 or status in (408, 429) or status < 300:
-        return TargetError(f"{operation}: the service failed ({code})", hint=_AGAIN, permanent=False)
-    return TargetError(
-        f"{operation}: the service refused ({code}, {status})",
-        hint="Look the code up at the provider, and compare the plan's options with the bucket's settings.",
-        permanent=True,
+        return _FAILED.error(operation, f" ({code})")
+    return _REFUSED.error(operation, f" ({code}, {status})")
+
+
+def _no_right(*, writing: bool) -> TargetFault:
+    return refused(
+        "these keys may not do that (AccessDenied)",
+        f"They may not {'write or delete' if writing else 'read or list'} there. "
+        "`datasave doctor --policies` prints the rights to give; `reader` and `pruner` in the plan name keys "
+        "of their own.",
+        writing=writing,
     )
 
 
-def _trouble(error: BaseException, operation: str) -> TargetError:
-    """What never got an answer of the service: no keys, no connection, no trust, a cut, silence."""
+def _unanswered(error: BaseException) -> TargetFault:
+    """What never got an answer of the service: no connection, no trust, a cut, silence."""
     from botocore import exceptions as boto
     from urllib3.exceptions import ReadTimeoutError
 
-    if setting := _setting(error):
-        cause, hint = setting
-        return TargetError(f"{operation}: {cause}", hint=hint, permanent=True)
     if isinstance(error, boto.SSLError) and _TRUST.search(str(error)):
-        return TargetMissing(
-            f"{operation}: the server's certificate is not trusted",
-            hint="Set `ca_bundle` to its certificate if it is your own server; otherwise do not go on: "
-            "someone may be in between.",
-            permanent=True,
-        )
+        return _UNTRUSTED
     silent = boto.ReadTimeoutError | boto.ConnectTimeoutError | ReadTimeoutError | TimeoutError
     if isinstance(error, silent) or _timed_out_sending(error):
-        return TargetMissing(f"{operation}: the service does not answer", hint=_NETWORK, permanent=False)
+        return _SILENT
     if isinstance(error, boto.EndpointConnectionError | boto.ProxyConnectionError):
-        return TargetMissing(f"{operation}: the service cannot be reached", hint=_NETWORK, permanent=False)
-    return TargetMissing(
-        f"{operation}: the connection broke ({type(error).__name__})", hint=_NETWORK, permanent=False
-    )
+        return _UNREACHABLE
+    return _BROKEN
 
 
 def _timed_out_sending(error: BaseException) -> bool:
@@ -214,20 +217,22 @@ def _timed_out_sending(error: BaseException) -> bool:
     return any(isinstance(cause, TimeoutError) for cause in getattr(inner, "args", ()))
 
 
-def _setting(error: BaseException) -> tuple[str, str] | None:
-    """(cause, hint) of what botocore refuses before it sends anything."""
+def _setting(error: BaseException) -> TargetFault | None:
+    """What botocore refuses before it sends anything; None for errors of another sort."""
     from botocore import exceptions as boto
 
     no_keys = boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError
     if isinstance(error, no_keys | boto.TokenRetrievalError | boto.SSOError):
         hint = "Set `access_key_id` and `secret_access_key` in the plan, or log in with Amazon's tools."
-        return "no access keys were found", hint
+        return TargetFault(TargetError, "no access keys were found", hint)
     if isinstance(error, boto.ProfileNotFound):
-        return "there is no such profile", "Correct `profile` in the plan, or the settings in ~/.aws."
+        hint = "Correct `profile` in the plan, or the settings in ~/.aws."
+        return TargetFault(TargetError, "there is no such profile", hint)
     if isinstance(error, boto.NoRegionError):
-        return "the region is not known", "Set `region` in the plan."
+        return TargetFault(TargetError, "the region is not known", "Set `region` in the plan.")
     if isinstance(error, boto.ParamValidationError | boto.InvalidEndpointConfigurationError):
-        return f"an option is not usable ({type(error).__name__})", "Compare the plan with the bucket."
+        cause = f"an option is not usable ({type(error).__name__})"
+        return TargetFault(TargetError, cause, "Compare the plan with the bucket.")
     return None
 
 
@@ -241,6 +246,7 @@ def _clock_skew(headers: Mapping[str, str]) -> float:
 
 
 def _off(skew: float) -> str:
+    """How far the clock is off, in minutes up to three hours: humanize would round to "2 hours"."""
     if abs(skew) < 1:
         return "too far from the service's"
     minutes = max(1, round(abs(skew) / 60))

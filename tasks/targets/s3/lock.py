@@ -1,7 +1,10 @@
-"""Object Lock: nobody deletes a backup before its time is up, and that it is so is looked at each time.
+"""Object Lock, and removing objects for good.
 
-The lock is put on after an object is complete: several services accept lock headers at the beginning of an
-upload in parts, and ignore them. An object that ended without its lock is an error, never a warning.
+Nobody deletes a backup before its time is up, and that this is so is checked each time. The lock is put on
+after an object is complete: several services accept lock headers at the beginning of an upload in parts, and
+ignore them. An object that ended without its lock is an error, never a warning.
+
+With versioning, deleting alone only hides an object and frees nothing: removing takes all its versions.
 """
 
 from __future__ import annotations
@@ -10,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tasks.errors import TargetError, TargetLocked, TargetUnlocked
-from tasks.targets.s3.connection import Connection, Role
-from tasks.targets.s3.errors import code_of, denied, translated
+from tasks.targets.s3.connection import Role, S3Client
+from tasks.targets.s3.errors import cannot, code_of, denied, translated
 from tasks.targets.s3.options import S3Lock
 
 # Services keep the date to the second or better.
@@ -41,7 +44,7 @@ def locked_until(lock: S3Lock, start: datetime) -> datetime:
 class ObjectLock:
     """Puts the plan's lock on objects, and looks whether it is there."""
 
-    def __init__(self, connection: Connection, lock: S3Lock) -> None:
+    def __init__(self, connection: S3Client, lock: S3Lock) -> None:
         self._connection = connection
         self._lock = lock
         self._bucket_can = False
@@ -75,7 +78,7 @@ class ObjectLock:
         Raises TargetUnlocked, whatever kept it from being locked: it is there, and it is not safe.
         """
         until = locked_until(self._lock, datetime.now(UTC))
-        where = _where(self._connection, name, version)
+        where = self._connection.where(name, version)
         retention = {"Mode": self._lock.mode.upper(), "RetainUntilDate": until}
         try:
             with translated("the lock could not be put on", writing=True):
@@ -118,12 +121,12 @@ class ObjectLock:
         )
 
 
-def retention_of(connection: Connection, name: str, version: str, role: Role) -> tuple[str, datetime | None]:
+def retention_of(connection: S3Client, name: str, version: str, role: Role) -> tuple[str, datetime | None]:
     """(mode, end) of an object's lock, ("", None) where it has none. Raises botocore's errors."""
     from botocore.exceptions import ClientError
 
     try:
-        answer = connection.client(role).get_object_retention(**_where(connection, name, version))
+        answer = connection.client(role).get_object_retention(**connection.where(name, version))
     except ClientError as error:
         if code_of(error) in _NO_LOCK:
             return "", None
@@ -133,7 +136,7 @@ def retention_of(connection: Connection, name: str, version: str, role: Role) ->
 
 
 def refuse_removal(
-    error: BaseException, connection: Connection, name: str, version: str, operation: str
+    error: BaseException, connection: S3Client, name: str, version: str, operation: str
 ) -> None:
     """Raise TargetLocked, saying until when, where it is a lock that kept a version from being removed."""
     from botocore.exceptions import BotoCoreError, ClientError
@@ -155,6 +158,61 @@ def refuse_removal(
         ) from error
 
 
-def _where(connection: Connection, name: str, version: str) -> dict[str, Any]:
-    where = {"Bucket": connection.bucket, "Key": connection.key(name)}
-    return where | {"VersionId": version} if version else where
+def remove(connection: S3Client, name: str, operation: str) -> None:
+    """Remove all versions of an object that is there. Raises ObjectMissing, TargetLocked, TargetError.
+
+    The newest goes last: where an older one is locked, the object stays as it was. An object that
+    someone merely hid with a delete marker counts as missing, and its versions are left alone: they may
+    be all that is left after an attack.
+    """
+    connection.find(name, operation, role="pruner")
+    versions = _versions(connection, name, operation)
+    for version in versions:
+        _remove_version(connection, name, version, operation)
+    if not versions:
+        _remove_version(connection, name, "", operation)
+
+
+def _versions(connection: S3Client, name: str, operation: str) -> list[str]:
+    """Ids of all versions and delete markers of an object, oldest first; none where there are none.
+
+    Raises TargetError where there are some and these keys may not see them: a plain deletion would hide the
+    object, locked or not, and free nothing.
+    """
+    from botocore.exceptions import ClientError
+
+    key = connection.key(name)
+    pages = connection.client("pruner").get_paginator("list_object_versions")
+    found: list[dict[str, Any]] = []
+    with translated(operation, writing=True):
+        try:
+            for page in pages.paginate(Bucket=connection.bucket, Prefix=key):
+                found += [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+        except ClientError as error:
+            if cannot(error) or (denied(error) and not _keeps_versions(connection)):
+                return []
+            raise
+    own = [entry for entry in found if entry["Key"] == key]
+    own.sort(key=lambda entry: (entry["IsLatest"], entry["LastModified"]))
+    return [str(entry["VersionId"]) for entry in own]
+
+
+def _keeps_versions(connection: S3Client) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = connection.client("writer").get_bucket_versioning(Bucket=connection.bucket)
+    except ClientError:
+        return False  # nobody says so
+    return "Status" in answer
+
+
+def _remove_version(connection: S3Client, name: str, version: str, operation: str) -> None:
+    from botocore.exceptions import ClientError
+
+    with translated(operation, writing=True):
+        try:
+            connection.client("pruner").delete_object(**connection.where(name, version))
+        except ClientError as error:
+            refuse_removal(error, connection, name, version, operation)
+            raise

@@ -13,8 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from tasks.options import problem
 from tasks.platform.secrets import SecretReference
 from tasks.records import Record
-from tasks.targets.base import check_name
-from tasks.targets.shared.throttle import TargetOptions
+from tasks.targets.base import TargetOptions, check_name
 
 MIB = 1 << 20
 # Limits of the service: Amazon S3, "multipart upload limits". The last part alone may be smaller.
@@ -26,6 +25,16 @@ NEAR = (".local", ".lan", ".internal", ".home", ".home.arpa", ".localhost", ".te
 
 _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]"
 _ENDPOINT = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
+
+
+# Until an object can be read, at most as a rule. Source: Amazon S3, "Archive retrieval options".
+_THAW_SECONDS = {
+    ("GLACIER", "Expedited"): 5 * 60,
+    ("GLACIER", "Standard"): 5 * 3600,
+    ("GLACIER", "Bulk"): 12 * 3600,
+    ("DEEP_ARCHIVE", "Standard"): 12 * 3600,
+    ("DEEP_ARCHIVE", "Bulk"): 48 * 3600,
+}
 
 
 def _pattern(pattern: str, cause: str) -> AfterValidator:
@@ -43,6 +52,11 @@ def _folder(value: str) -> str:
         return check_name(folder) if folder else ""
     except ValueError:
         raise problem("is not a folder in a bucket, such as front-office") from None
+
+
+def thaw_seconds(storage_class: str | None, tier: str) -> int:
+    """Seconds until an archive of that class can be read after it was asked for; 0 for those at hand."""
+    return _THAW_SECONDS.get((storage_class or "STANDARD", tier), 0)
 
 
 def is_near(host: str) -> bool:
@@ -191,6 +205,16 @@ class S3Options(TargetOptions):
     def at_vendor(self) -> bool:
         """Whether the service is beyond the office's own network."""
         return self.endpoint is None or not is_near(urlsplit(self.endpoint).hostname or "")
+
+    @property
+    def locks_objects(self) -> bool:
+        """By Object Lock."""
+        return self.lock is not None
+
+    @property
+    def thaw_seconds(self) -> int:
+        """By the storage class, and how it is asked for."""
+        return thaw_seconds(self.storage_class, self.thaw.tier)
 
     @model_validator(mode="after")
     def _options_go_together(self) -> S3Options:

@@ -8,32 +8,20 @@ from typing import Any
 from typing_extensions import Buffer
 
 from tasks.errors import TargetError
-from tasks.targets.s3.connection import Connection
+from tasks.targets.s3.connection import S3Client
 from tasks.targets.s3.errors import cannot, code_of, translate, translated
+from tasks.targets.s3.options import thaw_seconds
 
 # Cuts in a row, with not a byte in between, after which it is given up.
 _CUTS = 3
 
 _MINUTE, _HOUR = 60, 3600
-# Until an object can be read, at most as a rule. Source: Amazon S3, "Archive retrieval options".
-_SECONDS = {
-    ("GLACIER", "Expedited"): 5 * _MINUTE,
-    ("GLACIER", "Standard"): 5 * _HOUR,
-    ("GLACIER", "Bulk"): 12 * _HOUR,
-    ("DEEP_ARCHIVE", "Standard"): 12 * _HOUR,
-    ("DEEP_ARCHIVE", "Bulk"): 48 * _HOUR,
-}
 
 
-def thaw_seconds(storage_class: str | None, tier: str) -> int:
-    """Seconds until an archive of that class can be read after it was asked for; 0 for those at hand."""
-    return _SECONDS.get((storage_class or "STANDARD", tier), 0)
-
-
-def thaw(connection: Connection, name: str, operation: str) -> float:
+def thaw(connection: S3Client, name: str, operation: str) -> float:
     """Ask for a frozen object; seconds until it can probably be read, 0.0 if it can now."""
     client = connection.client("reader")
-    where = {"Bucket": connection.bucket, "Key": connection.key(name)}
+    where = connection.where(name)
     wanted = connection.options.thaw
     with translated(operation):
         head = client.head_object(**where)
@@ -59,12 +47,12 @@ def thaw(connection: Connection, name: str, operation: str) -> float:
 class ObjectReader(io.RawIOBase):
     """An object's bytes. After a cut it goes on from the same byte of the same version, by ETag."""
 
-    def __init__(self, connection: Connection, name: str, operation: str) -> None:
+    def __init__(self, connection: S3Client, name: str, operation: str) -> None:
         super().__init__()
         self._connection = connection
         self._name = name
-        self._doing = operation
-        self._where = {"Bucket": connection.bucket, "Key": connection.key(name)}
+        self._operation = operation
+        self._where = connection.where(name)
         self._position = 0
         self._etag = ""
         self._body: Any = self._open()
@@ -85,7 +73,7 @@ class ObjectReader(io.RawIOBase):
                 data = self._body.read(len(view))
             except (BotoCoreError, HTTPError, OSError) as error:
                 if cut == _CUTS:
-                    raise translate(error, self._doing) from error
+                    raise translate(error, self._operation) from error
                 continue
             view[: len(data)] = data
             self._position += len(data)
@@ -101,7 +89,7 @@ class ObjectReader(io.RawIOBase):
         from botocore.exceptions import ClientError
 
         same = {"IfMatch": self._etag, "Range": f"bytes={self._position}-"} if self._etag else {}
-        with translated(self._doing):
+        with translated(self._operation):
             try:
                 answer = self._connection.client("reader").get_object(**self._where, **same)
             except ClientError as error:
@@ -112,9 +100,9 @@ class ObjectReader(io.RawIOBase):
         return answer["Body"]
 
     def _frozen(self) -> TargetError:
-        seconds = thaw(self._connection, self._name, self._doing)
+        seconds = thaw(self._connection, self._name, self._operation)
         return TargetError(
-            f"{self._doing}: it is in cold storage, and was asked for",
+            f"{self._operation}: it is in cold storage, and was asked for",
             hint=f"It can probably be read in {_duration(seconds)}, for {self._connection.options.thaw.days} "
             "days then. Do the same again at that time.",
             permanent=False,
@@ -122,6 +110,7 @@ class ObjectReader(io.RawIOBase):
 
 
 def _duration(seconds: float) -> str:
+    """Hours as the service's own table has them: humanize would make "2 days" of 48."""
     return (
         f"{round(seconds / _HOUR)} hours" if seconds >= 2 * _HOUR else f"{round(seconds / _MINUTE)} minutes"
     )

@@ -1,13 +1,4 @@
-"""A bucket at AWS, or at another service that speaks S3.
-
-s3_options.py     how it stands in the plan
-s3_connection.py  clients, keys, finding and listing
-s3_upload.py      sending, in parts, going on after a cut (s3_body.py, s3_unfinished.py)
-s3_reading.py     reading, and waking what is in cold storage
-s3_lock.py        Object Lock; s3_versions.py removing for good
-s3_bucket.py      looking at a bucket before its first use; s3_policies.py the rights to give
-s3_faults.py      errors
-"""
+"""A bucket at AWS, or at another service that speaks S3: the target."""
 
 from __future__ import annotations
 
@@ -21,16 +12,14 @@ from typing import BinaryIO, ClassVar
 from tasks.platform.files import BLOCK, HashingReader
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target
-from tasks.targets.s3.body import multipart_etag, part_bytes
-from tasks.targets.s3.bucket import survey
-from tasks.targets.s3.connection import Connection
-from tasks.targets.s3.errors import is_permanent, translated
-from tasks.targets.s3.lock import ObjectLock, locked_until
+from tasks.targets.capabilities import reads_back
+from tasks.targets.s3.bucket import policies, survey
+from tasks.targets.s3.connection import S3Client
+from tasks.targets.s3.errors import S3_ERRORS, translated
+from tasks.targets.s3.lock import ObjectLock, locked_until, remove
 from tasks.targets.s3.options import S3Options
-from tasks.targets.s3.policies import policies
-from tasks.targets.s3.reading import ObjectReader, thaw, thaw_seconds
-from tasks.targets.s3.upload import Upload
-from tasks.targets.s3.versions import remove
+from tasks.targets.s3.reading import ObjectReader, thaw
+from tasks.targets.s3.upload import Upload, multipart_etag, part_bytes
 
 _ARCHIVE = ".tar.zst.age"
 _LOCKED = (_ARCHIVE, ".manifest.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
@@ -46,15 +35,16 @@ class S3Target(Target):
     """
 
     kind: ClassVar[str] = "s3"
+    errors = S3_ERRORS
 
     def __init__(self, name: str, options: S3Options) -> None:
         super().__init__(name)
         self._options = options
-        self._connection = Connection(name, options)
-        self._locksmith = ObjectLock(self._connection, options.lock) if options.lock else None
+        self._connection = S3Client(name, options)
+        self._object_lock = ObjectLock(self._connection, options.lock) if options.lock else None
         self.properties = Properties(
             immutable_until=locked_until(options.lock, datetime.now(UTC)) if options.lock else None,
-            thaw_seconds=thaw_seconds(options.storage_class, options.thaw.tier),
+            thaw_seconds=options.thaw_seconds,
         )
 
     def prepare(self) -> str:
@@ -77,14 +67,14 @@ class S3Target(Target):
         """
         operation = f"cannot store {name} on {self.name}"
         self._connection.key(name)
-        locksmith = self._locksmith if name.endswith(_LOCKED) else None
-        if locksmith:
-            locksmith.check_bucket(operation)
+        lock = self._object_lock if name.endswith(_LOCKED) else None
+        if lock:
+            lock.check_bucket(operation)
         in_class = self._options.storage_class and name.endswith(_ARCHIVE)
         extra = {"StorageClass": self._options.storage_class or ""} if in_class else {}
         version = Upload(self._connection, name, size, operation, extra).run(reader, progress)
-        if locksmith:
-            locksmith.hold(name, version, operation)
+        if lock:
+            lock.hold(name, version, operation)
         return Stat(name=name, bytes=size)
 
     @contextmanager
@@ -123,10 +113,6 @@ class S3Target(Target):
         """Close the connections."""
         self._connection.close()
 
-    def is_permanent(self, error: BaseException) -> bool:
-        """By the error's class, or by what the service or the network said (s3_faults.py)."""
-        return is_permanent(error)
-
     def verify(
         self,
         name: str,
@@ -146,17 +132,17 @@ class S3Target(Target):
             return False
         same = local is not None and self._has_etag_of(local, size, sha256, found.etag, progress)
         # An ETag that differs is no proof of damage: with KMS keys, or other part sizes, it always does.
-        same = same or super().verify(name, size, sha256, progress)
-        if self._locksmith and name.endswith(_LOCKED):
-            self._locksmith.check(name, found.modified, operation)
+        same = same or reads_back(self, name, size, sha256, progress)
+        if self._object_lock and name.endswith(_LOCKED):
+            self._object_lock.check(name, found.modified, operation)
         return same
 
     def locked_until(self, name: str) -> datetime | None:
         """As the service says it, for what the plan wants locked."""
-        if self._locksmith is None or not name.endswith(_LOCKED):
+        if self._object_lock is None or not name.endswith(_LOCKED):
             return None
         operation = f"cannot look at the lock of {name} on {self.name}"
-        return self._locksmith.end_of(name, self._connection.find(name, operation).modified, operation)
+        return self._object_lock.end_of(name, self._connection.find(name, operation).modified, operation)
 
     def thaw(self, name: str) -> float:
         """Ask for an archive out of cold storage; seconds until it can probably be read, 0.0 if it can."""

@@ -1,22 +1,200 @@
 """Sending an object: small ones in one request, large ones in parts, going on where a dead run stopped.
 
-What makes going on safe: a part that is there already counts only where its size and digest are those of
-the part just read from the sealed file, and the object is put together of exactly the parts named.
+Written by hand on botocore's calls, since no kept library goes on with an upload that another process began:
+boto3's s3transfer starts anew and leaves the parts behind, to be paid for. What makes going on safe: a part
+that is there already counts only where its size and digest are those of the part just read from the sealed
+file, and the object is put together of exactly the parts named.
+
+Parts of uploads that were not finished are paid for until someone aborts them. Of the object being sent that
+is done here; those of objects that are never sent again are for the bucket's lifecycle rule (bucket.py asks
+for it).
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
 from tasks.errors import ObjectMissing, TargetError
 from tasks.records import Progress
-from tasks.targets.s3.body import Body, Part, multipart_etag, part_bytes, parts, text64
-from tasks.targets.s3.connection import Connection
-from tasks.targets.s3.errors import code_of, translated
-from tasks.targets.s3.unfinished import Unfinished
+from tasks.targets.s3.connection import Body, S3Client
+from tasks.targets.s3.errors import cannot, code_of, denied, translated
+from tasks.targets.s3.options import MIB, MOST_PARTS
+from tasks.targets.shared.transfer import exactly
+
+
+@dataclass
+class Part:
+    """One part of an object, numbered from 1, and its MD5."""
+
+    number: int
+    data: bytearray
+    md5: bytes
+
+    @property
+    def sha256(self) -> bytes:
+        """Computed when it is asked for: only services with Amazon's newer checksums want it."""
+        return hashlib.sha256(self.data).digest()
+
+    @property
+    def etag(self) -> str:
+        """The ETag a service gives it where it does not encrypt with keys of its own."""
+        return self.md5.hex()
+
+
+def part_bytes(size: int, wanted: int) -> int:
+    """Size of the parts of an object of ``size`` bytes: ``wanted`` MiB, or more where 10,000 are too few."""
+    smallest = -(-size // MOST_PARTS)
+    return max(wanted * MIB, -(-smallest // MIB) * MIB)
+
+
+def parts(
+    reader: BinaryIO, size: int, each: int, operation: str, allowance: threading.Semaphore
+) -> Iterator[Part]:
+    """The parts of exactly ``size`` bytes, ``each`` long but the last; one is begun when ``allowance`` lets.
+
+    Raises TargetError as transfer.exactly does.
+    """
+    number, filled = 1, 0
+    data = _buffer(size, each, allowance)
+    for block in exactly(reader, size, operation):
+        rest = memoryview(block)
+        while rest:
+            if filled == len(data):
+                yield _part(number, data)
+                number, filled = number + 1, 0
+                data = bytearray()  # let go of the old one before there is another
+                data = _buffer(size - (number - 1) * each, each, allowance)
+            taken = rest[: len(data) - filled]
+            data[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            rest = rest[len(taken) :]
+    yield _part(number, data)
+
+
+def _buffer(left: int, each: int, allowance: threading.Semaphore) -> bytearray:
+    allowance.acquire()
+    return bytearray(min(left, each))
+
+
+def _part(number: int, data: bytearray) -> Part:
+    return Part(number, data, hashlib.md5(data, usedforsecurity=False).digest())
+
+
+def multipart_etag(digests: list[bytes]) -> str:
+    """The ETag of an object made of parts with these MD5 digests: of all services that imitate Amazon."""
+    joined = hashlib.md5(b"".join(digests), usedforsecurity=False).hexdigest()
+    return f"{joined}-{len(digests)}"
+
+
+def text64(digest: bytes) -> str:
+    """A digest as headers want it."""
+    return b64encode(digest).decode("ascii")
+
+
+# Uploads that a thread of this process works on: nobody else may go on with them or abort them.
+_claimed: set[str] = set()
+_lock = threading.Lock()
+
+
+class Unfinished:
+    """The unfinished uploads of one object."""
+
+    def __init__(self, connection: S3Client, name: str, operation: str, extra: dict[str, str]) -> None:
+        self._client = connection.client("writer")
+        self._where = connection.where(name)
+        self._operation = operation
+        self._extra = extra
+        self._algorithm = "SHA256" if connection.checksums == "when_supported" else None
+
+    def claim(self, count: int) -> tuple[str, dict[int, dict[str, Any]]]:
+        """The id of an upload that is ours until ``release``, and its parts by number.
+
+        The newest that fits, or a new one. One with parts beyond ``count``, begun with another part size,
+        does not: some services (radosgw) put an object together of all its parts or not at all. Raises
+        TargetError.
+        """
+        for entry in sorted(self._list(), key=lambda entry: entry["Initiated"], reverse=True):
+            upload = str(entry["UploadId"])
+            if _claim(upload):
+                with suppress(TargetError):
+                    there = self._parts(upload)
+                    if max(there, default=0) <= count and self._fits(entry, there):
+                        return upload, there
+                self.release(upload)
+        return self._create(), {}
+
+    def release(self, upload: str) -> None:
+        """Let others have it."""
+        with _lock:
+            _claimed.discard(upload)
+
+    def abort(self, upload: str) -> None:
+        """Remove an upload and its parts where that can be done; what stays only costs money."""
+        with suppress(TargetError), translated(self._operation):
+            self._client.abort_multipart_upload(**self._where, UploadId=upload)
+
+    def abort_dead(self) -> None:
+        """Remove what dead runs left of this object."""
+        with suppress(TargetError):
+            for entry in self._list():
+                upload = str(entry["UploadId"])
+                if _claim(upload):
+                    self.abort(upload)
+                    self.release(upload)
+
+    def _create(self) -> str:
+        sums = {"ChecksumAlgorithm": self._algorithm} if self._algorithm else {}
+        with translated(self._operation, writing=True):
+            answer = self._client.create_multipart_upload(**self._where, **sums, **self._extra)
+        upload = str(answer["UploadId"])
+        _claim(upload)
+        return upload
+
+    def _fits(self, entry: dict[str, Any], there: dict[int, dict[str, Any]]) -> bool:
+        """Whether it was begun with what the plan says now: neither can be changed any more."""
+        if entry.get("StorageClass", "STANDARD") != self._extra.get("StorageClass", "STANDARD"):
+            return False
+        if "ChecksumAlgorithm" in entry:
+            return bool(entry["ChecksumAlgorithm"] == self._algorithm)
+        # Not every service says so of the upload; then its parts do.
+        with_sums = ["ChecksumSHA256" in part for part in there.values()]
+        return not any(with_sums) if self._algorithm is None else bool(there) and all(with_sums)
+
+    def _list(self) -> list[dict[str, Any]]:
+        from botocore.exceptions import ClientError
+
+        pages = self._client.get_paginator("list_multipart_uploads")
+        where = {"Bucket": self._where["Bucket"], "Prefix": self._where["Key"]}
+        with translated(self._operation):
+            try:
+                found = [entry for page in pages.paginate(**where) for entry in page.get("Uploads", ())]
+            except ClientError as error:
+                if denied(error) or cannot(error):
+                    return []  # nothing is gone on with then, and all is sent
+                raise
+        return [entry for entry in found if entry["Key"] == self._where["Key"]]
+
+    def _parts(self, upload: str) -> dict[int, dict[str, Any]]:
+        pages = self._client.get_paginator("list_parts")
+        with translated(self._operation):
+            found = pages.paginate(**self._where, UploadId=upload)
+            return {int(part["PartNumber"]): part for page in found for part in page.get("Parts", ())}
+
+
+def _claim(upload: str) -> bool:
+    with _lock:
+        if upload in _claimed:
+            return False
+        _claimed.add(upload)
+        return True
+
 
 # The service has other parts than it told us: this upload will never be put together.
 _HOPELESS = frozenset({"InvalidPart", "InvalidPartOrder", "NoSuchUpload"})
@@ -34,16 +212,16 @@ class Upload:
     """One object on its way. ``extra`` are its storage class and the like."""
 
     def __init__(
-        self, connection: Connection, name: str, size: int, operation: str, extra: dict[str, str]
+        self, connection: S3Client, name: str, size: int, operation: str, extra: dict[str, str]
     ) -> None:
         self._connection = connection
         self._client = connection.client("writer")
         self._unfinished = Unfinished(connection, name, operation, extra)
         self._name = name
-        self._where = {"Bucket": connection.bucket, "Key": connection.key(name)}
+        self._where = connection.where(name)
         self._size = size
         self._each = part_bytes(size, connection.options.part_size)
-        self._doing = operation
+        self._operation = operation
         self._extra = extra
         self._sha256 = connection.checksums == "when_supported"
         self._stopped = threading.Event()
@@ -60,14 +238,14 @@ class Upload:
         Raises TargetError, and what the reader raises. After a fault that may pass, the parts stay for
         the next try; after any other they are removed, since nobody would ever use them.
         """
-        whole = parts(reader, self._size, self._each, self._doing, self._allowance)
+        whole = parts(reader, self._size, self._each, self._operation, self._allowance)
         small = self._size <= self._each
         version = self._put(next(whole)) if small else self._put_parts(whole, progress)
         progress(self._size, self._size)
         return version
 
     def _put(self, part: Part) -> str:
-        with translated(self._doing, writing=True):
+        with translated(self._operation, writing=True):
             answer = self._client.put_object(**self._where, **self._payload(part), **self._extra)
         return str(answer.get("VersionId") or "")
 
@@ -127,7 +305,7 @@ class Upload:
 
     def _send(self, upload: str, part: Part) -> _Stored:
         try:
-            with translated(self._doing, writing=True):
+            with translated(self._operation, writing=True):
                 answer = self._client.upload_part(
                     **self._where, UploadId=upload, PartNumber=part.number, **self._payload(part)
                 )
@@ -149,7 +327,7 @@ class Upload:
     def _complete(self, upload: str, etag: str) -> str:
         tags = sorted(self._tags, key=lambda tag: int(tag["PartNumber"]))
         try:
-            with translated(self._doing, writing=True):
+            with translated(self._operation, writing=True):
                 answer = self._client.complete_multipart_upload(
                     **self._where, UploadId=upload, MultipartUpload={"Parts": tags}
                 )
@@ -160,7 +338,7 @@ class Upload:
             return ""
         if not self._is_whole(etag):
             raise TargetError(
-                f"{self._doing}: what the service put together is not what was sent",
+                f"{self._operation}: what the service put together is not what was sent",
                 hint="It is sent again. If that happens again, do not rely on this service.",
             )
         return str(answer.get("VersionId") or "")
@@ -168,7 +346,7 @@ class Upload:
     def _is_whole(self, etag: str) -> bool:
         """Whether an object of our size and ETag is there now."""
         try:
-            found = self._connection.find(self._name, self._doing)
+            found = self._connection.find(self._name, self._operation)
         except ObjectMissing:
             return False
         return found.bytes == self._size and (self._opaque or found.etag == etag)

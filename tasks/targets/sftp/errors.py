@@ -1,25 +1,57 @@
 """What an SSH server, asyncssh or the network says -> the TargetError branch, with a hint.
 
 A server's own message is never quoted. OpenSSH's says only "Failure" for most faults of its disk: then the
-file system is asked what it is (sftp.py).
+file system is asked what it is (target.py).
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from tasks.errors import DatasaveError, ObjectMissing, TargetError, TargetFull, TargetMissing, TargetReadOnly
+from tasks.errors import TargetError, TargetMissing
+from tasks.targets.shared.errors import (
+    NO_OBJECT,
+    SERVER_FULL,
+    SERVER_READ_ONLY,
+    TargetFault,
+    no_folder,
+    refused,
+)
 
 Disk = Literal["full", "read-only", "unknown"]
 
 _NETWORK = "Look whether the server is running, the network is up, and `host` and `port` are right."
-_RIGHTS = "Give the account on the server rights on that folder."
-_FULL = "Free some space there, or let the plan keep fewer backups."
 _SAFE_WAY = (
     "Ask whoever runs the server whether its key is new, and have them read it out on the server itself "
     "(`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows its fingerprint). Only if it is the same, put "
-    "the line of that .pub file into {place}. Otherwise do not go on: someone may be in between."
+    "the line of that .pub file into `host_key` in the plan, or into the known_hosts file. Otherwise do not "
+    "go on: someone may be in between."
 )
+_FAILED = TargetFault(
+    TargetError,
+    "the server failed without saying why",
+    "Look at the server's disk, at the account's quota, and at the server's log.",
+    permanent=False,
+)
+_NO_LOGIN = TargetFault(
+    TargetError,
+    "the server does not let this account in",
+    "Correct `user`, and `key` or `password`; look whether the public key is in the account's "
+    "authorized_keys on the server.",
+)
+_NO_SFTP = TargetFault(
+    TargetError,
+    "the server offers no SFTP to this account",
+    "Switch SFTP on at the server, for this account.",
+)
+_STRANGE = TargetFault(
+    TargetError, "what answers is no SSH server that we can talk to", _NETWORK, permanent=False
+)
+_SILENT = TargetFault(TargetMissing, "the server does not answer", _NETWORK, permanent=False)
+_UNREACHABLE = TargetFault(TargetMissing, "the server cannot be reached", _NETWORK, permanent=False)
+_BROKEN = TargetFault(TargetMissing, "the connection broke", _NETWORK, permanent=False)
+# Of these only the class of the error tells more.
+_NAMED = (_FAILED, _STRANGE, _BROKEN)
 
 
 class UntrustedError(Exception):
@@ -34,7 +66,7 @@ class UntrustedError(Exception):
         self.known = known
 
 
-def ours() -> tuple[type[BaseException], ...]:
+def raised() -> tuple[type[BaseException], ...]:
     """What calls to the server raise."""
     import asyncssh
 
@@ -58,97 +90,60 @@ def is_absent(error: BaseException) -> bool:
     return isinstance(error, asyncssh.SFTPNoSuchFile | asyncssh.SFTPNoSuchPath | asyncssh.SFTPNotADirectory)
 
 
-def translate(
-    error: BaseException, operation: str, *, writing: bool, where: str = "", disk: Disk = "unknown"
-) -> TargetError:
-    """The error to raise for ``error``. ``writing`` tells a refused write from a refused read.
+def translate(error: BaseException, operation: str, *, writing: bool, where: str, disk: Disk) -> TargetError:
+    """The error to raise for ``error``, as Translator.translate says.
 
-    ``disk`` is what the server's file system says of itself.
+    ``where`` is the folder in messages, ``disk`` what the server's file system says of itself.
     """
     import asyncssh
 
     if isinstance(error, UntrustedError):
-        return _untrusted(error, operation)
+        return _untrusted(error).error(operation)
     if isinstance(error, asyncssh.SFTPError) and not breaks(error):
-        return _refusal(error, operation, writing, where, disk)
-    return _trouble(error, operation)
+        fault = _refusal(error, writing, where, disk)
+    else:
+        fault = _unanswered(error)
+    return fault.error(operation, f" ({type(error).__name__})" if fault in _NAMED else "")
 
 
-def is_permanent(error: BaseException) -> bool:
-    """Whether trying again is pointless; an error we do not know is a fault in the program, so yes."""
-    if isinstance(error, DatasaveError):
-        return error.permanent
-    return not isinstance(error, ours()) or translate(error, "", writing=True).permanent
-
-
-def _untrusted(error: UntrustedError, operation: str) -> TargetError:
+def _untrusted(error: UntrustedError) -> TargetFault:
     shown = f" (it shows {', '.join(error.shown)})" if error.shown else ""
     if error.known:
         cause = f"the server's key is not the known one{shown}: it has changed, or this is another server"
     else:
         cause = f"the server's key is unknown{shown}"
-    hint = _SAFE_WAY.format(place="`host_key` in the plan, or into the known_hosts file")
-    return TargetError(f"{operation}: {cause}", hint=hint, permanent=True)
+    return TargetFault(TargetError, cause, _SAFE_WAY)
 
 
-def _refusal(error: BaseException, operation: str, writing: bool, where: str, disk: Disk) -> TargetError:
+def _refusal(error: BaseException, writing: bool, where: str, disk: Disk) -> TargetFault:
     import asyncssh
 
     full = asyncssh.SFTPNoSpaceOnFilesystem | asyncssh.SFTPQuotaExceeded
     if isinstance(error, full) or (disk == "full" and writing):
-        return TargetFull(f"{operation}: the server's disk is full", hint=_FULL)
+        return SERVER_FULL
     if isinstance(error, asyncssh.SFTPWriteProtect) or (disk == "read-only" and writing):
-        return TargetReadOnly(
-            f"{operation}: the server's disk is mounted read-only",
-            hint="Mount it for writing. A disk that turned read-only by itself is often failing.",
-        )
+        return SERVER_READ_ONLY
     if is_absent(error):
-        if writing:
-            return TargetMissing(
-                f"{operation}: a folder on the way to {where} is not there",
-                hint="Look at the server; correct `path` in the plan, or make the folder that it lies in.",
-            )
-        return ObjectMissing(
-            f"{operation}: there is no such object", hint="`datasave list` shows what is there."
-        )
+        return no_folder(where, "server") if writing else NO_OBJECT
     if isinstance(error, asyncssh.SFTPPermissionDenied):
-        kind = TargetReadOnly if writing else TargetError
-        return kind(f"{operation}: the server refuses it (permission denied)", hint=_RIGHTS, permanent=True)
-    return TargetError(
-        f"{operation}: the server failed without saying why ({type(error).__name__})",
-        hint="Look at the server's disk, at the account's quota, and at the server's log.",
-        permanent=False,
-    )
+        cause = "the server refuses it (permission denied)"
+        return refused(cause, "Give the account on the server rights on that folder.", writing=writing)
+    return _FAILED
 
 
-def _trouble(error: BaseException, operation: str) -> TargetError:
+def _unanswered(error: BaseException) -> TargetFault:
     """What never got an answer of the SFTP server: no login, no connection, a cut, silence."""
     import asyncssh
 
     if isinstance(error, asyncssh.PermissionDenied):
-        return TargetError(
-            f"{operation}: the server does not let this account in",
-            hint="Correct `user`, and `key` or `password`; look whether the public key is in the account's "
-            "authorized_keys on the server.",
-            permanent=True,
-        )
+        return _NO_LOGIN
     if isinstance(error, asyncssh.ChannelOpenError):
-        return TargetError(
-            f"{operation}: the server offers no SFTP to this account",
-            hint="Switch SFTP on at the server, for this account.",
-            permanent=True,
-        )
+        return _NO_SFTP
     strange = asyncssh.ProtocolError | asyncssh.ProtocolNotSupported | asyncssh.KeyExchangeFailed
     if isinstance(error, strange):
-        return TargetError(
-            f"{operation}: what answers is no SSH server that we can talk to ({type(error).__name__})",
-            hint=_NETWORK,
-            permanent=False,
-        )
+        return _STRANGE
     if isinstance(error, TimeoutError):
-        return TargetMissing(f"{operation}: the server does not answer", hint=_NETWORK, permanent=False)
+        return _SILENT
     if isinstance(error, OSError) and not isinstance(error, ConnectionResetError | BrokenPipeError):
-        return TargetMissing(f"{operation}: the server cannot be reached", hint=_NETWORK, permanent=False)
-    return TargetMissing(
-        f"{operation}: the connection broke ({type(error).__name__})", hint=_NETWORK, permanent=False
-    )
+        return _UNREACHABLE
+    return _BROKEN

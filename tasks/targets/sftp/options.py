@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from tasks.options import problem
 from tasks.platform.secrets import SecretReference
-from tasks.targets.shared.throttle import TargetOptions
+from tasks.targets.base import TargetOptions
 
 _KEY_HINT = (
     "Copy the line from the server itself, for example from /etc/ssh/ssh_host_ed25519_key.pub: "

@@ -20,7 +20,7 @@ from tasks.records import Record
 from tasks.targets.shared.errors import translate
 
 MARKER = ".datasave-target.json"
-_LARGEST = 1 << 16
+LARGEST_MARKER = 1 << 16
 
 M = TypeVar("M", bound=Record)
 
@@ -75,7 +75,7 @@ def read_marker_file(path: Path, model: type[M], operation: str, repair: str) ->
     """
     try:
         with path.open("rb") as stream:
-            data = stream.read(_LARGEST)
+            data = stream.read(LARGEST_MARKER)
     except FileNotFoundError:
         return None
     except OSError as error:

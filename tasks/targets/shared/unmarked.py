@@ -9,13 +9,12 @@ from typing import Any
 from tasks.errors import TargetMissing, TargetReadOnly
 from tasks.records import Stat
 from tasks.targets.base import Target
-from tasks.targets.drive.marker import FOLDER
-from tasks.targets.drive.marker import MARKER as MEDIUM_MARKER
-from tasks.targets.drive.places import plugged_in
+from tasks.targets.drive.media import FOLDER, plugged_in
+from tasks.targets.drive.media import MARKER as MEDIUM_MARKER
 from tasks.targets.folder.target import FolderOptions, FolderTarget
 from tasks.targets.shared.errors import translate
 from tasks.targets.shared.marker import MARKER, Medium
-from tasks.targets.shared.remote_folder import RemoteFolderTarget
+from tasks.targets.shared.remote import RemoteFolderTarget
 
 _HINT = "Give the folder that holds the .tar.zst.age files, or one above it."
 

@@ -5,7 +5,16 @@ Status codes: [MS-ERREF] 2.3.1, NTSTATUS values. A server's own message is never
 
 from __future__ import annotations
 
-from tasks.errors import DatasaveError, ObjectMissing, TargetError, TargetFull, TargetMissing, TargetReadOnly
+from tasks.errors import TargetError, TargetMissing
+from tasks.targets.shared.errors import (
+    NO_OBJECT,
+    SERVER_FULL,
+    SERVER_READ_ONLY,
+    TargetFault,
+    by_code,
+    no_folder,
+    refused,
+)
 
 _NETWORK = "Look whether the server is running, the network is up, and `server` and `port` are right."
 
@@ -16,75 +25,75 @@ _LOGIN = frozenset(
     {0xC000006D, 0xC000006A, 0xC0000064, 0xC000006E, 0xC000006F, 0xC0000070, 0xC0000071, 0xC0000072}
     | {0xC0000193, 0xC0000224, 0xC0000234, 0xC000015B}
 )
-_BROKEN = frozenset({0xC00000C9, 0xC0000203, 0xC000020C, 0xC000020D, 0xC0000241, 0xC000035C, 0xC0000128})
+_BROKEN_CODES = frozenset(
+    {0xC00000C9, 0xC0000203, 0xC000020C, 0xC000020D, 0xC0000241, 0xC000035C, 0xC0000128}
+)
 
-_Rule = tuple[type[TargetError], bool, str, str]
-
-# Codes, what they become, whether another try is pointless, the cause in plain words, what to do.
-_RULES: tuple[tuple[frozenset[int], _Rule], ...] = (
+_CODES = by_code(
     (
         _LOGIN,
-        (
+        TargetFault(
             TargetError,
-            True,
             "the server does not let this account in",
             "Correct `user`, `domain` and `password`; look whether the account is locked or its password has "
             "expired.",
         ),
     ),
     (
-        frozenset({_NO_SHARE, 0xC00000CB, 0xC00000BE}),
-        (
+        {_NO_SHARE, 0xC00000CB, 0xC00000BE},
+        TargetFault(
             TargetMissing,
-            True,
             "the server has no such share",
             "Correct `share` in the plan, or make the share on the server.",
         ),
     ),
+    ({0xC000007F, 0xC0000044, 0xC0000802}, SERVER_FULL),
+    ({0xC00000A2}, SERVER_READ_ONLY),
     (
-        frozenset({0xC000007F, 0xC0000044, 0xC0000802}),
-        (
-            TargetFull,
-            True,
-            "the server's disk is full",
-            "Free some space there, or let the plan keep fewer backups.",
-        ),
-    ),
-    (
-        frozenset({0xC00000A2}),
-        (
-            TargetReadOnly,
-            True,
-            "the server's disk is mounted read-only",
-            "Mount it for writing. A disk that turned read-only by itself is often failing.",
-        ),
-    ),
-    (
-        frozenset({0xC0000043, 0xC0000054, 0xC0000055, 0xC0000056}),
-        (
+        {0xC0000043, 0xC0000054, 0xC0000055, 0xC0000056},
+        TargetFault(
             TargetError,
-            False,
             "another program on the share has it open",
             "Look for a virus scanner, an indexer or another backup that works on the share.",
+            permanent=False,
         ),
     ),
     (
-        frozenset({0xC00000A3, 0xC0000013, 0xC000009D, 0xC00000C0, 0xC000026E}),
-        (TargetMissing, True, "the disk behind the share is not there", "Look at the server's disk."),
+        {0xC00000A3, 0xC0000013, 0xC000009D, 0xC00000C0, 0xC000026E},
+        TargetFault(TargetMissing, "the disk behind the share is not there", "Look at the server's disk."),
     ),
     (
-        frozenset({0xC0000035, 0xC0000033, 0xC000003B, 0xC00000BA, 0xC0000106}),
-        (
+        {0xC0000035, 0xC0000033, 0xC000003B, 0xC00000BA, 0xC0000106},
+        TargetFault(
             TargetError,
-            True,
             "the server takes no such name, or has something else of it",
             "Look at the share, and remove what is in the way if it is not needed.",
         ),
     ),
 )
+_NO_LOGIN = TargetFault(
+    TargetError,
+    "the server accepts none of the ways in which we can log in",
+    "Correct `user`, `domain` and `password`, and look which logins the server takes.",
+)
+_NO_ENCRYPTION = TargetFault(
+    TargetError,
+    "the server offers no encryption to this account",
+    "Switch SMB 3 with encryption on at the server, and give the account a password. Or set "
+    "`encrypt: false`: backups are encrypted anyway, but what the account does can be watched then.",
+)
+_SILENT = TargetFault(TargetMissing, "the server does not answer", _NETWORK, permanent=False)
+_UNREACHABLE = TargetFault(TargetMissing, "the server cannot be reached", _NETWORK, permanent=False)
+_BROKEN = TargetFault(TargetMissing, "the connection broke", _NETWORK, permanent=False)
+_FAILED = TargetFault(
+    TargetError,
+    "the server failed",
+    "Look the code up under NTSTATUS, and look at the server's disk and log.",
+    permanent=False,
+)
 
 
-def ours() -> tuple[type[BaseException], ...]:
+def raised() -> tuple[type[BaseException], ...]:
     """What calls to the share raise."""
     from smbprotocol.exceptions import SMBException
     from spnego.exceptions import SpnegoError
@@ -117,72 +126,43 @@ def is_absent(error: BaseException) -> bool:
 def breaks(error: BaseException) -> bool:
     """Whether nothing more is to be expected of the connection after ``error``."""
     code = status_of(error)
-    return code in _BROKEN or code in _LOGIN or not code
+    return code in _BROKEN_CODES or code in _LOGIN or not code
 
 
-def translate(error: BaseException, operation: str, *, writing: bool, where: str = "") -> TargetError:
-    """The error to raise for ``error``; ``writing`` tells a refused write from a refused read."""
+def translate(error: BaseException, operation: str, *, writing: bool, where: str) -> TargetError:
+    """The error to raise for ``error``, as Translator.translate says; ``where`` is the folder in messages."""
     code = status_of(error)
-    if not code or code in _BROKEN:
-        return _trouble(error, operation)
-    for codes, (fault, permanent, cause, hint) in _RULES:
-        if code in codes:
-            return fault(f"{operation}: {cause}", hint=hint, permanent=permanent)
+    if not code or code in _BROKEN_CODES:
+        fault = _unanswered(error)
+        return fault.error(operation, f" ({type(error).__name__})" if fault is _BROKEN else "")
+    fault = _refusal(code, writing, where)
+    return fault.error(operation, f" (0x{code:08x})" if fault is _FAILED else "")
+
+
+def _refusal(code: int, writing: bool, where: str) -> TargetFault:
     if code in _ABSENT:
-        if writing:
-            return TargetMissing(
-                f"{operation}: a folder on the way to {where} is not there",
-                hint="Look at the share; correct `path` in the plan, or make the folder that it lies in.",
-            )
-        return ObjectMissing(
-            f"{operation}: there is no such object", hint="`datasave list` shows what is there."
-        )
+        return no_folder(where, "share") if writing else NO_OBJECT
     if code in _DENIED:
-        kind = TargetReadOnly if writing else TargetError
-        return kind(
-            f"{operation}: the server refuses it (access denied)",
-            hint="Give the account rights on the share and on that folder.",
-            permanent=True,
-        )
-    return TargetError(
-        f"{operation}: the server failed (0x{code:08x})",
-        hint="Look the code up under NTSTATUS, and look at the server's disk and log.",
-        permanent=False,
-    )
+        cause = "the server refuses it (access denied)"
+        hint = "Give the account rights on the share and on that folder."
+        return refused(cause, hint, writing=writing)
+    return _CODES.get(code, _FAILED)
 
 
-def is_permanent(error: BaseException) -> bool:
-    """Whether trying again is pointless; an error we do not know is a fault in the program, so yes."""
-    if isinstance(error, DatasaveError):
-        return error.permanent
-    return not isinstance(error, ours()) or translate(error, "", writing=True).permanent
-
-
-def _trouble(error: BaseException, operation: str) -> TargetError:
+def _unanswered(error: BaseException) -> TargetFault:
     """What never got an answer of the share: no login, no connection, a cut, silence."""
     from smbprotocol.exceptions import SMBAuthenticationError, SMBConnectionClosed, SMBException, SMBOSError
     from spnego.exceptions import SpnegoError
 
     if isinstance(error, SMBAuthenticationError | SpnegoError):
-        return TargetError(
-            f"{operation}: the server and we have no way to log in in common",
-            hint="Correct `user`, `domain` and `password`, and look which logins the server takes.",
-            permanent=True,
-        )
+        return _NO_LOGIN
     # smbprotocol has no class for these, but says no more of them than what the plan asked for.
     said = str(error) if isinstance(error, SMBException) else ""
     if "encryption is required" in said or "authenticated as a guest" in said:
-        return TargetError(
-            f"{operation}: the server offers no encryption to this account",
-            hint="Switch SMB 3 with encryption on at the server, and give the account a password. Or set "
-            "`encrypt: false`: backups are encrypted anyway, but the account's doings can be watched then.",
-            permanent=True,
-        )
+        return _NO_ENCRYPTION
     if isinstance(error, TimeoutError) or said.startswith("Connection timeout"):
-        return TargetMissing(f"{operation}: the server does not answer", hint=_NETWORK, permanent=False)
+        return _SILENT
     closed = isinstance(error, SMBException | ConnectionResetError | BrokenPipeError | SMBConnectionClosed)
     if isinstance(error, OSError) and (not closed or (isinstance(error, SMBOSError) and not error.ntstatus)):
-        return TargetMissing(f"{operation}: the server cannot be reached", hint=_NETWORK, permanent=False)
-    return TargetMissing(
-        f"{operation}: the connection broke ({type(error).__name__})", hint=_NETWORK, permanent=False
-    )
+        return _UNREACHABLE
+    return _BROKEN

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from tasks.options import problem
 from tasks.platform.secrets import SecretReference
-from tasks.targets.shared.throttle import TargetOptions
+from tasks.targets.base import TargetOptions
 
 # What Windows takes in no name, and what would reach another place ([MS-FSCC] 2.1.5: a colon names a stream).
 FORBIDDEN = frozenset('<>:"|?*') | {chr(code) for code in range(32)}

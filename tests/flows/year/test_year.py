@@ -16,14 +16,13 @@ from botocore.exceptions import ClientError
 
 from tasks.age.keys import Identity
 from tasks.backup.media import MEDIA as LOG
-from tasks.backup.media import which
+from tasks.backup.media import load_media, which
 from tasks.context import PlanContext
 from tasks.keys.identities import read_identities
 from tasks.platform.files import private_folder
 from tasks.recovery.recover import choose, recover
 from tasks.targets.base import Target
-from tasks.targets.drive.marker import FOLDER
-from tasks.targets.drive.media import load_media
+from tasks.targets.drive.media import FOLDER
 from tests.flows.year import events
 from tests.flows.year.almanac import MEDIA, Almanac, Made, medium_of
 from tests.flows.year.nights import Night, back_up

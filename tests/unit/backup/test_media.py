@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from tasks.backup import media
+from tasks.backup.media import USES_KEPT, Media, load_media, save_media
 from tasks.context import PlanContext
 from tasks.errors import PlanError, StateError, TargetError, TargetMissing
-from tasks.targets.drive.marker import MARKER, read_medium
-from tasks.targets.drive.media import USES_KEPT, Media, load_media, save_media
+from tasks.targets.drive.media import MARKER, read_medium
 from tasks.targets.drive.target import DriveOptions, DriveTarget
 from tasks.targets.registry import make_target
 from tests import mounts

@@ -15,12 +15,13 @@ from botocore import exceptions as boto
 from tasks.errors import ObjectMissing, PlanError, TargetError, TargetFull, TargetMissing, TargetReadOnly
 from tasks.plan.load import check_plan, load_plan
 from tasks.plan.sample import sample_plan
-from tasks.targets.s3.body import Body, multipart_etag, part_bytes, parts
+from tasks.targets.s3.connection import Body
 from tasks.targets.s3.errors import is_permanent, translate
 from tasks.targets.s3.lock import locked_until
 from tasks.targets.s3.options import S3Lock, S3Options
 from tasks.targets.s3.target import S3Target
-from tasks.targets.shared.throttle import Throttle, bytes_per_second
+from tasks.targets.s3.upload import multipart_etag, part_bytes, parts
+from tasks.targets.shared.transfer import Throttle, bytes_per_second
 from tests.unit.plan.material import CLASSIC, OTHER, REGISTERED
 
 MIB = 1 << 20

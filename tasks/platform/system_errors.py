@@ -1,0 +1,46 @@
+"""The operating system's error numbers, named once: which mean a full disk, which a lacking right.
+
+What they mean in each place, and what to do then, is said by the tables of those who use them
+(tasks/targets/shared/errors.py, tasks/archive/faults.py).
+"""
+
+from __future__ import annotations
+
+import errno
+
+# Python maps most Windows codes to EACCES, ENOENT or EINVAL, which would say the wrong thing here.
+# Source: Microsoft, System Error Codes.
+_WINDOWS = {
+    19: errno.EROFS,  # ERROR_WRITE_PROTECT
+    21: errno.ENODEV,  # ERROR_NOT_READY
+    32: errno.EBUSY,  # ERROR_SHARING_VIOLATION
+    33: errno.EBUSY,  # ERROR_LOCK_VIOLATION
+    39: errno.ENOSPC,  # ERROR_HANDLE_DISK_FULL
+    53: errno.EHOSTUNREACH,  # ERROR_BAD_NETPATH
+    55: errno.ENODEV,  # ERROR_DEV_NOT_EXIST
+    59: errno.ENETRESET,  # ERROR_UNEXP_NET_ERR
+    64: errno.ENETRESET,  # ERROR_NETNAME_DELETED
+    67: errno.ENODEV,  # ERROR_BAD_NET_NAME
+    112: errno.ENOSPC,  # ERROR_DISK_FULL
+    121: errno.ETIMEDOUT,  # ERROR_SEM_TIMEOUT
+    223: errno.EFBIG,  # ERROR_FILE_TOO_LARGE
+    1117: errno.EIO,  # ERROR_IO_DEVICE
+    1167: errno.ENODEV,  # ERROR_DEVICE_NOT_CONNECTED
+    1231: errno.ENETUNREACH,  # ERROR_NETWORK_UNREACHABLE
+}
+
+
+def numbers(*names: str) -> frozenset[int]:
+    """The numbers of those errno names that this system has."""
+    return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
+
+
+def number_of(error: OSError) -> int | None:
+    """The errno of an error; on Windows the one that its own code stands for."""
+    return _WINDOWS.get(getattr(error, "winerror", None) or 0, error.errno)
+
+
+FULL = numbers("ENOSPC", "EDQUOT")
+TOO_LARGE = numbers("EFBIG")
+DENIED = numbers("EACCES", "EPERM")
+ABSENT = numbers("ENOENT", "ENOTDIR")
