@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import psutil
 import pytest
 
 _EXT4_IOC_SHUTDOWN = 0x8004587D
@@ -206,6 +207,5 @@ def _wait_until_mounted(path: Path, driver: subprocess.Popen[bytes]) -> None:
 
 def _unmount(path: Path) -> None:
     # os.path.ismount would say no for one whose driver died.
-    mounted = {line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    if str(path) in mounted:
+    if str(path) in {mounted.mountpoint for mounted in psutil.disk_partitions(all=True)}:
         run("umount", path)

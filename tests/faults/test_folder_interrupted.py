@@ -85,7 +85,9 @@ def test_lazy_unmount_between_two_calls(
     fired: list[str] = []
 
     def after_the_fault(*arguments: object) -> object:
-        if not fired:
+        # Making the slot's folder syncs too: meant is the moment after the object got its name.
+        made_a_folder = moment == "sync" and arguments != ((mount / name).parent,)
+        if not fired and not made_a_folder:
             fired.append(moment)
             mounts.unmount_lazily(mount)
         return real(*arguments)

@@ -21,7 +21,7 @@ from tasks.errors import TargetError, TargetMissing
 from tasks.platform.files import PRIVATE_FOLDER, write_atomic
 from tasks.targets.capabilities import MediumMarker
 from tasks.targets.shared import marker
-from tasks.targets.shared.errors import translate
+from tasks.targets.shared.errors import SYSTEM_ERRORS
 
 MARKER = ".datasave-medium.json"
 FOLDER = "datasave"
@@ -55,11 +55,9 @@ def init_medium(root: Path, label: str, target: str, plan: str, never: Iterable[
     _refuse_fixed_disks(root, never, operation)
     _refuse_marked(root, operation)
     made = MediumMarker(id=str(uuid4()), label=label, plan=plan, target=target, made=datetime.now(UTC))
-    try:
+    with SYSTEM_ERRORS.translated(operation, writing=True):
         (root / FOLDER).mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         write_atomic(root / MARKER, made.model_dump_json().encode() + b"\n")
-    except OSError as error:
-        raise translate(error, operation, writing=True) from error
     return made
 
 

@@ -19,7 +19,7 @@ from tasks.errors import TargetMissing
 from tasks.platform.files import BLOCK, PRIVATE_FOLDER, create_private, sync_folder
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, TargetOptions, check_name
-from tasks.targets.shared.errors import NO_FILE, translate
+from tasks.targets.shared.errors import NO_FILE, SYSTEM_ERRORS, translate
 from tasks.targets.shared.marker import Medium, find_medium, prepare_folder
 from tasks.targets.shared.transfer import exactly, is_dead, part_name, throttle_to
 
@@ -219,16 +219,12 @@ class MediumReader(io.FileIO):
             os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def readinto(self, buffer: Buffer, /) -> int | None:
-        try:
+        with SYSTEM_ERRORS.translated(self._operation):
             return super().readinto(buffer)
-        except OSError as error:
-            raise translate(error, self._operation, writing=False) from error
 
     def readall(self) -> bytes:
-        try:
+        with SYSTEM_ERRORS.translated(self._operation):
             return super().readall() or b""
-        except OSError as error:
-            raise translate(error, self._operation, writing=False) from error
 
 
 @contextmanager

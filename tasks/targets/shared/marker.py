@@ -17,7 +17,7 @@ import pydantic
 from tasks.errors import TargetError, TargetMissing
 from tasks.platform.files import write_atomic
 from tasks.records import Record
-from tasks.targets.shared.errors import translate
+from tasks.targets.shared.errors import SYSTEM_ERRORS, translate
 
 MARKER = ".datasave-target.json"
 LARGEST_MARKER = 1 << 16
@@ -54,11 +54,8 @@ def find_medium(root: Path, target: str, operation: str) -> Medium:
             f"{operation}: {root} holds no marker file {MARKER}, so nothing seems to be mounted there",
             hint=_mount_or_adopt(target),
         )
-    if marker.target != target:
-        raise TargetMissing(
-            f"{operation}: by its marker, {root} belongs to the target {marker.target!r}",
-            hint="Another drive or share is mounted there. Mount the right one, or correct the plan.",
-        )
+    hint = "Another drive or share is mounted there. Mount the right one, or correct the plan."
+    refuse_another(marker, target, operation, str(root), hint)
     return Medium(id=marker.id, device=device)
 
 
@@ -80,12 +77,40 @@ def read_marker_file(path: Path, model: type[M], operation: str, repair: str) ->
         return None
     except OSError as error:
         raise _unreachable(path, error, operation) from error
+    return parse_marker(data, model, operation, str(path), repair)
+
+
+def parse_marker(data: bytes, model: type[M], operation: str, where: str, repair: str) -> M:
+    """The marker ``where`` from its bytes. Raises TargetMissing, with the hint ``repair``."""
     try:
         return model.model_validate_json(data)
     except pydantic.ValidationError as error:
         raise TargetMissing(
-            f"{operation}: the marker {path} is damaged or of an unknown version", hint=repair
+            f"{operation}: the marker {where} is damaged or of an unknown version", hint=repair
         ) from error
+
+
+def new_marker(target: str) -> bytes:
+    """What is written into the marker file of a place that becomes the target."""
+    marker = Marker(target=target, id=secrets.token_hex(16), made=datetime.now(UTC))
+    return marker.model_dump_json().encode() + b"\n"
+
+
+def refuse_another(marker: Marker, target: str, operation: str, where: str, hint: str) -> None:
+    """Raise TargetMissing where the place that is there now is another target's."""
+    if marker.target != target:
+        cause = f"by its marker, {where} belongs to the target {marker.target!r}"
+        raise TargetMissing(f"{operation}: {cause}", hint=hint)
+
+
+def refuse_taken(marker: Marker, target: str, operation: str) -> None:
+    """Raise TargetError where a place that is to be prepared is another target's already."""
+    if marker.target != target:
+        raise TargetError(
+            f"{operation}: by its marker it belongs to the target {marker.target!r}",
+            hint=f"Choose another folder. If {marker.target!r} is gone for good, first remove its {MARKER}.",
+            permanent=True,
+        )
 
 
 def device_of(folder: Path, operation: str, hint: str) -> int:
@@ -108,23 +133,15 @@ def prepare_folder(root: Path, target: str) -> str:
     for another target or its marker cannot be understood.
     """
     operation = f"cannot prepare {root} for {target}"
-    try:
+    with SYSTEM_ERRORS.translated(operation, writing=True):
         made = _make_root(root, target, operation)
         marker = read_marker(root, target, operation)
         if marker is None:
-            fresh = Marker(target=target, id=secrets.token_hex(16), made=datetime.now(UTC))
-            write_atomic(root / MARKER, fresh.model_dump_json().encode() + b"\n")
-    except OSError as error:
-        raise translate(error, operation, writing=True) from error
+            write_atomic(root / MARKER, new_marker(target))
     if marker is None:
         what = "made and marked" if made else "marked"
         return f"{what} {root} for {target}{_same_disk(root)}"
-    if marker.target != target:
-        raise TargetError(
-            f"{operation}: by its marker it belongs to the target {marker.target!r}",
-            hint=f"Choose another folder. If {marker.target!r} is gone for good, first remove its {MARKER}.",
-            permanent=True,
-        )
+    refuse_taken(marker, target, operation)
     return f"{root} was already marked for {target}"
 
 

@@ -11,15 +11,12 @@ grow under names of their own.
 from __future__ import annotations
 
 import io
-import secrets
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import BinaryIO, Literal, NamedTuple
 
-import pydantic
 from typing_extensions import Buffer
 
 from tasks.errors import TargetError, TargetMissing
@@ -27,7 +24,15 @@ from tasks.platform.files import BLOCK
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, check_name
 from tasks.targets.shared.errors import NO_FILE, NO_OBJECT, Translator
-from tasks.targets.shared.marker import LARGEST_MARKER, MARKER, Marker
+from tasks.targets.shared.marker import (
+    LARGEST_MARKER,
+    MARKER,
+    Marker,
+    new_marker,
+    parse_marker,
+    refuse_another,
+    refuse_taken,
+)
 from tasks.targets.shared.transfer import DAY, exactly, is_dead, part_name
 
 # No way there keeps more bytes under way than these, so all before them had been confirmed.
@@ -195,13 +200,7 @@ class RemoteFolderTarget(Target):
             self._write_marker(operation)
             what = "marked" if root else "made and marked"
             return f"{what} {remote.where} for {self.name}{remote.shortcomings()}"
-        if marker.target != self.name:
-            raise TargetError(
-                f"{operation}: by its marker it belongs to the target {marker.target!r}",
-                hint=f"Choose another folder. If {marker.target!r} is gone for good, first remove its "
-                f"{MARKER}.",
-                permanent=True,
-            )
+        refuse_taken(marker, self.name, operation)
         return f"{remote.where} was already marked for {self.name}{remote.shortcomings()}"
 
     def put(self, name: str, reader: BinaryIO, size: int, progress: Progress = no_progress) -> Stat:
@@ -313,11 +312,8 @@ class RemoteFolderTarget(Target):
                 "so the disk behind it seems to be missing",
                 hint=hint,
             )
-        if marker.target != self.name:
-            raise TargetMissing(
-                f"{operation}: by its marker, {where} belongs to the target {marker.target!r}",
-                hint="Another disk seems to be mounted on the server, or the plan names the wrong folder.",
-            )
+        hint = "Another disk seems to be mounted on the server, or the plan names the wrong folder."
+        refuse_another(marker, self.name, operation, where, hint)
         return marker.id
 
     def _same_place(self, place: str, operation: str) -> None:
@@ -337,19 +333,12 @@ class RemoteFolderTarget(Target):
                 data = file.read(LARGEST_MARKER, 0)
             finally:
                 file.close()
-        try:
-            return Marker.model_validate_json(data)
-        except pydantic.ValidationError as error:
-            raise TargetMissing(
-                f"{operation}: the marker {MARKER} at {self._remote.where} is damaged "
-                "or of an unknown version",
-                hint="Look at the server's disk. If it is sound, remove that file and run "
-                f"`datasave adopt {self.name}`.",
-            ) from error
+        where = f"{MARKER} at {self._remote.where}"
+        repair = "Look at the server's disk. If it is sound, remove that file and run "
+        return parse_marker(data, Marker, operation, where, repair + f"`datasave adopt {self.name}`.")
 
     def _write_marker(self, operation: str) -> None:
-        marker = Marker(target=self.name, id=secrets.token_hex(16), made=datetime.now(UTC))
-        data = marker.model_dump_json().encode() + b"\n"
+        data = new_marker(self.name)
         upload = Upload(self._remote, MARKER, len(data), operation)
         try:
             upload.send(io.BytesIO(data), no_progress)

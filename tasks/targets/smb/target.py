@@ -51,10 +51,8 @@ class SmbRemote(Remote):
         self._throttle = throttle_to(self.where, options.bandwidth)
 
     def look(self, path: str) -> Entry | None:
-        import smbclient
-
         try:
-            found = self._session.call(smbclient.lstat, self._full(path))
+            found = self._session.call(_smbclient().lstat, self._full(path))
         except raised() as error:
             if is_absent(error):
                 return None
@@ -68,46 +66,32 @@ class SmbRemote(Remote):
         )
 
     def entries(self, folder: str) -> list[Entry]:
-        import smbclient
-
         def read(full: str, **how: Any) -> list[Entry]:
-            return [_entry(item) for item in smbclient.scandir(full, **how)]
+            return [_entry(item) for item in _smbclient().scandir(full, **how)]
 
         return self._session.call(read, self._full(folder))
 
     def open(self, path: str, mode: Literal["read", "new", "go on"]) -> RemoteFile:
-        import smbclient
-
         flags = {"read": "rb", "new": "xb", "go on": "r+b"}[mode]
         raw = self._session.call(
-            smbclient.open_file, self._full(path), mode=flags, buffering=0, share_access=_SHARED
+            _smbclient().open_file, self._full(path), mode=flags, buffering=0, share_access=_SHARED
         )
         return SmbFile(self._session, raw, self._throttle)
 
     def replace(self, path: str, final: str) -> None:
-        import smbclient
-
-        self._session.call(smbclient.replace, self._full(path), self._full(final))
+        self._session.call(_smbclient().replace, self._full(path), self._full(final))
 
     def remove(self, path: str) -> None:
-        import smbclient
-
-        self._session.call(smbclient.remove, self._full(path))
+        self._session.call(_smbclient().remove, self._full(path))
 
     def make_folder(self, path: str) -> None:
-        import smbclient
-
-        self._session.call(smbclient.mkdir, self._full(path))
+        self._session.call(_smbclient().mkdir, self._full(path))
 
     def remove_folder(self, path: str) -> None:
-        import smbclient
-
-        self._session.call(smbclient.rmdir, self._full(path))
+        self._session.call(_smbclient().rmdir, self._full(path))
 
     def free(self) -> int | None:
-        import smbclient
-
-        volume = self._session.call(smbclient.stat_volume, self._root)
+        volume = self._session.call(_smbclient().stat_volume, self._root)
         return int(volume.caller_available_size) if volume.total_size else None
 
     def raised(self) -> tuple[type[BaseException], ...]:
@@ -165,6 +149,13 @@ class SmbFile(RemoteFile):
         except raised():
             # The server has forgotten it; smbclient would go on taking it for open.
             self._raw.fd._connected = False
+
+
+def _smbclient() -> Any:
+    """The driver, which is slow to load: not before it is used."""
+    import smbclient
+
+    return smbclient
 
 
 def _entry(item: Any) -> Entry:
