@@ -1,4 +1,4 @@
-"""Files that survive a power cut, folders that nobody else can read, digests taken on the way past.
+"""Files that survive a power cut, folders that nobody else can read, digests taken while reading and writing.
 
 The one place that knows how to publish a file atomically: write beside it, fsync, rename, fsync the
 folder (pattern of every database's own commit; see litestream's file replica client).

@@ -1,4 +1,4 @@
-"""Child programs: started without a shell, bounded in time, never left behind, never told a secret in argv.
+"""Child programs: started without a shell, bounded in time, never left behind, never given a secret in argv.
 
 Each program runs at the end of a leash (leash.py), so that it ends when this process does. What it needs
 to know in secret goes through ``environment`` or a private file: arguments can be read by every account of

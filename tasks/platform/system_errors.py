@@ -1,6 +1,6 @@
 """The operating system's error numbers, named once: which mean a full disk, which a lacking right.
 
-What they mean in each place, and what to do then, is said by the tables of those who use them
+What they mean for a target or an archive, and what to do then, stands in the tables there
 (tasks/targets/shared/errors.py, tasks/archive/faults.py).
 """
 

@@ -40,7 +40,7 @@ def prepare(target: Target) -> str:
 
 @runtime_checkable
 class Probes(Protocol):
-    """A place that tells by other ways than writing whether a backup could be stored there."""
+    """A place where it can be checked without writing whether a backup could be stored."""
 
     def probe(self) -> str:
         """What was seen, in words. Raises TargetError where nothing could be stored."""
@@ -49,7 +49,7 @@ class Probes(Protocol):
 def probe(target: Target) -> str:
     """See whether a backup could be stored here; what was seen, in words. Raises TargetError.
 
-    Puts a small object and takes it away again, where the target knows no other way.
+    Puts a small object and takes it away again, where the target has no check of its own.
     """
     if isinstance(target, Probes):
         return target.probe()

@@ -249,13 +249,15 @@ class TargetContract:
         data = some_bytes(5 * MIB + 17)
         put(target, SEALED, data)
 
-        def proven(content: bytes, size: int = 0) -> bool:
-            beside = io.BytesIO(content) if local else None
+        def proven(content: bytes, size: int = 0, here: bytes = b"") -> bool:
+            beside = io.BytesIO(here or content) if local else None
             digest = hashlib.sha256(content).hexdigest()
             return verify(target, SEALED, size or len(content), digest, local=beside)
 
         assert proven(data)
-        assert not proven(some_bytes(len(data), seed=2)), "others of that size"
+        others = some_bytes(len(data), seed=2)
+        assert not proven(others), "others of that size"
+        assert not proven(others, here=data), "the digest counts, not what lies here"
         assert not proven(data[:-1]), "all but the last"
         assert not proven(data + b"x"), "one more"
         assert not proven(data, size=len(data) - 1), "another size than the digest's"

@@ -69,7 +69,7 @@ class TestSmb(RemoteFaults):
             server.start()
 
     def test_what_is_sent_is_encrypted(self, server: Samba, root: Path) -> None:
-        connection = server.target(root)._remote._connection  # type: ignore[attr-defined]
+        connection = server.target(root)._remote._session  # type: ignore[attr-defined]
         import smbclient
 
         try:
@@ -86,7 +86,7 @@ class TestSmb(RemoteFaults):
         import smbclient
 
         put(target, SEALED, b"old")
-        connection = server.target(root)._remote._connection  # type: ignore[attr-defined]
+        connection = server.target(root)._remote._session  # type: ignore[attr-defined]
         path = f"\\\\127.0.0.1\\backup\\{root.name}\\{SEALED}"
         held = connection.call(smbclient.open_file, path, mode="r+b", buffering=0, share_access=None)
         try:

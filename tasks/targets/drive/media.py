@@ -49,7 +49,7 @@ def init_medium(root: Path, label: str, target: str, plan: str, never: Iterable[
 
     Raises TargetError, and writes nothing: where ``root`` is no mount point, lies on a disk of the system
     or on that of one of the paths in ``never``, or is marked already, as a medium or as a folder target.
-    There is no way to insist: a folder that is no drive of its own is what the kind ``folder`` is for.
+    This cannot be overridden: a folder that is not a drive of its own belongs to a target of kind ``folder``.
     """
     operation = f"cannot make {root} the medium {label} of {target}"
     _refuse_fixed_disks(root, never, operation)

@@ -76,7 +76,7 @@ class DriveTarget(Target):
     """Objects lie in the folder ``datasave`` of the medium whose turn it is; each medium is a shelf of
     its own. Without a turn (listing, restoring, auditing) it is the one that is plugged in.
 
-    Every call looks for the medium anew, and a call under way does not survive its being changed.
+    Every call looks for the medium anew; a call in progress fails when the medium is changed.
     """
 
     kind: ClassVar[str] = "drive"

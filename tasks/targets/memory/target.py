@@ -72,13 +72,13 @@ class MemoryTarget(Target):
     def close(self) -> None:
         """There is nothing to let go of."""
 
-    def _get(self, name: str, deed: str) -> bytes:
+    def _get(self, name: str, action: str) -> bytes:
         check_name(name)
         with self._lock:
             data = self.objects.get(name)
         if data is None:
-            raise self._missing(name, deed)
+            raise self._missing(name, action)
         return data
 
-    def _missing(self, name: str, deed: str) -> TargetError:
-        return NO_OBJECT.error(f"cannot {deed} {name} on {self.name}")
+    def _missing(self, name: str, action: str) -> TargetError:
+        return NO_OBJECT.error(f"cannot {action} {name} on {self.name}")

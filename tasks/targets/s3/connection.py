@@ -1,4 +1,4 @@
-"""The way to a bucket: one client for each set of keys, the bodies of requests, and the names of objects as
+"""Access to a bucket: one client for each set of keys, the bodies of requests, and the names of objects as
 keys of the bucket."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading an object as a stream, going on where the connection was cut, and waking it where it is frozen."""
+"""Reading an object as a stream, going on where the connection was cut, and asking for it in cold storage."""
 
 from __future__ import annotations
 

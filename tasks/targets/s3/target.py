@@ -29,7 +29,7 @@ class S3Target(Target):
     """Objects are objects of a bucket, below the plan's ``prefix``.
 
     Writing never reads, and never needs the right to: what is there is looked up in listings. Archives,
-    manifests and the pages for the worst day are locked where the plan says so. Certificates are not: one
+    manifests and the recovery pages are locked where the plan says so. Certificates are not: one
     made years later would outlast its archive, and pruning, which takes the manifest first, would stop
     between the two.
     """

@@ -196,7 +196,7 @@ def _claim(upload: str) -> bool:
         return True
 
 
-# The service has other parts than it told us: this upload will never be put together.
+# The service has other parts than it listed: this upload can never be completed.
 _HOPELESS = frozenset({"InvalidPart", "InvalidPartOrder", "NoSuchUpload"})
 
 
@@ -209,7 +209,7 @@ class _Stored(NamedTuple):
 
 
 class Upload:
-    """One object on its way. ``extra`` are its storage class and the like."""
+    """The upload of one object. ``extra`` are its storage class and the like."""
 
     def __init__(
         self, connection: S3Client, name: str, size: int, operation: str, extra: dict[str, str]
@@ -332,7 +332,7 @@ class Upload:
                     **self._where, UploadId=upload, MultipartUpload={"Parts": tags}
                 )
         except TargetError:
-            # The answer may have got lost after the deed: then a second asking finds no such upload.
+            # The answer may be lost after the upload was completed: a second request finds no such upload then.
             if self._opaque or not self._is_whole(etag):
                 raise
             return ""

@@ -50,7 +50,7 @@ _STRANGE = TargetFault(
 _SILENT = TargetFault(TargetMissing, "the server does not answer", _NETWORK, permanent=False)
 _UNREACHABLE = TargetFault(TargetMissing, "the server cannot be reached", _NETWORK, permanent=False)
 _BROKEN = TargetFault(TargetMissing, "the connection broke", _NETWORK, permanent=False)
-# Of these only the class of the error tells more.
+# Their messages name the error's class: there is nothing else to go by.
 _NAMED = (_FAILED, _STRANGE, _BROKEN)
 
 

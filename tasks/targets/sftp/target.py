@@ -1,4 +1,4 @@
-"""A folder on an SSH server, by SFTP: the session, the folder by its way, the target.
+"""A folder on an SSH server, by SFTP: the session, the remote folder, the target.
 
 The seam is synchronous and asyncssh is not: calls are handed to an event loop in a thread of its own and
 waited for, each for as long as the plan's timeout lets it. Nothing of the user's own SSH settings, keys or
@@ -55,7 +55,7 @@ class SftpTarget(RemoteFolderTarget):
 
 
 class SftpRemote(Remote):
-    """The way by SFTP. The server is known by its key alone (`known_hosts` or `host_key`)."""
+    """The folder by SFTP. The server is known by its key alone (`known_hosts` or `host_key`)."""
 
     def __init__(self, target: str, options: SftpOptions) -> None:
         self.where = f"{options.user}@{options.host}:{options.path}"

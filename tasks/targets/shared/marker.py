@@ -166,7 +166,7 @@ def _unreachable(path: Path, error: OSError, operation: str) -> TargetMissing:
 
 
 def _same_disk(root: Path) -> str:
-    # Adopting the empty folder under an unmounted drive would undo what the marker is for.
+    # Adopting the empty folder under an unmounted drive would defeat the marker's purpose.
     if os.name == "posix" and root.stat().st_dev == Path("/").stat().st_dev:
         return "; note that it lies on the system disk: if it should be a drive or a share, it is not mounted"
     return ""

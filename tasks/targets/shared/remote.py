@@ -35,7 +35,7 @@ from tasks.targets.shared.marker import (
 )
 from tasks.targets.shared.transfer import DAY, exactly, is_dead, part_name
 
-# No way there keeps more bytes under way than these, so all before them had been confirmed.
+# No Remote has more bytes in flight than these, so all before them had been confirmed.
 IN_FLIGHT = 4 << 20
 # Folders that systems and NAS boxes put beside ours, with copies of files in them.
 _OF_THE_SYSTEM = frozenset(
@@ -62,7 +62,7 @@ class Entry(NamedTuple):
 
 
 class RemoteFile(ABC):
-    """An open file. Every method may raise what the way's ``translated`` turns into a TargetError."""
+    """An open file. Every method may raise what the Remote's ``translated`` turns into a TargetError."""
 
     @abstractmethod
     def read(self, size: int, offset: int) -> bytes:
@@ -82,7 +82,7 @@ class RemoteFile(ABC):
 
 
 class Remote(Translator):
-    """A way to a folder on another machine. Paths are relative to it, with forward slashes; "" is itself.
+    """A folder on another machine, by one protocol. Paths are relative to it, with forward slashes; "" is itself.
 
     Connects at the first call, and again at the next call after the connection broke. ``where`` names
     the place in messages.
@@ -349,7 +349,7 @@ class RemoteFolderTarget(Target):
 
 
 class Upload:
-    """One object on its way: ``send`` all, then ``publish`` it under its name, or ``give_up``."""
+    """The upload of one object: ``send`` all, then ``publish`` it under its name, or ``give_up``."""
 
     def __init__(self, remote: Remote, name: str, size: int, operation: str) -> None:
         self._remote = remote

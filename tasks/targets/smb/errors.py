@@ -73,7 +73,7 @@ _CODES = by_code(
 )
 _NO_LOGIN = TargetFault(
     TargetError,
-    "the server accepts none of the ways in which we can log in",
+    "the server accepts none of the login methods that we offer",
     "Correct `user`, `domain` and `password`, and look which logins the server takes.",
 )
 _NO_ENCRYPTION = TargetFault(

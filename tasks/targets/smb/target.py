@@ -1,4 +1,4 @@
-"""A share of a Windows server or a NAS, by SMB, without mounting it: the session, the share by its way, the
+"""A share of a Windows server or a NAS, by SMB, without mounting it: the session, the remote folder, the
 target.
 """
 
@@ -40,7 +40,7 @@ class SmbTarget(RemoteFolderTarget):
 
 
 class SmbRemote(Remote):
-    """The way by SMB. What lies behind a link on the server is the server's business: it follows them."""
+    """The folder by SMB. What lies behind a link on the server is the server's business: it follows them."""
 
     def __init__(self, options: SmbOptions) -> None:
         self._root = "\\".join(
