@@ -332,7 +332,7 @@ class Upload:
                     **self._where, UploadId=upload, MultipartUpload={"Parts": tags}
                 )
         except TargetError:
-            # The answer may be lost after the upload was completed: a second request finds no such upload then.
+            # The answer may be lost after the upload was completed: asking again finds no such upload then.
             if self._opaque or not self._is_whole(etag):
                 raise
             return ""

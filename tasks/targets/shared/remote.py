@@ -82,10 +82,10 @@ class RemoteFile(ABC):
 
 
 class Remote(Translator):
-    """A folder on another machine, by one protocol. Paths are relative to it, with forward slashes; "" is itself.
+    """A folder on another machine, by one protocol.
 
-    Connects at the first call, and again at the next call after the connection broke. ``where`` names
-    the place in messages.
+    Paths are relative to it, with forward slashes; "" is itself. ``where`` names the place in messages.
+    Connects at the first call, and again at the next call after the connection broke.
     """
 
     where: str
