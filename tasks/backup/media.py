@@ -7,7 +7,7 @@ is, and a machine that lost this file learns its media anew as they come back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -141,15 +141,19 @@ def init(context: PlanContext, target: str, path: Path, label: str, *, replace: 
             f"{label!r} is not in the calendar of the target {target}",
             hint=f"Its media are: {', '.join(labels)}.",
         )
-    with _remembered(context) as box, _rotating(context, target) as rotating:
-        if label in box.media.of(target) and not replace:
+
+    def made_ready(media: Media) -> Media:
+        if label in media.of(target) and not replace:
             raise TargetError(
                 f"cannot make {path} the medium {label} of {target}: there is one of that label already",
                 hint="Say that it is to be replaced if it is lost or broken; it will not be used any more.",
                 permanent=True,
             )
-        marker = rotating.init_medium(path, label, context.plan.name, never=(context.state, context.path))
-        box.media = box.media.with_medium(marker)
+        never = (context.state, context.path)
+        with _rotating(context, target) as rotating:
+            return media.with_medium(rotating.init_medium(path, label, context.plan.name, never))
+
+    _remember(context, made_ready)
     return f"{path} is now the medium {label} of {target}: write {label} on it"
 
 
@@ -214,8 +218,7 @@ def note_use(context: PlanContext, target: Target, day: date, held: int) -> None
     """
     if isinstance(target, RotatesMedia):
         marker = target.medium(f"cannot note the use of {target.name}")
-        with _remembered(context) as box:
-            box.media = box.media.with_use(marker, day, held)
+        _remember(context, lambda media: media.with_use(marker, day, held))
 
 
 def may_replace_first(context: PlanContext, entry: TargetEntry, label: str) -> bool:
@@ -230,23 +233,14 @@ def may_replace_first(context: PlanContext, entry: TargetEntry, label: str) -> b
     return sum(medium.held for medium in media.values() if medium.label != label) >= entry.floor
 
 
-class _Box:
-    """What is remembered, to be changed inside a block."""
-
-    def __init__(self, media: Media) -> None:
-        self.media = media
-
-
-@contextmanager
-def _remembered(context: PlanContext) -> Iterator[_Box]:
-    """The memory, locked; written back when the block ends well. Targets are delivered to side by side."""
+def _remember(context: PlanContext, change: Callable[[Media], Media]) -> None:
+    """Change what is remembered, under a lock: targets are delivered to side by side."""
     path = private_folder(context.state) / MEDIA
     with FileLock(f"{path}.lock", mode=0o600):
         before = load_media(path)
-        box = _Box(before)
-        yield box
-        if box.media != before:
-            save_media(path, box.media)
+        after = change(before)
+        if after != before:
+            save_media(path, after)
 
 
 def drives_of(context: PlanContext) -> Iterator[tuple[str, MediaOptions]]:
