@@ -26,8 +26,8 @@ from tasks.recovery import recover as recovering
 from tasks.recovery import rescue as rescuing
 from tasks.recovery.rescue import Choice, FoundShelf
 from tasks.targets.base import Target
-from tasks.targets.drive.media import usual_places
 from tasks.targets.shared.addresses import Access, needs_password, open_place
+from tasks.targets.shared.media import usual_places
 from tasks.targets.shared.unmarked import plugged_in_places
 
 

@@ -25,11 +25,11 @@ from pathlib import Path
 from tasks.platform.files import BLOCK, HashingReader
 from tasks.targets.base import Target
 from tasks.targets.capabilities import verify
-from tasks.targets.drive.media import init_medium
 from tasks.targets.drive.target import DriveOptions, DriveTarget
 from tasks.targets.folder.target import FolderOptions, FolderTarget
 from tasks.targets.s3.options import S3Options
 from tasks.targets.s3.target import S3Target
+from tasks.targets.shared.media import init_medium
 from tests.faults.media import CALENDAR
 from tests.mounts import ext4
 from tests.servers.radosgw import radosgw

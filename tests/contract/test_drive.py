@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.targets.drive.media import init_medium
+from tasks.targets.shared.media import init_medium
 from tests import mounts
 from tests.contract.target_contract import TargetCase, TargetContract
 from tests.faults.media import PLAN, TARGET, drives, objects

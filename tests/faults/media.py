@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.targets.capabilities import Turn
-from tasks.targets.drive.media import FOLDER, init_medium
 from tasks.targets.drive.target import DriveOptions, DriveTarget
+from tasks.targets.shared.media import FOLDER, init_medium
 from tests import mounts
 
 CALENDAR: dict[str, Any] = {"mon": "MON", "tue": "TUE", "wed": "WED", "thu": "THU", "fri": ["F1", "F2"]}

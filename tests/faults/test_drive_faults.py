@@ -16,11 +16,11 @@ from uuid import uuid4
 import pytest
 
 from tasks.errors import ObjectMissing, TargetError, TargetFull, TargetMissing, TargetReadOnly
-from tasks.targets.drive import media as drive_media
-from tasks.targets.drive.media import FOLDER, MARKER, init_medium, plugged_in, read_medium, usual_places
 from tasks.targets.drive.target import DriveTarget
-from tasks.targets.folder import target as folder_module
 from tasks.targets.shared import marker as folder_marker
+from tasks.targets.shared import media as drive_media
+from tasks.targets.shared import mounted as folder_module
+from tasks.targets.shared.media import FOLDER, MARKER, init_medium, plugged_in, read_medium, usual_places
 from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
 from tests.faults.folders import target_at, tree

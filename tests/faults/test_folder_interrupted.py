@@ -20,9 +20,9 @@ import pytest
 
 from tasks.errors import ObjectMissing, TargetError, TargetMissing
 from tasks.records import Stat
-from tasks.targets.folder import target as folder_module
-from tasks.targets.folder.target import walk
+from tasks.targets.shared import mounted as folder_module
 from tasks.targets.shared.marker import MARKER
+from tasks.targets.shared.mounted import walk
 from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
 from tests.faults.folders import marked_drive, target_at, tree

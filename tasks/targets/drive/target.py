@@ -21,7 +21,9 @@ from tasks.options import problem
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, TargetOptions, check_name
 from tasks.targets.capabilities import MediumMarker, Turn
-from tasks.targets.drive.media import (
+from tasks.targets.shared.errors import translate
+from tasks.targets.shared.marker import Medium
+from tasks.targets.shared.media import (
     FOLDER,
     MARKER,
     Drive,
@@ -30,9 +32,7 @@ from tasks.targets.drive.media import (
     read_medium,
     usual_places,
 )
-from tasks.targets.folder.target import FolderOptions, FolderTarget
-from tasks.targets.shared.errors import translate
-from tasks.targets.shared.marker import Medium
+from tasks.targets.shared.mounted import MountedFolder
 
 _WHICH = "`datasave media which` shows whose turn it is."
 _LEAVE_IN = "Leave the medium in and mounted until the run has ended, then run it again."
@@ -109,7 +109,7 @@ class DriveTarget(Target):
         return f"{self.name} needs no preparation; `datasave media init` makes each medium ready"
 
     def put(self, name: str, reader: BinaryIO, size: int, progress: Progress = no_progress) -> Stat:
-        """As the folder target does. Raises TargetMissing for each way a medium can be the wrong one."""
+        """As a folder does. Raises TargetMissing for each way a medium can be the wrong one."""
         return self._folder(f"cannot store {check_name(name)} on {self.name}").put(
             name, reader, size, progress
         )
@@ -142,17 +142,16 @@ class DriveTarget(Target):
     def _chosen(self, operation: str) -> tuple[Drive, MediumMarker]:
         return _choose(plugged_in(self._places), self.name, self._turn, operation)
 
-    def _folder(self, operation: str) -> FolderTarget:
+    def _folder(self, operation: str) -> MountedFolder:
         drive, marker = self._chosen(operation)
         return _OnMedium(self.name, drive, marker, self._options.bandwidth)
 
 
-class _OnMedium(FolderTarget):
-    """A folder target on a medium that was just found; its marker is the medium's own."""
+class _OnMedium(MountedFolder):
+    """The folder on a medium that was just found; its marker is the medium's own."""
 
     def __init__(self, name: str, drive: Drive, marker: MediumMarker, bandwidth: str | None) -> None:
-        options = FolderOptions(path=drive.root / FOLDER, bandwidth=bandwidth)
-        super().__init__(f"{name} ({marker.label})", options)
+        super().__init__(f"{name} ({marker.label})", drive.root / FOLDER, bandwidth)
         self._drive = drive
         self._marker = marker
 

@@ -9,11 +9,11 @@ from typing import Any
 from tasks.errors import TargetMissing, TargetReadOnly
 from tasks.records import Stat
 from tasks.targets.base import Target
-from tasks.targets.drive.media import FOLDER, plugged_in
-from tasks.targets.drive.media import MARKER as MEDIUM_MARKER
-from tasks.targets.folder.target import FolderOptions, FolderTarget
 from tasks.targets.shared.errors import translate
 from tasks.targets.shared.marker import MARKER, Medium
+from tasks.targets.shared.media import FOLDER, plugged_in
+from tasks.targets.shared.media import MARKER as MEDIUM_MARKER
+from tasks.targets.shared.mounted import MountedFolder
 from tasks.targets.shared.remote import RemoteFolderTarget
 
 _HINT = "Give the folder that holds the .tar.zst.age files, or one above it."
@@ -31,12 +31,14 @@ class ReadingOnly(Target):
         raise TargetReadOnly(f"cannot delete {name} on {self.name}: it was opened for reading only")
 
 
-class UnmarkedFolder(ReadingOnly, FolderTarget):
+class UnmarkedFolder(ReadingOnly, MountedFolder):
     """A folder or a drive; of a medium that Datasave made ready, the folder in which its backups lie."""
+
+    kind = "folder"
 
     def __init__(self, path: Path) -> None:
         root = path / FOLDER if (path / MEDIUM_MARKER).is_file() and (path / FOLDER).is_dir() else path
-        super().__init__(str(path), FolderOptions(path=root))
+        super().__init__(str(path), root)
 
     def find(self, operation: str) -> Medium:
         """What is there. Raises TargetMissing where it is no folder."""

@@ -22,7 +22,7 @@ from tasks.keys.identities import read_identities
 from tasks.platform.files import private_folder
 from tasks.recovery.recover import choose, recover
 from tasks.targets.base import Target
-from tasks.targets.drive.media import FOLDER
+from tasks.targets.shared.media import FOLDER
 from tests.flows.year import events
 from tests.flows.year.almanac import MEDIA, Almanac, Made, medium_of
 from tests.flows.year.nights import Night, back_up

@@ -17,9 +17,9 @@ from tasks.backup import media
 from tasks.backup.media import USES_KEPT, Media, load_media, save_media
 from tasks.context import PlanContext
 from tasks.errors import PlanError, StateError, TargetError, TargetMissing
-from tasks.targets.drive.media import MARKER, read_medium
 from tasks.targets.drive.target import DriveOptions, DriveTarget
 from tasks.targets.registry import make_target
+from tasks.targets.shared.media import MARKER, read_medium
 from tests import mounts
 from tests.contract.target_contract import SEALED, get, put
 from tests.faults.media import CALENDAR
