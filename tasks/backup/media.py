@@ -25,7 +25,7 @@ from tasks.policy.due_rules import day_text
 from tasks.policy.rotation import Advice, medium_for, next_run_day, repeated, tonight, where
 from tasks.records import Record
 from tasks.targets.base import Target
-from tasks.targets.capabilities import MediaOptions, MediumMarker, RotatesMedia, Turn
+from tasks.targets.capabilities import MediaOptions, MediumMarker, SupportsMedia, Turn
 
 MEDIA = "media.json"
 # A calendar has at most some dozens of media: within this many run days each has its turn.
@@ -194,7 +194,7 @@ def take_turn(context: PlanContext, target: Target, day: date) -> None:
 
     Raises TargetMissing on a day without a medium.
     """
-    if not isinstance(target, RotatesMedia):
+    if not isinstance(target, SupportsMedia):
         return
     calendar = _media_options(context, target.name).calendar
     label = medium_for(calendar, day)
@@ -216,7 +216,7 @@ def note_use(context: PlanContext, target: Target, day: date, held: int) -> None
     ``held`` is how many good backups of the main source are on it. A medium not seen before, after the
     loss of the state folder, becomes known here. Does nothing for targets of other kinds.
     """
-    if isinstance(target, RotatesMedia):
+    if isinstance(target, SupportsMedia):
         marker = target.medium(f"cannot note the use of {target.name}")
         _remember(context, lambda media: media.with_use(marker, day, held))
 
@@ -251,10 +251,10 @@ def drives_of(context: PlanContext) -> Iterator[tuple[str, MediaOptions]]:
 
 
 @contextmanager
-def _rotating(context: PlanContext, name: str) -> Iterator[RotatesMedia]:
+def _rotating(context: PlanContext, name: str) -> Iterator[SupportsMedia]:
     """A target whose media take turns, by its entry."""
     with context.target(name) as target:
-        assert isinstance(target, RotatesMedia)  # noqa: S101 - its options have a calendar
+        assert isinstance(target, SupportsMedia)  # noqa: S101 - its options have a calendar
         yield target
 
 

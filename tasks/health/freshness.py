@@ -26,7 +26,7 @@ from tasks.policy.due_rules import (
 )
 from tasks.records import BackupEntry, Finding
 from tasks.targets.base import Target
-from tasks.targets.capabilities import MediaOptions, RotatesMedia
+from tasks.targets.capabilities import MediaOptions, SupportsMedia
 
 _GRACE = timedelta(hours=HOURS_OF_GRACE)
 _WEEKS = timedelta(weeks=2)
@@ -64,7 +64,7 @@ def expected_since(context: PlanContext, target: Target, now: datetime) -> datet
     now = now.astimezone(context.timezone)
     if entry.fresh_hours is not None or not isinstance(entry, MediaOptions):
         return due_since(context, entry, now)
-    assert isinstance(target, RotatesMedia)  # noqa: S101 - its options have a calendar
+    assert isinstance(target, SupportsMedia)  # noqa: S101 - its options have a calendar
     marker = target.medium(f"cannot look at {target.name}")
     made = marker.made.astimezone(context.timezone).date()
     turn = last_turn(entry.calendar, marker.label, _day_of(last_run(context, now), now), made)

@@ -1,11 +1,13 @@
 """What only some targets can do: a small protocol for each ability, and what is done where it is lacking.
 
-Callers ask for the ability, never for the kind: by the function where lacking it has an answer that is right
-for any place read like a folder, else by ``isinstance`` with the protocol.
+An adapter has an ability by naming the protocol among its bases and writing its methods. Callers ask for the
+ability, never for the kind: by the function where lacking it has an answer that is right for any place read
+like a folder, else by ``isinstance`` with the protocol.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,9 +24,10 @@ PROBE = "datasave-doctor.probe"
 
 
 @runtime_checkable
-class Prepares(Protocol):
+class SupportsPrepare(Protocol):
     """A place that must be made ready once, on the user's word."""
 
+    @abstractmethod
     def prepare(self) -> str:
         """Make it ready; what was done, in words. Raises TargetError.
 
@@ -35,13 +38,14 @@ class Prepares(Protocol):
 
 def prepare(target: Target) -> str:
     """Make the place ready to be a target; what was done, in words. Raises TargetError."""
-    return target.prepare() if isinstance(target, Prepares) else f"{target.name} needs no preparation"
+    return target.prepare() if isinstance(target, SupportsPrepare) else f"{target.name} needs no preparation"
 
 
 @runtime_checkable
-class Probes(Protocol):
+class SupportsProbe(Protocol):
     """A place where it can be checked without writing whether a backup could be stored."""
 
+    @abstractmethod
     def probe(self) -> str:
         """What was seen, in words. Raises TargetError where nothing could be stored."""
 
@@ -51,7 +55,7 @@ def probe(target: Target) -> str:
 
     Puts a small object and takes it away again, where the target has no check of its own.
     """
-    if isinstance(target, Probes):
+    if isinstance(target, SupportsProbe):
         return target.probe()
     target.put(PROBE, BytesIO(b"probe"), 5)
     target.delete(PROBE)
@@ -59,9 +63,10 @@ def probe(target: Target) -> str:
 
 
 @runtime_checkable
-class Verifies(Protocol):
+class SupportsVerify(Protocol):
     """A service that makes digests of what it stores, so that nothing need be downloaded to prove it."""
 
+    @abstractmethod
     def verify(
         self,
         name: str,
@@ -86,7 +91,7 @@ def verify(
     Reads it whole, but for a service that makes digests of its own: that compares them with those of
     ``local``, a stream of the same bytes on this machine, where the caller has one.
     """
-    if isinstance(target, Verifies):
+    if isinstance(target, SupportsVerify):
         return target.verify(name, size, sha256, progress, local)
     return reads_back(target, name, size, sha256, progress)
 
@@ -99,9 +104,10 @@ def reads_back(target: Target, name: str, size: int, sha256: str, progress: Prog
 
 
 @runtime_checkable
-class Locks(Protocol):
+class SupportsLock(Protocol):
     """A service that keeps objects from being deleted until a day."""
 
+    @abstractmethod
     def locked_until(self, name: str) -> datetime | None:
         """As the function ``locked_until``."""
 
@@ -111,13 +117,14 @@ def locked_until(target: Target, name: str) -> datetime | None:
 
     Raises TargetUnlocked where it should have a lock and has none, or a shorter one; ObjectMissing.
     """
-    return target.locked_until(name) if isinstance(target, Locks) else None
+    return target.locked_until(name) if isinstance(target, SupportsLock) else None
 
 
 @runtime_checkable
-class Thaws(Protocol):
+class SupportsThaw(Protocol):
     """A service that freezes what is rarely read."""
 
+    @abstractmethod
     def thaw(self, name: str) -> float:
         """As the function ``thaw``."""
 
@@ -127,23 +134,24 @@ def thaw(target: Target, name: str) -> float:
 
     That takes hours where it is frozen. Asking again is harmless. Raises ObjectMissing.
     """
-    if isinstance(target, Thaws):
+    if isinstance(target, SupportsThaw):
         return target.thaw(name)
     target.stat(name)
     return 0.0
 
 
 @runtime_checkable
-class HasPolicies(Protocol):
+class SupportsPolicies(Protocol):
     """A service whose keys can be given rights one by one."""
 
+    @abstractmethod
     def policies(self) -> dict[str, str]:
         """The least rights that the keys need, by role, as text to paste there."""
 
 
 def policies(target: Target) -> dict[str, str]:
     """The least rights that a service's keys need, by role, as text to paste there; none for other places."""
-    return target.policies() if isinstance(target, HasPolicies) else {}
+    return target.policies() if isinstance(target, SupportsPolicies) else {}
 
 
 class MediumMarker(Record):
@@ -173,19 +181,23 @@ class Turn:
 
 
 @runtime_checkable
-class RotatesMedia(Protocol):
+class SupportsMedia(Protocol):
     """A target of several media of which one at a time is at hand."""
 
+    @abstractmethod
     def use(self, turn: Turn | None) -> None:
         """Use the medium of that turn from now on; with None whichever is at hand."""
 
+    @abstractmethod
     def medium(self, operation: str) -> MediumMarker:
         """The marker of the medium that calls would use now. Raises TargetMissing, begun with
         ``operation``."""
 
+    @abstractmethod
     def at_hand(self) -> Mapping[Path, MediumMarker]:
         """The media that are plugged in, by the path at which each is, whosever they are."""
 
+    @abstractmethod
     def init_medium(self, root: Path, label: str, plan: str, never: Iterable[Path] = ()) -> MediumMarker:
         """Make the drive mounted at ``root`` the medium ``label`` of a plan's target, once.
 

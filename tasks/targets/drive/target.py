@@ -20,7 +20,7 @@ from tasks.errors import TargetMissing
 from tasks.options import problem
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, TargetOptions, check_name
-from tasks.targets.capabilities import MediumMarker, Turn
+from tasks.targets.capabilities import MediumMarker, SupportsMedia, SupportsPrepare, Turn
 from tasks.targets.shared.errors import translate
 from tasks.targets.shared.marker import Medium
 from tasks.targets.shared.media import (
@@ -72,7 +72,7 @@ class DriveOptions(TargetOptions):
         return self.mounts or usual_places()
 
 
-class DriveTarget(Target):
+class DriveTarget(Target, SupportsPrepare, SupportsMedia):
     """Objects lie in the folder ``datasave`` of the medium whose turn it is; each medium is a shelf of
     its own. Without a turn (listing, restoring, auditing) it is the one that is plugged in.
 

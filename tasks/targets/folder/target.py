@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tasks.targets.base import TargetOptions
+from tasks.targets.capabilities import SupportsPrepare
 from tasks.targets.shared.marker import Medium, find_medium, prepare_folder
 from tasks.targets.shared.mounted import MountedFolder
 
@@ -22,7 +23,7 @@ class FolderOptions(TargetOptions):
     )
 
 
-class FolderTarget(MountedFolder):
+class FolderTarget(MountedFolder, SupportsPrepare):
     """A mounted folder that is marked for this target (see marker.py)."""
 
     kind: ClassVar[str] = "folder"

@@ -12,7 +12,15 @@ from typing import BinaryIO, ClassVar
 from tasks.platform.files import BLOCK, HashingReader
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target
-from tasks.targets.capabilities import reads_back
+from tasks.targets.capabilities import (
+    SupportsLock,
+    SupportsPolicies,
+    SupportsPrepare,
+    SupportsProbe,
+    SupportsThaw,
+    SupportsVerify,
+    reads_back,
+)
 from tasks.targets.s3.bucket import policies, survey
 from tasks.targets.s3.connection import S3Client
 from tasks.targets.s3.errors import S3_ERRORS, translated
@@ -25,7 +33,15 @@ _ARCHIVE = ".tar.zst.age"
 _LOCKED = (_ARCHIVE, ".manifest.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
 
 
-class S3Target(Target):
+class S3Target(
+    Target,
+    SupportsPrepare,
+    SupportsProbe,
+    SupportsVerify,
+    SupportsLock,
+    SupportsThaw,
+    SupportsPolicies,
+):
     """Objects are objects of a bucket, below the plan's ``prefix``.
 
     Writing never reads, and never needs the right to: what is there is looked up in listings. Archives,

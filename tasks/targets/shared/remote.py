@@ -23,6 +23,7 @@ from tasks.errors import TargetError, TargetMissing
 from tasks.platform.files import BLOCK
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, check_name
+from tasks.targets.capabilities import SupportsPrepare
 from tasks.targets.shared.errors import NO_FILE, NO_OBJECT, Translator
 from tasks.targets.shared.marker import (
     LARGEST_MARKER,
@@ -171,7 +172,7 @@ class RemoteReader(io.RawIOBase):
         super().close()
 
 
-class RemoteFolderTarget(Target):
+class RemoteFolderTarget(Target, SupportsPrepare):
     """Objects are files, slots are sub-folders; names that begin with a dot are never objects.
 
     Every call first asks the marker whether the place is the right one: on a server whose backup disk is
