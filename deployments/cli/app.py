@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError, Group
 
-from deployments.cli import copy_check as adhoc
-from deployments.cli import deploy as deploying
-from deployments.cli import drills as drilling
-from deployments.cli import fleet, media
-from deployments.cli import init as planning
-from deployments.cli import keys as keyring
-from deployments.cli import keys_opens as holders
-from deployments.cli import keys_prove as proving
-from deployments.cli import list_status as asking
-from deployments.cli import notify as telling
-from deployments.cli import posture as posturing
-from deployments.cli import prune as pruning
-from deployments.cli import restore as worstday
-from deployments.cli import run as running
-from deployments.cli import runbook as disaster
-from deployments.cli import serve as serving
+from deployments.cli import fleet, keys, keys_opens, keys_prove, media, run, serve, target
 from deployments.cli.demo import demo
+from deployments.cli.deploy import deploy
+from deployments.cli.doctor import doctor
+from deployments.cli.drills import drills
+from deployments.cli.init import init
+from deployments.cli.list import list_backups
+from deployments.cli.notify import notify
+from deployments.cli.posture import posture
+from deployments.cli.prune import prune
 from deployments.cli.rescue import rescue
+from deployments.cli.restore import restore
+from deployments.cli.runbook import runbook
 from deployments.cli.screen import bad
+from deployments.cli.status import status
 from tasks.errors import DatasaveError
+
+Command = Callable[..., int]
 
 app = App(
     name="datasave",
@@ -42,52 +40,59 @@ app = App(
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-# In the order in which they are needed; the README's table of commands follows it.
-START = Group.create_ordered("To begin with")
-DAILY = Group.create_ordered("Every day")
-PROVING = Group.create_ordered("To be sure of it")
-WORST_DAY = Group.create_ordered("When data is lost")
-NOW_AND_THEN = Group.create_ordered("Now and then")
-SERVING = Group.create_ordered("Runs that start by themselves")
-COMMANDS = {
-    START: (planning.init, planning.adopt, planning.doctor, demo),
-    DAILY: (
-        running.backup,
-        asking.status,
-        asking.list_backups,
-        running.retry,
-        running.deliver,
-        telling.notify,
-    ),
-    PROVING: (running.drill, drilling.drills, running.audit, posturing.posture),
-    WORST_DAY: (disaster.runbook, worstday.restore, rescue),
-    NOW_AND_THEN: (pruning.prune, adhoc.check, adhoc.copy, running.log, running.restart),
-    SERVING: (serving.serve, deploying.deploy, deploying.worker),
-}
-keys = App(name="keys", help="Keys of holders: the people and safes that can open backups.", group=START)
-drives = App(name="media", help="Removable media that take turns.", group=DAILY)
-fleets = App(name="fleet", help="Many offices on one Prefect server.", group=SERVING)
 
-for group, commands in COMMANDS.items():
+
+def _group(name: str, help: str, commands: Mapping[str, Command]) -> App:
+    """A command that has commands beneath it."""
+    made = App(name=name, help=help)
+    for word, command in commands.items():
+        made.command(command, name=word)
+    return made
+
+
+TARGET = _group("target", "The places that receive backups.", {"init": target.init})
+KEYS = _group(
+    "keys",
+    "Keys of holders: the people and safes that can open backups.",
+    {
+        "new": keys.new_key,
+        "protect": keys.protect,
+        "sheet": keys.sheet,
+        "split": keys.split,
+        "join": keys.join,
+        "opens": keys_opens.opens,
+        "rewrap": keys_opens.rewrap,
+        "prove": keys_prove.prove,
+        "status": keys_prove.key_status,
+    },
+)
+MEDIA = _group(
+    "media",
+    "Removable media that take turns.",
+    {"init": media.init, "list": media.list_media, "which": media.which},
+)
+FLEET = _group(
+    "fleet", "Many offices on one Prefect server.", {"register": fleet.register, "status": fleet.status}
+)
+# In the order in which they are needed; the README's table of commands follows it.
+COMMANDS: Mapping[str, Sequence[App | Command]] = {
+    "To begin with": (init, TARGET, doctor, demo, KEYS),
+    "Every day": (run.backup, status, list_backups, run.retry, run.deliver, notify, MEDIA),
+    "To be sure of it": (run.drill, drills, run.audit, posture),
+    "When data is lost": (runbook, restore, rescue),
+    "Now and then": (prune, run.check, run.copy, run.log, run.restart),
+    "Runs that start by themselves": (serve.serve, deploy, serve.worker, FLEET),
+}
+for heading, commands in COMMANDS.items():
+    group = Group.create_ordered(heading)
     for command in commands:
-        app.command(command, name=command.__name__.split("_")[0], group=group)
-keys.command(keyring.new_key, name="new")
-keys.command(keyring.protect, name="protect")
-keys.command(keyring.sheet, name="sheet")
-keys.command(keyring.split, name="split")
-keys.command(keyring.join, name="join")
-keys.command(holders.opens, name="opens")
-keys.command(holders.rewrap, name="rewrap")
-keys.command(proving.prove, name="prove")
-keys.command(proving.key_status, name="status")
-drives.command(media.init, name="init")
-drives.command(media.list_media, name="list")
-drives.command(media.which, name="which")
-app.command(keys)
-app.command(drives)
-fleets.command(fleet.register, name="register")
-fleets.command(fleet.status, name="status")
-app.command(fleets)
+        if isinstance(command, App):
+            command.group = (group,)
+            app.command(command)
+        else:
+            app.command(command, name=command.__name__.split("_")[0], group=group)
+# The word that `target init` had at first: scripts and printed instructions have it.
+app.command(target.init, name="adopt", show=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

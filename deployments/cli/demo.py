@@ -12,11 +12,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.cli import init as planning
-from deployments.cli import keys as keyring
-from deployments.cli import list_status as asking
-from deployments.cli import run as running
+from deployments.cli import keys, run, target
 from deployments.cli.demo_clinic import make_clinic
+from deployments.cli.doctor import doctor
+from deployments.cli.init import init
+from deployments.cli.list import list_backups
 from deployments.cli.screen import bad, good, say, steps
 from tasks.backup.workspace import remove_tree
 from tasks.errors import ProgramError, StateError
@@ -51,11 +51,11 @@ def demo(
     key = _prepare(root, database, plan)
     with _writer(database):
         say("\n3. Back up while it runs, to two weekday folders")
-        backed_up = running.backup(plan=plan)
+        backed_up = run.backup(plan=plan)
         say("\n4. Drill: bring the backup back from the nas with the owner's key")
-        drilled = running.drill(plan=plan, identity=key)
+        drilled = run.drill(plan=plan, identity=key)
     say("\n5. What is on the targets")
-    listed = asking.list_backups(plan=plan)
+    listed = list_backups(plan=plan)
     opened = _open_with_stock_tools(root, key)
     failed = backed_up or drilled or listed or opened
     if failed:
@@ -81,13 +81,13 @@ def _prepare(root: Path, database: Path, plan: Path) -> Path:
     recipients = []
     for holder in ("Owner", "Bank safe"):
         path = root / f"{holder.lower().replace(' ', '-')}.key.txt"
-        keyring.new_key(holder=holder, out=path)
+        keys.new_key(holder=holder, out=path)
         recipients.append(f"{holder}={_recipient_in(path)}")
     targets = [f"nas={root / 'nas'}", f"second-disk={root / 'second-disk'}"]
-    planning.init(plan, name="clinic", path=database, holder=recipients, target=targets)
-    for target in ("nas", "second-disk"):
-        planning.adopt(target, plan=plan)
-    planning.doctor(plan=plan)
+    init(plan, name="clinic", path=database, holder=recipients, target=targets)
+    for name in ("nas", "second-disk"):
+        target.init(name, plan=plan)
+    doctor(plan=plan)
     return root / "owner.key.txt"
 
 

@@ -7,27 +7,25 @@ hold counts, stay there too.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.markup import escape
 
-from deployments.cli.deploy import PoolOption, register_plan, server_url
-from deployments.cli.screen import bad, good, say, sites_table, steps
+from deployments.cli.options import PoolOption
+from deployments.cli.screen import bad, good, out, say, steps, table
+from deployments.serving.deployments import WorkQueue
 from deployments.serving.environment import prepare
-from deployments.serving.fleet_status import Site, sites_of
-from deployments.serving.registering import Place
-from tasks.context import PlanContext
-from tasks.errors import DatasaveError, PlanError
+from deployments.serving.fleet import OfficeStatus, crowded_times, plans_in, statuses_of
+from deployments.serving.worker import register_for_worker, server_url
+from tasks.notices.wording import when_text
 
 OFFICES = "offices"
 # Where the plan lies on the office's own machine.
 THERE = "/etc/datasave/{name}.yaml"
-# More starting in one minute make the server's work, and the line's, wait for each other.
-TOGETHER = 10
 
 
 def register(
@@ -52,15 +50,15 @@ def register(
         datasave fleet register plans/ --pool offices --at 'C:/ProgramData/datasave/{name}.yaml'
     """
     prepare(folder / "fleet.yaml")
-    offices = _offices(folder)
+    offices = plans_in(folder)
     server_url()
     with steps() as progress:
         for done, context in enumerate(offices):
             progress("registering", done, len(offices))
             name = context.plan.name
-            register_plan(context, Place(pool, name, at.format(name=name)))
+            register_for_worker(context, WorkQueue(pool, name, at.format(name=name)))
         progress("registering", len(offices), len(offices))
-    for line in _crowded(offices):
+    for line in crowded_times(offices):
         say(line)
     good(f"{len(offices)} offices are registered in the pool {pool}")
     say(f"On each office's machine: datasave worker --plan {at} --pool {pool}")
@@ -89,48 +87,26 @@ def status(
     """
     prepare(folder / "fleet.yaml")
     server_url()
-    sites = sites_of(pool, datetime.now(UTC))
-    behind = [site for site in sites if site.late]
-    shown: Sequence[Site] = behind if late else sites
-    if shown:
-        sites_table(shown)
-    if not sites:
+    offices = statuses_of(pool, datetime.now(UTC))
+    behind = [office for office in offices if office.late]
+    if shown := behind if late else offices:
+        _table(shown)
+    if not offices:
         say(f"No office is registered in the pool {pool}: `datasave fleet register FOLDER`.")
     if behind:
-        bad(f"{len(behind)} of {len(sites)} offices are late: {', '.join(site.name for site in behind)}")
+        bad(
+            f"{len(behind)} of {len(offices)} offices are late: {', '.join(office.name for office in behind)}"
+        )
         return 1
-    good(f"all {len(sites)} offices have a backup in time")
+    good(f"all {len(offices)} offices have a backup in time")
     return 0
 
 
-def _offices(folder: Path) -> list[PlanContext]:
-    """All offices of a folder, by name. Raises PlanError naming every plan that cannot be used."""
-    paths = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
-    if not paths:
-        raise PlanError(f"{folder} holds no plan", hint="Put a plan for each office there, NAME.yaml.")
-    offices: list[PlanContext] = []
-    wrong: list[str] = []
-    for path in paths:
-        try:
-            offices.append(PlanContext(path))
-        except DatasaveError as error:
-            wrong.append(f"{path.name}: {error.message}")
-    names = Counter(context.plan.name for context in offices)
-    wrong += [f"{count} plans have the name {name}" for name, count in names.items() if count > 1]
-    if wrong:
-        raise PlanError(
-            f"nothing was registered: {'; '.join(wrong)}", hint="Mend these plans; `datasave doctor` helps."
-        )
-    return offices
-
-
-def _crowded(offices: Sequence[PlanContext]) -> Iterator[str]:
-    """A line for each time at which too many backups start at once."""
-    times = Counter(
-        (context.plan.schedule.backup, context.plan.schedule.timezone)
-        for context in offices
-        if context.plan.schedule.backup
-    )
-    for (cron, timezone), count in times.items():
-        if count > TOGETHER:
-            yield f'{count} offices start at "{cron}" ({timezone}): give them different minutes.'
+def _table(offices: Sequence[OfficeStatus]) -> None:
+    shown = table("offices", ("office", "", "last good backup", "newest run", "next"))
+    for office in offices:
+        mark = "[red]late[/red]" if office.late else "[green]ok[/green]"
+        when = when_text(office.last_good) if office.last_good else "never"
+        coming = when_text(office.next) if office.next else "not scheduled"
+        shown.add_row(escape(office.name), mark, when, escape(office.newest), coming)
+    out.print(shown)

@@ -1,4 +1,4 @@
-"""Commands that prepare: init, doctor, adopt."""
+"""``datasave init``: a commented plan to begin with."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from typing import Annotated, Any
 import yaml
 from cyclopts import Parameter
 
-from deployments.cli.options import DEFAULT_PLAN, PlanOption
-from deployments.cli.screen import bad, findings_table, good, say
-from tasks.context import KINDS, PlanContext
+from deployments.cli.options import DEFAULT_PLAN
+from deployments.cli.screen import good, say
+from tasks.context import KINDS
 from tasks.errors import PlanError
-from tasks.health.doctor import checkup, tried_out
 from tasks.plan.sample import plan_schema, sample_plan
 from tasks.platform.files import create_private, private_folder
-from tasks.sources.capabilities import grants_of
-from tasks.targets.capabilities import policies, prepare
 
 SCHEMA_NAME = "plan.schema.json"
 
@@ -93,98 +90,7 @@ def init(  # noqa: PLR0913 - what a plan may be begun with
     schema = private_folder(plan.absolute().parent / ".datasave") / SCHEMA_NAME
     schema.write_text(json.dumps(plan_schema(KINDS), indent=2), "utf-8")
     good(f"wrote {plan}")
-    say("Next: read it through, then `datasave adopt TARGET` for each target, then `datasave doctor`.")
-    return 0
-
-
-def doctor(
-    *,
-    plan: PlanOption = DEFAULT_PLAN,
-    grants: Annotated[
-        bool, Parameter(negative=(), help="Only print what makes an account with just the rights needed.")
-    ] = False,
-    policies: Annotated[
-        bool, Parameter(negative=(), help="Only print the least rights for the keys of each target.")
-    ] = False,
-    conformance: Annotated[
-        bool, Parameter(negative=(), help="Try on the real engine each behaviour that is relied on.")
-    ] = False,
-    source: Annotated[
-        str | None, Parameter(help="Which of the plan's sources to try; without it, the main one.")
-    ] = None,
-) -> int:
-    """Check the plan, the source, keys, staging and every target; say how to mend what is wrong.
-
-    Exit status 0 if a backup would find everything it needs.
-
-    **Examples:**
-
-        datasave doctor
-
-        datasave doctor --plan clinic.yaml
-
-        datasave doctor --grants
-
-        datasave doctor --policies
-
-        datasave doctor --conformance
-    """
-    context = PlanContext(plan)
-    if policies:
-        return _policies(context)
-    if grants:
-        print(
-            "\n".join(grants_of(context.source(source_name)) for source_name in context.source_names), end=""
-        )
-        return 0
-    if conformance:
-        findings = tried_out(context, context.source_name(source))
-        findings_table(
-            f"{context.source(context.source_name(source)).kind}: what the real engine does", findings
-        )
-    else:
-        findings = checkup(context)
-        findings_table(f"{context.plan.name} ({context.path})", findings)
-    failed = [finding for finding in findings if not finding.passed]
-    if failed:
-        bad(f"{len(failed)} of {len(findings)} need attention")
-        return 1
-    done = f"all {len(findings)} hold" if conformance else "ready: a backup would find everything it needs"
-    good(done)
-    return 0
-
-
-def _policies(context: PlanContext) -> int:
-    found = False
-    for entry in context.plan.targets:
-        with context.target(entry.name) as target:
-            for role, text in policies(target).items():
-                found = True
-                say(f"{entry.name}, policy of the {role}:")
-                print(text)
-    if not found:
-        say("No target of this plan is a service with policies.")
-    return 0
-
-
-def adopt(
-    target: Annotated[str, Parameter(help="Name of the target in the plan.")],
-    /,
-    *,
-    plan: PlanOption = DEFAULT_PLAN,
-) -> int:
-    """Make a place ready to be a target: write the marker by which it is known from then on.
-
-    Only on your word, and only once: without its marker a path that isn't mounted would pass for
-    the drive, and backups would pile up on the system disk.
-
-    **Examples:**
-
-        datasave adopt nas
-    """
-    context = PlanContext(plan)
-    with context.target(context.entry(target).name) as place:
-        good(prepare(place))
+    say("Next: read it through, then `datasave target init TARGET` for each target, then `datasave doctor`.")
     return 0
 
 

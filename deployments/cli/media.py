@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
-from deployments.cli.screen import good, media_table, say
+from deployments.cli.screen import good, out, say, table
 from tasks.backup import media
 from tasks.context import PlanContext
 from tasks.errors import PlanError
@@ -57,7 +59,7 @@ def list_media(*, plan: PlanOption = DEFAULT_PLAN) -> int:
     """
     lines = media.listing(PlanContext(plan))
     if lines:
-        media_table(lines)
+        _table(lines)
     else:
         say(NO_DRIVES)
     return 0
@@ -86,6 +88,24 @@ def which(
     if not advised:
         say(NO_DRIVES)
     return 0
+
+
+def _table(lines: Sequence[media.MediumLine]) -> None:
+    """All media of the calendar, and where each should be."""
+    shown = table(
+        "media", ("target", "label", "where", "last used", "backups", "next turn"), right=("backups",)
+    )
+    for line in lines:
+        where = line.at or ("off premises" if line.away else "not plugged in")
+        shown.add_row(
+            escape(line.target),
+            escape(line.label),
+            escape(where) if line.known else "[yellow]not made yet[/yellow]",
+            day_text(line.used) if line.used else "never",
+            str(line.held),
+            day_text(line.due) if line.due else "–",
+        )
+    out.print(shown)
 
 
 def _drive(context: PlanContext, name: str | None) -> str:

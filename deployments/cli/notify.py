@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import bad, findings_table, good, say
-from deployments.serving.reaching import prepare_run, reach_server
+from deployments.serving.server import prepare_run, reach_server
 from tasks.context import PlanContext
 from tasks.health.notify import Notifier, notifier_of, tell_plainly
 from tasks.records import Finding

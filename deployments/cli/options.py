@@ -45,6 +45,11 @@ PassphraseOption = Annotated[
         "DATASAVE_PASSPHRASE is used if it is set, else the passphrase is asked for."
     ),
 ]
+POOL = "datasave"
+PoolOption = Annotated[str, Parameter(help="The work pool, of type process.")]
+QueueOption = Annotated[
+    str | None, Parameter(help="The queue in it: one for each site. Without it, the plan's name.")
+]
 WaitOption = Annotated[
     float,
     Parameter(help="How many hours to wait for an archive out of cold storage; without it, come back later."),

@@ -1,12 +1,11 @@
-"""``datasave posture``: how far the office follows the advice on backups."""
+"""``datasave posture``: which rules of good backup practice the office keeps."""
 
 from __future__ import annotations
 
 from rich.markup import escape
-from rich.table import Table
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
-from deployments.cli.screen import bad, good, out, say
+from deployments.cli.screen import bad, good, out, say, table
 from tasks.context import PlanContext
 from tasks.health.drills import gather
 from tasks.health.posture import posture_of
@@ -47,10 +46,8 @@ def posture(*, plan: PlanOption = DEFAULT_PLAN) -> int:
 
 
 def _table(name: str, judged: Posture) -> None:
-    table = Table(title=f"posture of {escape(name)}", title_justify="left", show_edge=False)
-    for column in ("", "rule", "what was found"):
-        table.add_column(column, overflow="fold")
+    shown = table(f"posture of {name}", ("", "rule", "what was found"), fold=True)
     for result in judged.results:
         opened = "[red]MUST[/red]" if result.must else "[yellow]open[/yellow]"
-        table.add_row(MARKS.get(result.state, opened), escape(result.demands), escape(result.found))
-    out.print(table)
+        shown.add_row(MARKS.get(result.state, opened), escape(result.demands), escape(result.found))
+    out.print(shown)

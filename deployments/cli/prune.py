@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption, TargetsOption
 from deployments.cli.run import run_flow
-from deployments.cli.screen import bad, findings_table, good, say, verdict_table
-from deployments.serving.reaching import prepare_run
-from tasks.backup.retain import accept_change, clear_unfinished, evidence, verdicts
-from tasks.backup.retain import unfinished as unfinished_on
+from deployments.cli.screen import bad, findings_table, good, out, say, table
+from deployments.serving.server import prepare_run
+from tasks.backup import retain
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text, size_text
@@ -52,35 +52,23 @@ def prune(
     names = context.chosen(target)
     if accept_change:
         return _accept(context)
-    if explain:
-        return (
-            0
-            if all(
-                [
-                    _explain(context, name, source_name)
-                    for name in names
-                    for source_name in context.source_names
-                ]
-            )
-            else 1
-        )
-    if unfinished:
+    if unfinished and not explain:
         return _clear(context, names, apply)
-    good_so_far = all(
-        [_show_verdicts(context, name, source_name) for name in names for source_name in context.source_names]
-    )
-    if not apply:
+    each = [(name, source_name) for name in names for source_name in context.source_names]
+    good_so_far = all([_show(context, *one, explain=explain) for one in each])
+    if not (apply or explain):
         say("Nothing was deleted. Add --apply to delete what is marked.")
+    if explain or not apply:
         return 0 if good_so_far else 1
     prepare_run(context.path)
-    from flows.prune import prune as flow
+    import flows.prune
 
-    return run_flow(context, flow, plan=context.path, targets=target)
+    return run_flow(context, flows.prune.prune, targets=target)
 
 
 def _accept(context: PlanContext) -> int:
     for source_name in context.source_names:
-        done = accept_change(context, source_name)
+        done = retain.accept_change(context, source_name)
         for defect in done.told:
             good(f"{context.full_name(source_name)}: accepted that {defect}")
         for cause in done.unseen:
@@ -89,43 +77,45 @@ def _accept(context: PlanContext) -> int:
     return 0
 
 
-def _explain(context: PlanContext, name: str, source_name: str) -> bool:
+def _show(context: PlanContext, name: str, source_name: str, *, explain: bool) -> bool:
+    """Show what retention would do with a source at a target; whether nothing keeps it from that."""
+    place = place_text(name, source_name)
     try:
-        judged, note = verdicts(context, name, source_name)
+        judged, note = retain.verdicts(context, name, source_name)
     except DatasaveError as error:
         bad(error)
         return False
-    findings = evidence(context, name, source_name, [verdict.backup for verdict in judged])
-    findings_table(f"{place_text(name, source_name)}: what removal rests on", findings)
-    if not all(finding.passed for finding in findings):
-        return False
-    return _show(place_text(name, source_name), judged, note)
-
-
-def _show_verdicts(context: PlanContext, name: str, source_name: str) -> bool:
-    try:
-        judged, note = verdicts(context, name, source_name)
-    except DatasaveError as error:
-        bad(error)
-        return False
-    return _show(place_text(name, source_name), judged, note)
-
-
-def _show(shown: str, judged: Sequence[Verdict], note: str) -> bool:
+    if explain:
+        findings = retain.evidence(context, name, source_name, [verdict.backup for verdict in judged])
+        findings_table(f"{place}: what removal rests on", findings)
+        if not all(finding.passed for finding in findings):
+            return False
     if judged:
-        verdict_table(shown, judged, note)
+        _table(place, judged, note)
     else:
-        say(f"{shown}: no backups")
+        say(f"{place}: no backups")
     return not note
+
+
+def _table(target: str, verdicts: Sequence[Verdict], note: str) -> None:
+    """What retention would do at one target, and why."""
+    shown = table(target, ("", "backup", "why"), fold=True)
+    for verdict in reversed(verdicts):
+        mark = "keep" if verdict.kept else "[yellow]remove[/yellow]"
+        slot = f"{verdict.backup.slot}/" if verdict.backup.slot else ""
+        shown.add_row(mark, escape(slot + verdict.backup.name), escape("; ".join(verdict.reasons)))
+    out.print(shown)
+    if note:
+        bad(note)
 
 
 def _clear(context: PlanContext, names: list[str], apply: bool) -> int:
     for name in names:
-        left = unfinished_on(context, name)
+        left = retain.unfinished(context, name)
         for backup in left:
             say(f"{name}: {backup.name}, {size_text(backup.bytes)}, has no manifest")
         if apply:
-            good(f"{name}: {len(clear_unfinished(context, name))} removed")
+            good(f"{name}: {len(retain.clear_unfinished(context, name))} removed")
     if not apply:
         say("Nothing was deleted. Add --apply, while no backup is running anywhere, to delete these.")
     return 0

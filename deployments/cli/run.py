@@ -1,8 +1,10 @@
-"""Commands that run a flow: backup, retry, deliver, drill, audit, restart, log."""
+"""Commands that run a flow: backup, retry, deliver, drill, audit, check, copy, restart, log."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +22,7 @@ from deployments.cli.options import (
 )
 from deployments.cli.passphrases import unlock
 from deployments.cli.screen import bad, good, path_line, steps
-from deployments.serving.reaching import prepare_run, reach_server
+from deployments.serving.server import prepare_run, reach_server
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 
@@ -38,11 +40,10 @@ def backup(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None, ski
 
         datasave backup --skip drives
     """
-    context = PlanContext(plan)
-    prepare_run(context.path)
-    from flows.backup import backup as flow
+    context = _prepared(plan)
+    import flows.backup
 
-    return run_flow(context, flow, plan=context.path, targets=target, skip=skip)
+    return run_flow(context, flows.backup.backup, targets=target, skip=skip)
 
 
 def retry(
@@ -61,13 +62,12 @@ def retry(
 
         datasave retry 5f7c2a1e-8d39-4c55-9d0e-2f6f4d3c8a10 --plan clinic.yaml
     """
-    context = PlanContext(plan)
-    prepare_run(context.path)
+    context = _prepared(plan)
     from deployments.serving.rerun import rerun
 
     began = time.time()
-    with _progress():
-        state = rerun(context.path, run)
+    with _progress_shown():
+        state = rerun(context, run)
     return _conclude(context, state, began)
 
 
@@ -92,11 +92,10 @@ def deliver(
 
         datasave deliver --target nas --backup 417
     """
-    context = PlanContext(plan)
-    prepare_run(context.path)
-    from flows.deliver import deliver as flow
+    context = _prepared(plan)
+    import flows.deliver
 
-    return run_flow(context, flow, plan=context.path, targets=target, backup=backup)
+    return run_flow(context, flows.deliver.deliver, targets=target, backup=backup)
 
 
 def drill(
@@ -137,10 +136,10 @@ def drill(
         # Here, where somebody can be asked for a passphrase; the step then finds the key open.
         unlock([identity], passphrase_from)
     prepare_run(context.path)
-    from flows.drill import drill as flow
+    import flows.drill
 
     chosen = {"target": target, "backup": backup, "identity": identity, "source": source}
-    return run_flow(context, flow, plan=context.path, **chosen, wait=wait)
+    return run_flow(context, flows.drill.drill, **chosen, wait=wait)
 
 
 def audit(
@@ -162,11 +161,58 @@ def audit(
 
         datasave audit --target nas --read-all
     """
-    context = PlanContext(plan)
-    prepare_run(context.path)
-    from flows.audit import audit as flow
+    context = _prepared(plan)
+    import flows.audit
 
-    return run_flow(context, flow, plan=context.path, targets=target, read_all=read_all)
+    return run_flow(context, flows.audit.audit, targets=target, read_all=read_all)
+
+
+def check(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    source: Annotated[
+        str | None, Parameter(help="Which of the plan's sources; without it, each of them.")
+    ] = None,
+) -> int:
+    """Check the database now, while it is in use: the engine's own check, every table counted.
+
+    Works on a copy in staging, which goes afterwards. No target receives anything.
+
+    **Examples:**
+
+        datasave check
+
+        datasave check --plan clinic.yaml --source programs
+    """
+    context = _prepared(plan, source)
+    import flows.copying
+
+    return run_flow(context, flows.copying.check, source=source)
+
+
+def copy(
+    *,
+    to: Annotated[
+        Path | None, Parameter(help="A new or empty folder here; without it, a new one in the state folder.")
+    ] = None,
+    plan: PlanOption = DEFAULT_PLAN,
+    source: SourceOption = None,
+) -> int:
+    """Copy the database now, while it is in use: checked, and NOT encrypted.
+
+    Whoever reaches the folder can read it: keep it on this machine, and delete it when it has served. It is
+    no backup. A folder that holds anything, is on the network, or belongs to a target is refused.
+
+    **Examples:**
+
+        datasave copy --to D:/copy-for-the-accountant
+
+        datasave copy --plan clinic.yaml --source programs --to /srv/copy
+    """
+    context = _prepared(plan, source)
+    import flows.copying
+
+    return run_flow(context, flows.copying.copy, destination=to.absolute() if to else None, source=source)
 
 
 def restart(
@@ -182,10 +228,10 @@ def restart(
 
         datasave restart
     """
-    context = _with_source(plan, source)
-    from flows.engine import restart as flow
+    context = _prepared(plan, source)
+    import flows.engine
 
-    return run_flow(context, flow, plan=context.path, source=source)
+    return run_flow(context, flows.engine.restart, source=source)
 
 
 def log(
@@ -201,14 +247,14 @@ def log(
 
         datasave log
     """
-    context = _with_source(plan, source)
-    from flows.engine import log as flow
+    context = _prepared(plan, source)
+    import flows.engine
 
-    return run_flow(context, flow, plan=context.path, source=source)
+    return run_flow(context, flows.engine.log, source=source)
 
 
-def _with_source(plan: Path, source: str | None) -> PlanContext:
-    """The office, Prefect prepared; PlanError where it has no such source, before anything starts."""
+def _prepared(plan: Path, source: str | None = None) -> PlanContext:
+    """The plan, Prefect prepared; PlanError where it has no such source, before anything starts."""
     context = PlanContext(plan)
     context.source_name(source)
     prepare_run(context.path)
@@ -220,21 +266,19 @@ def run_flow(context: PlanContext, flow: Any, **parameters: Any) -> int:
     from prefect import tags
 
     began = time.time()
-    # By these the automations of `serve` know the plan's runs (watching.py).
-    with _progress(), tags("datasave", context.plan.name):
-        state = flow(**parameters, return_state=True)
+    # By these the automations of `serve` know the plan's runs.
+    with _progress_shown(), tags("datasave", context.plan.name):
+        state = flow(plan=context.path, **parameters, return_state=True)
     return _conclude(context, state, began)
 
 
-def _progress() -> Any:
-    from contextlib import ExitStack
-
+@contextmanager
+def _progress_shown() -> Iterator[None]:
     from tasks.steps.progress import watched_by
 
     reach_server()
-    stack = ExitStack()
-    stack.enter_context(watched_by(stack.enter_context(steps())))
-    return stack
+    with steps() as shown, watched_by(shown):
+        yield
 
 
 def _conclude(context: PlanContext, state: Any, began: float) -> int:

@@ -11,12 +11,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from deployments.serving.fleet_status import Site
-from tasks.backup.media import MediumLine
 from tasks.errors import DatasaveError
 from tasks.notices.wording import count_text, size_text, when_text
-from tasks.policy.due_rules import day_text
-from tasks.records import BackupEntry, Finding, Verdict
+from tasks.records import BackupEntry, Finding
 
 # Enough of a machine's public key to tell machines apart.
 SIGNER_SHOWN = 16
@@ -48,6 +45,30 @@ def warning(text: str) -> None:
     err.print(f"[yellow]![/yellow] {escape(text)}", soft_wrap=True)
 
 
+def path_line(label: str, path: Path) -> None:
+    """A path on a line of its own, never wrapped, so that it can be copied."""
+    out.print(f"{label} {escape(str(path))}", soft_wrap=True)
+
+
+def table(
+    title: str,
+    columns: Sequence[str],
+    *,
+    right: Collection[str] = (),
+    fold: bool = False,
+    header: bool = True,
+) -> Table:
+    """An empty table; ``right`` names the columns of numbers, ``fold`` breaks long cells into lines."""
+    made = Table(title=escape(title), title_justify="left", show_edge=False, show_header=header)
+    for column in columns:
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="fold" if fold else "ellipsis",
+        )
+    return made
+
+
 class Steps:
     """A bar for each step under way; also a listener for ``tasks.steps.progress.watched_by``."""
 
@@ -77,14 +98,12 @@ def steps() -> Iterator[Steps]:
 
 def findings_table(title: str, findings: Sequence[Finding]) -> None:
     """Findings with a word for each outcome."""
-    table = Table(title=escape(title), title_justify="left", show_edge=False)
-    for column in ("", "check", "what was found"):
-        table.add_column(column, overflow="fold")
+    shown = table(title, ("", "check", "what was found"), fold=True)
     for finding in findings:
         mark = "[green]ok[/green]" if finding.passed else "[red]FAILED[/red]"
         check = f"{finding.check}: {finding.table}" if finding.table else finding.check
-        table.add_row(mark, escape(check), escape(finding.detail))
-    out.print(table)
+        shown.add_row(mark, escape(check), escape(finding.detail))
+    out.print(shown)
 
 
 def shelf_table(target: str, shelf: Sequence[BackupEntry]) -> None:
@@ -100,12 +119,11 @@ def shelf_table(target: str, shelf: Sequence[BackupEntry]) -> None:
 
 
 def _backup_table(target: str, shelf: Sequence[BackupEntry]) -> None:
-    table = Table(title=target, title_justify="left", show_edge=False)
-    for column in ("number", "slot", "taken", "size", "drills", "state"):
-        table.add_column(column, justify="right" if column in ("number", "size", "drills") else "left")
+    columns = ("number", "slot", "taken", "size", "drills", "state")
+    shown = table(target, columns, right=("number", "size", "drills"))
     for backup in reversed(shelf):
         manifest = backup.manifest
-        table.add_row(
+        shown.add_row(
             f"#{manifest.sequence}" if manifest else "?",
             backup.slot or "–",
             when_text(manifest.taken) if manifest else escape(backup.name),
@@ -113,7 +131,7 @@ def _backup_table(target: str, shelf: Sequence[BackupEntry]) -> None:
             str(len(backup.certificates)),
             _state(backup),
         )
-    out.print(table)
+    out.print(shown)
 
 
 def _state(backup: BackupEntry) -> str:
@@ -126,12 +144,11 @@ def _state(backup: BackupEntry) -> str:
 
 def rescue_table(title: str, shelf: Sequence[BackupEntry], opened: Collection[str]) -> None:
     """What lies in a place on a bare machine, newest first; ``opened`` are those that the given keys open."""
-    table = Table(title=escape(title), title_justify="left", show_edge=False)
-    for column in ("number", "taken", "size", "data", "your key", "signed by", "state"):
-        table.add_column(column, justify="right" if column in ("number", "size", "data") else "left")
+    columns = ("number", "taken", "size", "data", "your key", "signed by", "state")
+    shown = table(title, columns, right=("number", "size", "data"))
     for backup in reversed(shelf):
         manifest = backup.manifest
-        table.add_row(
+        shown.add_row(
             f"#{manifest.sequence}" if manifest else "?",
             when_text(manifest.taken) if manifest else escape(backup.name),
             size_text(backup.bytes),
@@ -140,54 +157,4 @@ def rescue_table(title: str, shelf: Sequence[BackupEntry], opened: Collection[st
             escape(manifest.machine[:SIGNER_SHOWN]) + "…" if manifest else "?",
             _state(backup),
         )
-    out.print(table)
-
-
-def sites_table(sites: Sequence[Site]) -> None:
-    """The offices of a fleet, and how their backups stand."""
-    table = Table(title="offices", title_justify="left", show_edge=False)
-    for column in ("office", "", "last good backup", "newest run", "next"):
-        table.add_column(column)
-    for site in sites:
-        mark = "[red]late[/red]" if site.late else "[green]ok[/green]"
-        when = when_text(site.last_good) if site.last_good else "never"
-        coming = when_text(site.next) if site.next else "not scheduled"
-        table.add_row(escape(site.name), mark, when, escape(site.newest), coming)
-    out.print(table)
-
-
-def media_table(lines: Sequence[MediumLine]) -> None:
-    """All media of the calendar, and where each should be."""
-    table = Table(title="media", title_justify="left", show_edge=False)
-    for column in ("target", "label", "where", "last used", "backups", "next turn"):
-        table.add_column(column, justify="right" if column == "backups" else "left")
-    for line in lines:
-        where = line.at or ("off premises" if line.away else "not plugged in")
-        table.add_row(
-            escape(line.target),
-            escape(line.label),
-            escape(where) if line.known else "[yellow]not made yet[/yellow]",
-            day_text(line.used) if line.used else "never",
-            str(line.held),
-            day_text(line.due) if line.due else "–",
-        )
-    out.print(table)
-
-
-def verdict_table(target: str, verdicts: Sequence[Verdict], note: str) -> None:
-    """What retention would do at one target, and why."""
-    table = Table(title=target, title_justify="left", show_edge=False)
-    for column in ("", "backup", "why"):
-        table.add_column(column, overflow="fold")
-    for verdict in reversed(verdicts):
-        mark = "keep" if verdict.kept else "[yellow]remove[/yellow]"
-        slot = f"{verdict.backup.slot}/" if verdict.backup.slot else ""
-        table.add_row(mark, escape(slot + verdict.backup.name), escape("; ".join(verdict.reasons)))
-    out.print(table)
-    if note:
-        bad(note)
-
-
-def path_line(label: str, path: Path) -> None:
-    """A path on a line of its own, never wrapped, so that it can be copied."""
-    out.print(f"{label} {escape(str(path))}", soft_wrap=True)
+    out.print(shown)

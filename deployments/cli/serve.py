@@ -1,21 +1,25 @@
-"""``datasave serve``: on the office machine, a Prefect server and what runs the plan's schedules."""
+"""``datasave serve`` and ``datasave worker``: run a plan's schedules until stopped."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.cli.options import DEFAULT_PLAN, PlanOption
-from deployments.cli.screen import path_line, say
+from deployments.cli.options import DEFAULT_PLAN, POOL, PlanOption, PoolOption, QueueOption
+from deployments.cli.screen import good, path_line, say
+from deployments.serving import units
+from deployments.serving.deployments import WorkQueue
 from deployments.serving.environment import home_of, password_file, prepare
-from deployments.serving.server import LOOPBACK, Server, running
-from deployments.serving.services import install as install_service
-from deployments.serving.services import service_of
+from deployments.serving.server import LOOPBACK, PrefectServer
 from deployments.serving.supervisor import keep_running
+from deployments.serving.worker import server_url, worker_command
 from tasks.backup.workspace import held, sweep
 from tasks.context import PlanContext
 
@@ -57,23 +61,80 @@ def serve(
     context = PlanContext(plan)
     if install or uninstall:
         command = ["serve", "--port", str(port), "--host", host]
-        service = service_of(context, command)
-        return install_service(service, apply=apply and not dry_run, remove=uninstall)
+        return _service(units.service_of(context, command), apply=apply and not dry_run, remove=uninstall)
+    with _only_one(context):
+        command = [sys.executable, "-m", "deployments.serving.runner", str(context.path)]
+        if url := os.environ.get("PREFECT_API_URL"):
+            return _keep_serving(context, command, url)
+        server = PrefectServer(host, port)
+        with server.running():
+            return _keep_serving(context, command, server.url, server)
+
+
+def worker(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    pool: PoolOption = POOL,
+    queue: QueueOption = None,
+) -> int:
+    """Do the runs that come into a queue of a work pool, until stopped; `datasave deploy` fills it.
+
+    The results of steps stay on this machine, in Prefect's folder beside the plan, so that a re-run
+    does only what failed.
+
+    **Examples:**
+
+        datasave worker --pool offices --queue front-office
+    """
+    context = PlanContext(plan)
+    with _only_one(context):
+        work = WorkQueue(pool, queue or context.plan.name)
+        return _keep_serving(context, worker_command(context, work), server_url())
+
+
+@contextmanager
+def _only_one(context: PlanContext) -> Iterator[None]:
+    """Prefect prepared and what a dead run left cleared away; refused while something serves the plan."""
     home = Path(os.environ.get("PREFECT_HOME", home_of(context.path)))
     with held(home / f"serving-{context.plan.name}.lock", f"{context.plan.name} is being served already"):
         prepare(context.path, quiet=False)
         for swept in sweep(context.staging, context.plan.spool):
             say(f"cleared what a dead run left in {swept}")
-        if url := os.environ.get("PREFECT_API_URL"):
-            return _keep_serving(context, url, None)
-        with running(Server(host, port)) as server:
-            return _keep_serving(context, server.url, server)
+        yield
 
 
-def _keep_serving(context: PlanContext, url: str, server: Server | None) -> int:
+def _keep_serving(
+    context: PlanContext, command: Sequence[str], url: str, server: PrefectServer | None = None
+) -> int:
     say(f"Watch, start and retry runs at {url.removesuffix('/api')} (stop with Ctrl-C)")
     password = password_file(Path(os.environ["PREFECT_HOME"]))
     if server is not None and password.exists():
         path_line("The page asks for name and password; they are in:", password)
-    command = [sys.executable, "-m", "deployments.serving.runner", str(context.path)]
-    return keep_running(context, command, url, server)
+    keep_running(context, command, url, server, say)
+    return 0
+
+
+def _service(service: units.Service, *, apply: bool, remove: bool) -> int:
+    """Install or remove the service, or only show what that would do."""
+    file = units.service_file(service, sys.platform)
+    if not apply:
+        _show(file, remove)
+    elif remove:
+        units.uninstall(file)
+        good(f"{service.name} is no service any more; {file.path} was removed")
+    else:
+        units.install(file)
+        good(f"{service.name} is a service now: {file.path}")
+    return 0
+
+
+def _show(file: units.ServiceFile, remove: bool) -> None:
+    if remove:
+        say(f"Would run these, and remove {file.path}:")
+    else:
+        say(f"Would write {file.path}:\n")
+        say(file.text)
+        say("And run:")
+    for command in file.end if remove else file.begin:
+        say(f"  {subprocess.list2cmdline(command)}")
+    say("Nothing was changed. Add --apply to do it.")

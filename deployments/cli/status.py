@@ -1,4 +1,4 @@
-"""The status as a terminal shows it."""
+"""``datasave status``: how the backups stand, as a terminal shows it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import tzinfo
 
 from rich.markup import escape
-from rich.table import Table
 
-from deployments.cli.screen import bad, good, out, say
+from deployments.cli.options import DEFAULT_PLAN, PlanOption
+from deployments.cli.screen import bad, good, out, path_line, say, table
+from tasks.context import PlanContext
+from tasks.health.status import status_of, write_status
 from tasks.notices.status_page import Status, StatusLine, Trend
 from tasks.notices.wording import when_text
 
@@ -17,7 +19,28 @@ COLOURS = {"good": "green", "warn": "yellow", "bad": "red", "quiet": "default"}
 BLOCKS_SHOWN = 30
 
 
-def show_status(status: Status, timezone: tzinfo) -> None:
+def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
+    """Show how things stand: the newest proven backup of each target, what is due, what needs somebody.
+
+    Tells what this machine remembers, at once and without reaching any target; `datasave audit` looks at
+    the targets themselves. The same is written as a page after each run.
+
+    Exit status 1 where something needs somebody.
+
+    **Examples:**
+
+        datasave status
+
+        datasave status --plan clinic.yaml
+    """
+    context = PlanContext(plan)
+    shown = status_of(context)
+    _show(shown, context.timezone)
+    path_line("Page:", write_status(context))
+    return 0 if shown.good else 1
+
+
+def _show(status: Status, timezone: tzinfo) -> None:
     """Everything of the page, the alarms first."""
     say(f"{status.office}, as of {when_text(status.at, timezone)}")
     if status.good:
@@ -38,20 +61,18 @@ def show_status(status: Status, timezone: tzinfo) -> None:
 def _lines(title: str, lines: Sequence[StatusLine], last: str = "") -> None:
     if not lines:
         return
-    table = Table(title=title, title_justify="left", show_edge=False, show_header=bool(last))
-    for column in ("", "", "", *([last] if last else [])):
-        table.add_column(column, overflow="fold")
+    shown = table(title, ("", "", "", *([last] if last else [])), fold=True, header=bool(last))
     for line in lines:
         colour = COLOURS[line.tone]
         cells = [escape(line.name), f"[{colour}]{line.word}[/{colour}]", escape(line.detail)]
-        table.add_row(*cells, *([escape(line.next)] if last else []))
-    out.print(table)
+        shown.add_row(*cells, *([escape(line.next)] if last else []))
+    out.print(shown)
 
 
 def _trends(trends: Sequence[Trend]) -> None:
     if not trends:
         return
-    table = Table(title="the newest runs", title_justify="left", show_edge=False, show_header=False)
+    shown = table("the newest runs", (), header=False)
     for trend in trends:
-        table.add_row(escape(trend.title), trend.blocks[-BLOCKS_SHOWN:], trend.newest)
-    out.print(table)
+        shown.add_row(escape(trend.title), trend.blocks[-BLOCKS_SHOWN:], trend.newest)
+    out.print(shown)

@@ -27,7 +27,7 @@ ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cance
 RUN = {"prefect.resource.id": "prefect.flow-run.*"}
 
 
-def watch(context: PlanContext, alarm: UUID) -> list[str]:
+def ensure_automations(context: PlanContext, alarm: UUID) -> list[str]:
     """Create or update the plan's automations, which start the deployment ``alarm``; returns their names."""
     wanted = [_died(context, alarm)]
     if context.plan.schedule.silent_hours is not None:
@@ -173,7 +173,7 @@ def _content(automation: Automation) -> Any:
 def _sorted(content: Any) -> Any:
     """Sets come back from the server as lists in any order."""
     if isinstance(content, Mapping):
-        return {name: _sorted(source_name) for name, source_name in content.items()}
+        return {name: _sorted(value) for name, value in content.items()}
     if isinstance(content, list):
-        return sorted((_sorted(source_name) for source_name in content), key=repr)
+        return sorted((_sorted(item) for item in content), key=repr)
     return content

@@ -30,7 +30,7 @@ SETTINGS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # The in-memory default never frees the slot of a run that died with the server: no later backup starts.
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-    # Prefect's shortest: how soon a run whose machine died can be told from one that lives (watching.py).
+    # Prefect's shortest: how soon a run whose machine died can be told from one that lives (automations.py).
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # For a PostgreSQL of many offices (tests/benchmarks/fleet.py): with Prefect's 5 to 15 connections, and 5
     # and 10 s of patience, the server failed requests for good (500) where 50 backups began at once, and 18
@@ -64,9 +64,9 @@ def prepare(plan: Path, *, quiet: bool = True) -> None:
         # Our own progress and last line are what a person reads; the log is kept in the UI.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     if url := os.environ.get("PREFECT_API_URL"):
-        _show_password(home, url)
+        _use_password(home, url)
     else:
-        _ask_for_a_password(home)
+        _demand_password(home)
         if url := running_server(home):
             os.environ["PREFECT_API_URL"] = url
 
@@ -76,7 +76,7 @@ def password_file(home: Path) -> Path:
     return home / "server.password"
 
 
-def _ask_for_a_password(home: Path) -> None:
+def _demand_password(home: Path) -> None:
     """Let our own servers, temporary ones too, answer nobody without the password of this folder.
 
     Without it any account on this machine could start a backup with a plan of its own: the whole
@@ -95,7 +95,7 @@ def given_password_file(home: Path) -> Path:
     return home / "api.password"
 
 
-def _show_password(home: Path, url: str) -> None:
+def _use_password(home: Path, url: str) -> None:
     """Log in to the server that is set: by what the environment says, else by a private file.
 
     The password of our own server goes to that server alone. Raises SecretError for a file that others
@@ -120,10 +120,15 @@ def retract_server(home: Path) -> None:
 def running_server(home: Path) -> str:
     """API address of the server announced for this folder if it answers, else ""."""
     url = _announced(home)
+    return url if url and answers(url, seconds=2.0) else ""
+
+
+def answers(url: str, seconds: float = 5.0) -> bool:
+    """Whether a Prefect server answers at this API address within that time."""
     try:
-        return url if url and httpx.get(f"{url}/health", timeout=2.0).is_success else ""
-    except (ValueError, httpx.HTTPError):
-        return ""
+        return httpx.get(f"{url}/health", timeout=seconds).is_success
+    except (ValueError, httpx.InvalidURL, httpx.HTTPError):
+        return False
 
 
 def _announced(home: Path) -> str:

@@ -27,13 +27,13 @@ RERUN = [*FAILED, StateType.RUNNING]
 SECONDS_TO_START = 60
 
 
-def rerun(plan: Path, run: str | None) -> State[Any]:
-    """Set a failed run of ``plan`` going again, wait for its end, return its final state.
+def rerun(context: PlanContext, run: str | None) -> State[Any]:
+    """Set a failed run of the plan going again, wait for its end, return its final state.
 
     Raises NoBackup where no such run is on record, StateError where its runner doesn't answer.
     """
     with get_client(sync_client=True) as client:
-        failed = _find(client, plan, run)
+        failed = _find(client, context, run)
         client.set_flow_run_state(failed.id, AwaitingRetry(message="Retry by hand"), force=True)
         if failed.deployment_id:
             return _wait_for(client, failed.id)
@@ -44,7 +44,7 @@ def rerun(plan: Path, run: str | None) -> State[Any]:
     return state
 
 
-def _find(client: SyncPrefectClient, plan: Path, run: str | None) -> FlowRun:
+def _find(client: SyncPrefectClient, context: PlanContext, run: str | None) -> FlowRun:
     if run is not None:
         try:
             named = client.read_flow_run(UUID(run))
@@ -52,10 +52,10 @@ def _find(client: SyncPrefectClient, plan: Path, run: str | None) -> FlowRun:
             raise NoBackup(
                 f"there is no run {run}", hint="Copy the run's id from its page in the Prefect UI."
             ) from error
-        ours = named.flow_id == client.read_flow_by_name("backup").id and _is_of(plan, named)
-        if not ours or not _has_ended(plan, named):
+        ours = named.flow_id == client.read_flow_by_name("backup").id and _is_of(context, named)
+        if not ours or not _has_ended(context, named):
             raise NoBackup(
-                f"run {run} is not a failed backup of {plan}",
+                f"run {run} is not a failed backup of {context.path}",
                 hint="Only a failed, crashed or cancelled backup of this plan can be run again.",
             )
         return named
@@ -65,24 +65,26 @@ def _find(client: SyncPrefectClient, plan: Path, run: str | None) -> FlowRun:
         sort=FlowRunSort.START_TIME_DESC,
     )
     for candidate in recorded:
-        if _is_of(plan, candidate) and _has_ended(plan, candidate):
+        if _is_of(context, candidate) and _has_ended(context, candidate):
             return candidate
-    raise NoBackup(f"no failed backup run of {plan} is on record", hint="Start a new one: datasave backup.")
+    raise NoBackup(
+        f"no failed backup run of {context.path} is on record", hint="Start a new one: datasave backup."
+    )
 
 
-def _is_of(plan: Path, run: FlowRun) -> bool:
-    return Path(run.parameters.get("plan", "")) == plan
+def _is_of(context: PlanContext, run: FlowRun) -> bool:
+    return Path(run.parameters.get("plan", "")) == context.path
 
 
-def _has_ended(plan: Path, run: FlowRun) -> bool:
+def _has_ended(context: PlanContext, run: FlowRun) -> bool:
     """Whether a run failed, or died with its server: then nobody was left to say so.
 
     The plan's lock tells, which the system drops when a process dies. Runs of a deployment may be on another
-    machine; what watches over them says when they crashed.
+    machine; automations mark those as Crashed.
     """
     if run.state_type in FAILED:
         return True
-    return run.deployment_id is None and not is_busy(PlanContext(plan).staging)
+    return run.deployment_id is None and not is_busy(context.staging)
 
 
 def _wait_for(client: SyncPrefectClient, run_id: UUID) -> State[Any]:

@@ -11,9 +11,8 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from deployments.cli.screen import bad, good
+from deployments.serving.deployments import register
 from deployments.serving.environment import prepare
-from deployments.serving.registering import register
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 
@@ -31,7 +30,7 @@ def main(plan: Path) -> int:
     # No limit here: with one, runs missed over a weekend would come in several batches, a run of each done.
     runner = Runner(name=context.plan.name, pause_on_shutdown=False, limit=None)
     flows = register(context, runner.add_deployment)
-    good(f"serving {context.plan.name}: {', '.join(flows)}")
+    print(f"✓ serving {context.plan.name}: {', '.join(flows)}", flush=True)
     asyncio.run(runner.start())
     return 0
 
@@ -41,5 +40,5 @@ if __name__ == "__main__":
         with suppress(KeyboardInterrupt):
             sys.exit(main(Path(sys.argv[1])))
     except DatasaveError as error:
-        bad(error)
+        print(f"✗ {error.message}" + (f"\n  → {error.hint}" if error.hint else ""), file=sys.stderr)
         sys.exit(1)

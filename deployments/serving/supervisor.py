@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from deployments.cli.screen import say
-from deployments.serving.children import Child
-from deployments.serving.server import Server, answers
+from deployments.serving.environment import answers
+from deployments.serving.server import Child, PrefectServer
 from tasks.context import PlanContext
 from tasks.errors import ProgramError
 
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_CHECKS = 1.0
 # One that ends this soon, at the first start, never ran anything.
 SECONDS_TO_REGISTER = 20
 # A program that dies again and again is not helped by starting it again.
 MOST_STARTS, WITHIN_SECONDS = 5, 300
 
 
-def keep_running(context: PlanContext, command: Sequence[str], url: str, server: Server | None) -> int:
-    """Run ``command``, and the server where one is given, until Ctrl-C; returns the exit status.
+def keep_running(
+    context: PlanContext,
+    command: Sequence[str],
+    url: str,
+    server: PrefectServer | None,
+    say: Callable[[str], None],
+) -> None:
+    """Run ``command``, and the server where one is given, until Ctrl-C; ``say`` tells of each restart.
 
     Raises ProgramError where one of them dies again and again.
     """
-    runner = Kept(context, command)
+    runner = _Runner(context, command, say)
     try:
         while True:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_CHECKS)
             if server is not None and server.ended:
                 say("the Prefect server ended: starting it again")
                 runner.count_start()
@@ -35,36 +40,36 @@ def keep_running(context: PlanContext, command: Sequence[str], url: str, server:
                 runner.stale = True
             elif server is None and not answers(url):
                 runner.stale = True
-            runner.look_after(url)
+            runner.check(url)
     except KeyboardInterrupt:
         say("stopping")
-        return 0
     finally:
         runner.stop()
 
 
-class Kept:
+class _Runner:
     """The process that runs the plan's flows, started again where it died or lost touch with the server.
 
     After an outage of the server it goes on with schedules, but no longer hears when someone presses
-    Cancel. It is exchanged once nothing is under way: with it, the run that it started would end.
+    Cancel: it is ``stale``, and replaced once nothing is under way, since a run that it started ends with it.
     """
 
-    def __init__(self, context: PlanContext, command: Sequence[str]) -> None:
+    def __init__(self, context: PlanContext, command: Sequence[str], say: Callable[[str], None]) -> None:
         self._context = context
         self._command = command
+        self._say = say
         self._starts: list[float] = []
         self.stale = False
         self._child = self._start()
 
-    def look_after(self, url: str) -> None:
+    def check(self, url: str) -> None:
         """Start the process again if need be."""
         if self._child.ended:
             if len(self._starts) == 1 and time.monotonic() - self._starts[0] < SECONDS_TO_REGISTER:
                 raise ProgramError(
                     f"{self._context.plan.name} could not be served", hint="It said why, above."
                 )
-            say("what runs the flows ended: starting it again")
+            self._say("what runs the flows ended: starting it again")
         elif not self.stale or not answers(url) or _busy(self._context):
             return
         else:

@@ -1,18 +1,29 @@
-"""Service files of three systems: a systemd unit, a launchd job, a scheduled task of Windows.
+"""``datasave serve`` as a service: a systemd unit, a launchd job, a scheduled task of Windows.
 
-Each starts the same command when the machine starts and again when it fails. None holds a secret.
+Each starts the same command when the machine starts and again when it fails. None holds a secret: the
+password of the server, and any other, stay in private files that the program itself reads.
 """
 
 from __future__ import annotations
 
 import codecs
+import getpass
+import os
 import plistlib
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from deployments.serving.environment import given_password_file, home_of
+from tasks.context import PlanContext
+from tasks.errors import ProgramError
+from tasks.platform.files import write_atomic
+
+# Addresses and folders; nothing of the environment that may hold a secret.
+SETTINGS = ("PREFECT_API_URL", "PREFECT_HOME", "PYTHONPATH")
 TASKS = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 
 
@@ -38,29 +49,88 @@ class Service(NamedTuple):
         return f"datasave-{self.plan}"
 
 
-class Files(NamedTuple):
+class ServiceFile(NamedTuple):
     """A service of one system: its file, and what must be run for it to begin and to end."""
 
     path: Path
-    text: bytes
+    content: bytes
     begin: Sequence[Sequence[str]]
     end: Sequence[Sequence[str]]
 
+    @property
+    def text(self) -> str:
+        """What a person reads in the file."""
+        encoding = "utf-16" if self.content.startswith(codecs.BOM_UTF16_LE) else "utf-8"
+        return self.content.decode(encoding)
 
-def files_of(service: Service, platform: str) -> Files:
+
+def service_of(context: PlanContext, command: Sequence[str]) -> Service:
+    """The service that runs ``command`` in the plan's folder, as the account that owns the plan.
+
+    Raises ProgramError where a password is in the environment alone, where a service does not see it.
+    """
+    settings = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
+    given = given_password_file(Path(settings.get("PREFECT_HOME", home_of(context.path))))
+    if "PREFECT_API_URL" in settings and os.environ.get("PREFECT_API_AUTH_STRING") and not given.exists():
+        raise ProgramError(
+            "the password in PREFECT_API_AUTH_STRING does not go into a service's file",
+            hint=f"Write it into {given}, a file that only its owner can read.",
+        )
+    program = Path(sys.executable).with_name("datasave")
+    start = [str(program)] if program.exists() else [sys.executable, "-m", "deployments"]
+    return Service(
+        plan=context.plan.name,
+        command=[*start, *command, "--plan", str(context.path)],
+        user=getpass.getuser() if os.name == "nt" else context.path.owner(),
+        system=os.name == "posix" and os.geteuid() == 0,
+        folder=context.path.parent,
+        writable=sorted({context.path.parent, context.plan.state}),
+        settings=settings,
+        restarts=context.plan.schedule.restart is not None,
+    )
+
+
+def service_file(service: Service, platform: str) -> ServiceFile:
     """What ``platform`` (sys.platform's words) needs for the service."""
     if platform == "win32":
         return _windows(service)
     return _macos(service) if platform == "darwin" else _linux(service)
 
 
-def _linux(service: Service) -> Files:
+def install(file: ServiceFile) -> None:
+    """Write the service's file and begin it. Raises ProgramError where a command fails."""
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(file.path, file.content)
+    for command in file.begin:
+        _run(command)
+
+
+def uninstall(file: ServiceFile) -> None:
+    """End the service where it runs, and remove its file."""
+    for command in file.end:
+        _run(command, may_fail=True)
+    file.path.unlink(missing_ok=True)
+
+
+def _run(command: Sequence[str], *, may_fail: bool = False) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ProgramError(f"cannot run {command[0]}: {error.strerror}") from error
+    if done.returncode and not may_fail:
+        raise ProgramError(
+            f"{subprocess.list2cmdline(command)} failed: {(done.stderr or done.stdout).strip()}",
+            hint="Run it by hand with the rights that it asks for; the file is written already.",
+        )
+
+
+def _linux(service: Service) -> ServiceFile:
     unit = f"{service.name}.service"
     path = (Path("/etc/systemd/system") if service.system else Path.home() / ".config/systemd/user") / unit
     control = ["systemctl"] if service.system else ["systemctl", "--user"]
     # A user's services end with the last log-out, unless the account lingers.
     linger = [] if service.system else [["loginctl", "enable-linger", service.user]]
-    return Files(
+    return ServiceFile(
         path,
         systemd_unit(service).encode("utf-8"),
         begin=[*linger, [*control, "daemon-reload"], [*control, "enable", "--now", unit]],
@@ -121,7 +191,7 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
 
 
-def _macos(service: Service) -> Files:
+def _macos(service: Service) -> ServiceFile:
     label = f"org.{service.name}"
     path = Path.home() / "Library/LaunchAgents" / f"{label}.plist"
     logs = service.folder / ".datasave" / "service.log"
@@ -139,7 +209,7 @@ def _macos(service: Service) -> Files:
         "StandardOutPath": str(logs),
         "StandardErrorPath": str(logs),
     }
-    return Files(
+    return ServiceFile(
         path,
         plistlib.dumps(content),
         begin=[["launchctl", "load", "-w", str(path)]],
@@ -147,10 +217,10 @@ def _macos(service: Service) -> Files:
     )
 
 
-def _windows(service: Service) -> Files:
+def _windows(service: Service) -> ServiceFile:
     path = service.folder / ".datasave" / f"{service.name}.xml"
     create = ["schtasks", "/Create", "/TN", service.name, "/XML", str(path), "/F"]
-    return Files(
+    return ServiceFile(
         path,
         task_xml(service),
         begin=[create, ["schtasks", "/Run", "/TN", service.name]],
@@ -187,17 +257,17 @@ def task_xml(service: Service) -> bytes:
         },
     }
     root = ElementTree.Element("Task", {"version": "1.2", "xmlns": TASKS})
-    _grow(root, tree)
+    _add_elements(root, tree)
     ElementTree.indent(root)
     # schtasks reads UTF-16 with its mark.
     text = f'<?xml version="1.0" encoding="UTF-16"?>\n{ElementTree.tostring(root, "unicode")}\n'
     return codecs.BOM_UTF16_LE + text.encode("utf-16-le")
 
 
-def _grow(parent: ElementTree.Element, tree: dict[str, object]) -> None:
+def _add_elements(parent: ElementTree.Element, tree: dict[str, object]) -> None:
     for name, content in tree.items():
         child = ElementTree.SubElement(parent, name)
         if isinstance(content, dict):
-            _grow(child, content)
+            _add_elements(child, content)
         else:
             child.text = str(content)

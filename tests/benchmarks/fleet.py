@@ -29,8 +29,8 @@ import httpx
 import yaml
 
 from deployments.cli.demo_clinic import make_clinic
+from deployments.serving.deployments import deployment_name
 from deployments.serving.environment import SETTINGS
-from deployments.serving.naming import deployment_name
 from tests.flows.serving import free_port
 from tests.flows.site import Site
 from tests.servers.postgresql import ACCOUNTS, SUPERUSER, PostgresqlServer, postgresql_server

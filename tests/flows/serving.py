@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 from playwright.sync_api import Page, sync_playwright
 
+from deployments.serving.deployments import deployment_name
 from deployments.serving.environment import home_of, password_file
-from deployments.serving.naming import deployment_name
 from tests.conftest import migrated_database
 from tests.flows.site import Site
 

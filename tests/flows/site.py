@@ -31,7 +31,7 @@ class Site:
 
     @classmethod
     def make(cls, root: Path, targets: Sequence[str], **options: Any) -> Site:
-        """An office with two holders and a folder target for each name, all adopted."""
+        """An office with two holders and a folder target for each name, all initialized."""
         keys = [root / "owner.key.txt", root / "safe.key.txt"]
         holders = []
         for name, path in zip(("Owner", "Bank safe"), keys, strict=True):
@@ -52,7 +52,7 @@ class Site:
         path.write_text(yaml.safe_dump(plan, sort_keys=False), "utf-8")
         site = cls(root, path, tuple(keys))
         for name in targets:
-            site.adopt(name)
+            site.init_target(name)
         return site
 
     @property
@@ -67,7 +67,7 @@ class Site:
     def staging(self) -> Path:
         return self.office.staging
 
-    def adopt(self, target: str) -> None:
+    def init_target(self, target: str) -> None:
         with self.office.target(target) as place:
             place.prepare()
 

@@ -27,7 +27,7 @@ from tasks.targets.shared.marker import MARKER
 from tests.flows.site import Site, counts
 from tests.mounts import tmpfs
 
-COMMANDS = ["init", "doctor", "adopt", "backup", "retry", "drill", "audit", "prune", "restore", "list"]
+COMMANDS = ["init", "target init", "doctor", "backup", "retry", "drill", "audit", "prune", "restore", "list"]
 COMMANDS += [
     "serve",
     "notify",
@@ -116,6 +116,7 @@ def test_the_version(capsys: Captured) -> None:
         (["backup", "--plan"], "--plan"),
         (["keys", "new"], "--holder"),
         (["serve", "--port", "many"], "--port"),
+        (["target", "init"], "TARGET"),
         (["adopt"], "TARGET"),
     ],
 )
@@ -246,7 +247,7 @@ def test_a_post_quantum_office(office_folder: Path, prefect_server: str, capsys:
     assert stat.S_IMODE((office_folder / "safe.txt").stat().st_mode) == 0o600
     holders = ["--holder", f"Owner={owner}", "--holder", f"Safe={safe}"]
     assert cli.main(["init", *holders, "--target", "nas=nas"]) == 0
-    assert cli.main(["adopt", "nas"]) == 0
+    assert cli.main(["target", "init", "nas"]) == 0
     assert cli.main(["doctor"]) == 0
     assert cli.main(["backup"]) == 0
     (archive,) = office_folder.rglob("*.tar.zst.age")
@@ -257,23 +258,37 @@ def test_a_post_quantum_office(office_folder: Path, prefect_server: str, capsys:
     assert counts(office_folder / "restored" / "clinic.db") == counts(office_folder / "clinic.db")
 
 
-# adopt
+# target init
 
 
-def test_adopt_marks_once_and_refuses_what_belongs_to_another(site: Site, capsys: Captured) -> None:
+@pytest.mark.parametrize("command", [("target", "init"), ("adopt",)], ids=" ".join)
+def test_target_init_marks_once_and_refuses_what_belongs_to_another(
+    site: Site, capsys: Captured, command: tuple[str, ...]
+) -> None:
+    """`adopt` is the word that the command had at first: it works the same."""
     marker = site.root / "nas" / MARKER
     written = marker.read_bytes()
-    assert site.run("adopt", "nas") == 0
+    assert site.run(*command, "nas") == 0
     assert "already" in capsys.readouterr().out
     assert marker.read_bytes() == written
     cellar = (site.root / "cellar" / MARKER).read_bytes()
     marker.write_bytes(cellar)
-    assert site.run("adopt", "nas") == 1
+    assert site.run(*command, "nas") == 1
     said = clear_line(capsys)
     assert "'cellar'" in said and "Choose another folder" in said
     assert marker.read_bytes() == cellar
-    assert site.run("adopt", "nsa") == 1
+    assert site.run(*command, "nsa") == 1
     assert "nas, second-disk, cellar" in clear_line(capsys)
+
+
+def test_the_old_word_makes_a_target_and_is_not_shown(site: Site, capsys: Captured) -> None:
+    marker = site.root / "nas" / MARKER
+    marker.unlink()
+    assert site.run("adopt", "nas") == 0
+    assert marker.exists()
+    capsys.readouterr()
+    assert cli.main(["--help"]) == 0
+    assert "adopt" not in capsys.readouterr().out
 
 
 # doctor
@@ -291,7 +306,7 @@ def no_source(site: Site) -> None:
     site.database.rename(site.root / "elsewhere.db")
 
 
-def not_adopted(site: Site) -> None:
+def not_initialized(site: Site) -> None:
     (site.root / "nas" / MARKER).unlink()
 
 
@@ -320,7 +335,7 @@ def own_machine_key_open(site: Site) -> None:
 
 SINGLE_FAULTS: list[tuple[Callable[[Site], None], str, str]] = [
     (no_source, "source", "Check `path:` in the plan"),
-    (not_adopted, "target nas", "datasave adopt nas"),
+    (not_initialized, "target nas", "datasave target init nas"),
     (one_holder, "holders", "Add a second holder"),
     (wrong_expectation, "plan's checks", "Did you mean expect_column_values_to_be_between?"),
     (open_identity, "drill key", "chmod 600"),
@@ -349,7 +364,7 @@ def test_doctor_sees_that_staging_has_no_room(site: Site, capsys: Captured) -> N
 
 def test_doctor_sees_that_a_target_has_no_room(site: Site, capsys: Captured) -> None:
     with tmpfs(site.root / "nas", 1):
-        site.adopt("nas")
+        site.init_target("nas")
         assert site.run("doctor") == 1
         assert_one_finding(capsys, "target nas", "Free space there")
 

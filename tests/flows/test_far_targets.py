@@ -42,7 +42,7 @@ def test_catching_up_and_explaining_on_servers(
     monkeypatch.setattr("tasks.steps.backup.deliver.task.retries", 0)
     sshd.place("far")
     far_targets(site, s3, sshd, bucket, DEAD)
-    site.adopt("vault")
+    site.init_target("vault")
     sshd.stop()
     assert site.run("backup") == 1
     said = capsys.readouterr().err

@@ -16,8 +16,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Failed
 
 from deployments.cli import app as cli
-from deployments.serving.fleet_status import Site, sites_of
-from deployments.serving.naming import deployment_name
+from deployments.serving.deployments import deployment_name
+from deployments.serving.fleet import OfficeStatus, statuses_of
 from tests.flows.site import Site as PlanContext
 
 POOL = "offices-under-test"
@@ -38,7 +38,7 @@ def plans(tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch) 
     yield folder
 
 
-def names(found: list[Site]) -> list[str]:
+def names(found: list[OfficeStatus]) -> list[str]:
     return [site.name for site in found]
 
 
@@ -68,17 +68,17 @@ def test_offices_are_registered_and_the_late_one_stands_first(
         assert alarm.parameters["reason"] == "A run died without a word"
         client.delete_flow_run(alarm.id)
     now = datetime.now(UTC)
-    assert [(site.name, site.late) for site in sites_of(POOL, now)] == [("north", False), ("south", False)]
+    assert [(site.name, site.late) for site in statuses_of(POOL, now)] == [("north", False), ("south", False)]
 
     end("south", Completed())
     end("north", Completed())
     end("north", Failed(message="1 of 1 targets failed"))
-    later = sites_of(POOL, now + timedelta(hours=25))
+    later = statuses_of(POOL, now + timedelta(hours=25))
     assert [(site.name, site.late, site.newest) for site in later] == [
         ("north", False, "Failed"),
         ("south", False, "Completed"),
     ]
-    assert all(site.late for site in sites_of(POOL, now + timedelta(hours=27)))
+    assert all(site.late for site in statuses_of(POOL, now + timedelta(hours=27)))
 
     capsys.readouterr()
     assert cli.main(["fleet", "status", str(plans), "--pool", POOL]) == 0
@@ -113,7 +113,7 @@ def test_one_wrong_plan_and_nothing_is_registered(plans: Path, capsys: pytest.Ca
     assert "nothing was registered" in said
     assert "west.yaml" in said and "targts" in said
     assert "2 plans have the name south" in said
-    assert sites_of(f"{POOL}-wrong", datetime.now(UTC)) == []
+    assert statuses_of(f"{POOL}-wrong", datetime.now(UTC)) == []
 
 
 def test_an_empty_folder_and_no_server_are_told(

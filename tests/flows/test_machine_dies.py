@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from deployments.serving.automations import SECONDS_WITHOUT_HEARTBEAT
-from deployments.serving.naming import deployment_name
+from deployments.serving.deployments import deployment_name
 from tests.flows import holding
 from tests.flows.family import asleep, kill_all, one_of
 from tests.flows.serving import Served, free_port, served

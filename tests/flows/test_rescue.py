@@ -128,7 +128,7 @@ def _back_up_twice(site: Site, stick: Path) -> None:
     today = WEEKDAYS[datetime.now(site.office.timezone).weekday()].upper()
     assert cli.main(["media", "init", str(stick), "--label", today, *plan]) == 0
     for name in ("vault", "share"):
-        assert cli.main(["adopt", name, *plan]) == 0
+        assert cli.main(["target", "init", name, *plan]) == 0
     assert site.run("backup") == 0
     assert site.run("backup", "--target", "nas", "--target", "cloud", "--target", "vault") == 0
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from prefect.server.schemas.schedules import CronSchedule
 
-from deployments.serving.registering import deployments_of
+from deployments.serving.deployments import deployments_of
 from tests.flows.site import Site
 
 # The nights in which clocks change, 2027: spring gap and autumn fold.

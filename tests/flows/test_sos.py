@@ -74,7 +74,7 @@ def test_from_init_to_a_certificate(
     assert yaml.safe_load(Path("sos.yaml").read_text("utf-8"))["source"]["dsn"] == "SOSDATA"
 
     with standin.production(tmp_path / "engine"):
-        assert cli.main(["adopt", "nas", *plan]) == 0
+        assert cli.main(["target", "init", "nas", *plan]) == 0
         assert cli.main(["doctor", *plan]) == 0
         capsys.readouterr()
         assert cli.main(["doctor", "--grants", *plan]) == 0

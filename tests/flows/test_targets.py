@@ -60,7 +60,7 @@ def unmounted(site: Site) -> Iterator[None]:
 def full(site: Site) -> Iterator[None]:
     """The nas has no room: a 12 MB file system with a large file in it."""
     with tmpfs(site.root / "nas", 12):
-        site.adopt("nas")
+        site.init_target("nas")
         filler = site.root / "nas" / "filler"
         filler.write_bytes(bytes(11 << 20))
         yield
@@ -76,7 +76,7 @@ def full(site: Site) -> Iterator[None]:
 def read_only(site: Site) -> Iterator[None]:
     """The nas refuses writes, as a file system does after an error."""
     with tmpfs(site.root / "nas", 64):
-        site.adopt("nas")
+        site.init_target("nas")
         run("mount", "-o", "remount,ro", site.root / "nas")
         yield
         assert site.archives("nas") == []
@@ -86,7 +86,7 @@ def read_only(site: Site) -> Iterator[None]:
 
 
 FAULTS: list[tuple[Fault, str, str]] = [
-    (unmounted, "missed", "adopt nas"),
+    (unmounted, "missed", "target init nas"),
     (full, "failed", "Free space"),
     (read_only, "failed", ""),
 ]

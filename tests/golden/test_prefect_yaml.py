@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 import deployments
-from deployments.cli.deploy import prefect_yaml
-from deployments.serving.registering import Place, deployments_of
+from deployments.serving.deployments import WorkQueue, deployments_of
+from deployments.serving.worker import prefect_yaml
 from tasks.context import PlanContext
 from tests.golden.goldens import FOLDER, same_as_golden
 
@@ -20,7 +20,7 @@ def test_prefect_yaml_is_the_sample_plans(tmp_path: Path) -> None:
     sample = yaml.safe_load((FOLDER / "sample-plan.yaml").read_text("utf-8"))
     times = {"backup": "0 2 * * *", "audit": "0 8 * * *", "timezone": "America/New_York"}
     plan.write_text(yaml.safe_dump({**sample, "schedule": times}), "utf-8")
-    made = deployments_of(PlanContext(plan), Place("datasave", "front-office"))
+    made = deployments_of(PlanContext(plan), WorkQueue("datasave", "front-office"))
     text = prefect_yaml(made).replace(str(plan), "/srv/office/front-office.yaml")
     same_as_golden(str(WRITTEN), text.encode("utf-8"))
     entries = yaml.safe_load(text)["deployments"]

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from deployments.serving.units import TASKS, Service, files_of, systemd_unit, task_xml
+from deployments.serving.units import TASKS, Service, service_file, systemd_unit, task_xml
 from tests.golden.goldens import same_as_golden
 
 OFFICE = Service(
@@ -33,33 +33,33 @@ PRACTICE = OFFICE._replace(
 
 
 def test_systemd_unit_of_the_machine() -> None:
-    files = files_of(OFFICE, "linux")
-    same_as_golden("services/system.service", files.text)
-    assert files.path == Path("/etc/systemd/system/datasave-front-office.service")
-    assert files.begin[-1] == ["systemctl", "enable", "--now", "datasave-front-office.service"]
-    assert files.end[0] == ["systemctl", "disable", "--now", "datasave-front-office.service"]
+    file = service_file(OFFICE, "linux")
+    same_as_golden("services/system.service", file.content)
+    assert file.path == Path("/etc/systemd/system/datasave-front-office.service")
+    assert file.begin[-1] == ["systemctl", "enable", "--now", "datasave-front-office.service"]
+    assert file.end[0] == ["systemctl", "disable", "--now", "datasave-front-office.service"]
 
 
 def test_systemd_unit_of_an_account_that_restarts_its_engine() -> None:
-    files = files_of(OFFICE._replace(system=False, restarts=True), "linux")
-    same_as_golden("services/account.service", files.text)
-    assert files.begin[0] == ["loginctl", "enable-linger", "office"]
-    assert all("--user" in command for command in (*files.begin[1:], *files.end))
+    file = service_file(OFFICE._replace(system=False, restarts=True), "linux")
+    same_as_golden("services/account.service", file.content)
+    assert file.begin[0] == ["loginctl", "enable-linger", "office"]
+    assert all("--user" in command for command in (*file.begin[1:], *file.end))
 
 
 def test_launchd_job() -> None:
-    files = files_of(OFFICE, "darwin")
-    same_as_golden("services/launchd.plist", files.text)
-    job = plistlib.loads(files.text)
+    file = service_file(OFFICE, "darwin")
+    same_as_golden("services/launchd.plist", file.content)
+    job = plistlib.loads(file.content)
     assert job["ProgramArguments"] == OFFICE.command
     assert job["Umask"] == 0o077 and job["RunAtLoad"] and job["KeepAlive"] == {"SuccessfulExit": False}
 
 
 def test_windows_task() -> None:
-    files = files_of(PRACTICE, "win32")
-    same_as_golden("services/task.xml", files.text.decode("utf-16").encode())
+    file = service_file(PRACTICE, "win32")
+    same_as_golden("services/task.xml", file.content.decode("utf-16").encode())
     # The parts in the order that the task scheduler's schema asks for.
-    root = ElementTree.fromstring(files.text)
+    root = ElementTree.fromstring(file.content)
     assert root.tag == f"{{{TASKS}}}Task"
     parts = [part.tag.removeprefix(f"{{{TASKS}}}") for part in root]
     assert parts == ["RegistrationInfo", "Triggers", "Principals", "Settings", "Actions"]
@@ -67,7 +67,7 @@ def test_windows_task() -> None:
     assert action is not None
     assert action.findtext(f"{{{TASKS}}}Command") == PRACTICE.command[0]
     assert action.findtext(f"{{{TASKS}}}Arguments") == 'serve --plan "C:\\Our Office\\plan.yaml"'
-    assert files.begin[0][:4] == ["schtasks", "/Create", "/TN", "datasave-front-office"]
+    assert file.begin[0][:4] == ["schtasks", "/Create", "/TN", "datasave-front-office"]
 
 
 def test_windows_task_with_settings() -> None:
@@ -102,5 +102,5 @@ def test_systemd_takes_the_unit(tmp_path: Path, system: bool, restarts: bool) ->
 
 def test_no_file_holds_a_secret() -> None:
     for platform in ("linux", "darwin", "win32"):
-        text = files_of(OFFICE, platform).text
+        text = service_file(OFFICE, platform).content
         assert b"AUTH_STRING" not in text and b"password" not in text.lower()

@@ -16,7 +16,8 @@ TABLE = README[README.index("| command |") :].partition("\n\n")[0]
 
 
 def parts_of(command: App) -> dict[str, App]:
-    return {name: command[name] for name in command if not name.startswith("-")}
+    """The commands beneath one by their names, without old names that no help shows."""
+    return {name: command[name] for name in command if not name.startswith("-") and command[name].show}
 
 
 def options_of(command: App) -> set[str]:

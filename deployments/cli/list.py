@@ -1,14 +1,12 @@
-"""Commands that only look: list, status."""
+"""``datasave list``: the backups on every target."""
 
 from __future__ import annotations
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption, TargetsOption
-from deployments.cli.screen import bad, path_line, shelf_table
-from deployments.cli.status import show_status
+from deployments.cli.screen import bad, shelf_table
 from tasks.backup.retain import shelf_of
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.health.status import status_of, write_status
 from tasks.notices.wording import place_text
 
 
@@ -24,9 +22,8 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
         datasave list --plan clinic.yaml --target nas
     """
     context = PlanContext(plan)
-    names = context.chosen(target)
     failed = False
-    for name in names:
+    for name in context.chosen(target):
         try:
             with context.target(name) as place:
                 for source_name in context.source_names:
@@ -35,24 +32,3 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
             bad(error)
             failed = True
     return 1 if failed else 0
-
-
-def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
-    """Show how backups stand: the newest proven backup of each target, what is due, what needs attention.
-
-    Tells what this machine remembers, at once and without reaching any target; `datasave audit` looks at
-    the targets themselves. The same is written as a page after each run.
-
-    Exit status 1 where something needs attention.
-
-    **Examples:**
-
-        datasave status
-
-        datasave status --plan clinic.yaml
-    """
-    context = PlanContext(plan)
-    shown = status_of(context)
-    show_status(shown, context.timezone)
-    path_line("Page:", write_status(context))
-    return 0 if shown.good else 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.serving.registering import deployments_of, offered
+from deployments.serving.deployments import deployments_of, flows_offered
 from tests.flows.site import Site
 
 
@@ -27,7 +27,7 @@ def test_names_are_picked_from_the_plan(site: Site) -> None:
     forms = {
         made.flow_name: made._parameter_openapi_schema.properties for made in deployments_of(site.office)
     }
-    assert set(forms) == {*(flow.name for flow in offered(site.office)), "alarm"}
+    assert set(forms) == {*(flow.name for flow in flows_offered(site.office)), "alarm"}
     for name in ("targets", "skip"):
         assert forms["backup"][name]["items"]["enum"] == ["nas", "drives"]
     assert forms["drill"]["target"]["enum"] == ["nas", "drives"]

@@ -1,14 +1,18 @@
-"""What a Prefect server knows of the backups of many offices."""
+"""Many offices on one Prefect server: their plans, and what the server knows of their backups."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from deployments.serving.naming import plan_of
+from deployments.serving.deployments import plan_of
+from tasks.context import PlanContext
+from tasks.errors import DatasaveError, PlanError
 from tasks.plan.cron import longest_gap, next_time
 
 if TYPE_CHECKING:
@@ -18,9 +22,11 @@ if TYPE_CHECKING:
 PAGE = 200
 PATIENCE = timedelta(hours=2)
 BACKUP = "backup"
+# More starting in one minute make the server's work, and the line's, wait for each other.
+MOST_AT_ONCE = 10
 
 
-class Site(NamedTuple):
+class OfficeStatus(NamedTuple):
     """An office: its newest completed backup, the state of its newest run, when the next one is due."""
 
     name: str
@@ -30,13 +36,46 @@ class Site(NamedTuple):
     late: bool
 
 
-def sites_of(pool: str, now: datetime) -> list[Site]:
+def plans_in(folder: Path) -> list[PlanContext]:
+    """The plans in a folder, by file name. Raises PlanError naming every one that cannot be used."""
+    paths = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    if not paths:
+        raise PlanError(f"{folder} holds no plan", hint="Put a plan for each office there, NAME.yaml.")
+    offices: list[PlanContext] = []
+    wrong: list[str] = []
+    for path in paths:
+        try:
+            offices.append(PlanContext(path))
+        except DatasaveError as error:
+            wrong.append(f"{path.name}: {error.message}")
+    names = Counter(context.plan.name for context in offices)
+    wrong += [f"{count} plans have the name {name}" for name, count in names.items() if count > 1]
+    if wrong:
+        raise PlanError(
+            f"nothing was registered: {'; '.join(wrong)}", hint="Mend these plans; `datasave doctor` helps."
+        )
+    return offices
+
+
+def crowded_times(offices: Sequence[PlanContext]) -> Iterator[str]:
+    """A line for each time at which too many backups start at once."""
+    times = Counter(
+        (context.plan.schedule.backup, context.plan.schedule.timezone)
+        for context in offices
+        if context.plan.schedule.backup
+    )
+    for (cron, timezone), count in times.items():
+        if count > MOST_AT_ONCE:
+            yield f'{count} offices start at "{cron}" ({timezone}): give them different minutes.'
+
+
+def statuses_of(pool: str, now: datetime) -> list[OfficeStatus]:
     """Every office of a pool, the late ones first, then by name."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        sites = [_site(client, deployment, now) for deployment in _deployments(client, pool)]
-    return sorted(sites, key=lambda site: (not site.late, site.name))
+        offices = [_status(client, deployment, now) for deployment in _deployments(client, pool)]
+    return sorted(offices, key=lambda office: (not office.late, office.name))
 
 
 def _deployments(client: SyncPrefectClient, pool: str) -> Iterator[DeploymentResponse]:
@@ -61,15 +100,15 @@ def _deployments(client: SyncPrefectClient, pool: str) -> Iterator[DeploymentRes
         page += 1
 
 
-def _site(client: SyncPrefectClient, deployment: DeploymentResponse, now: datetime) -> Site:
+def _status(client: SyncPrefectClient, deployment: DeploymentResponse, now: datetime) -> OfficeStatus:
     good = _newest(client, deployment.id, "COMPLETED")
     last = _newest(client, deployment.id)
     crons = list(_crons(deployment))
     gaps = [longest_gap(cron) for cron, _ in crons]
-    # Where nothing is scheduled nobody is late; a site that never had a backup is, from its first day on.
+    # Where nothing is scheduled nobody is late; an office that never had a backup is, from its first day on.
     since = good[0] if good else deployment.created or now
     late = bool(gaps) and now - since > min(gaps) + PATIENCE
-    return Site(
+    return OfficeStatus(
         name=plan_of(BACKUP, deployment.name),
         last_good=good[0] if good else None,
         newest=last[1] if last else "never ran",
