@@ -158,7 +158,7 @@ class RemoteFaults:
         with server.target(bare / "nowhere") as target:
             for call in every_call(target):
                 error = refused(call, TargetMissing, "is not there", permanent=True)
-                assert "`datasave adopt vault`" in error.hint
+                assert "`datasave target init vault`" in error.hint
         with server.target(bare / "no" / "where") as target:
             refused(target.prepare, TargetMissing, "not there", permanent=True)
         assert tree(bare) == []

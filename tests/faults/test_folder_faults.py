@@ -152,7 +152,7 @@ def test_unmounted(tmp_path: Path) -> None:
     for call in every_call(target):
         with pytest.raises(TargetMissing, match="no marker") as caught:
             call()
-        assert "`datasave adopt nas`" in caught.value.hint
+        assert "`datasave target init nas`" in caught.value.hint
         assert target.is_permanent(caught.value)
         assert tree(path) == []
 

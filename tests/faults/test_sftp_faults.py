@@ -134,7 +134,7 @@ class TestSftp(RemoteFaults):
     # What servers lack
 
     def test_a_bare_server(self, server: Sshd, root: Path) -> None:
-        """No fsync, no atomic rename, no statvfs: it can be used, and `adopt` says what is missing."""
+        """No fsync, no atomic rename, no statvfs: it can be used, and `target init` says what is missing."""
         server.stop()
         server.start(sftp="Subsystem sftp internal-sftp -P posix-rename,fsync,statvfs,limits")
         try:

@@ -158,7 +158,7 @@ def test_another_medium_is_not_pruned_for_the_first(frugal: Site) -> None:
     site = frugal
     first, second = site.root / "drive-1", site.root / "drive-2"
     (site.root / "nas").rename(first)
-    site.adopt("nas")
+    site.init_target("nas")
     held = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
     for _ in range(2):
         assert site.run("backup") == 0

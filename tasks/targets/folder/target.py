@@ -18,7 +18,7 @@ class FolderOptions(TargetOptions):
 
     kind: Literal["folder"] = Field("folder", description="a folder on a network drive or another disk")
     path: Path = Field(
-        description="the folder, made ready once by `datasave adopt`",
+        description="the folder, made ready once by `datasave target init`",
         examples=["/mnt/nas/datasave", "Z:\\datasave"],
     )
 

@@ -46,8 +46,8 @@ class SftpOptions(TargetOptions):
     user: str = Field(min_length=1, description="the account on the server", examples=["datasave"])
     path: str = Field(
         min_length=1,
-        description="the folder on the server, made ready once by `datasave adopt`. Without a slash in front "
-        "it is below the account's home folder",
+        description="the folder on the server, made ready once by `datasave target init`. Without a slash "
+        "in front it is below the account's home folder",
         examples=["/volume1/datasave"],
     )
     host_key: Annotated[str, AfterValidator(_public_key)] | None = Field(

@@ -61,7 +61,7 @@ def find_medium(root: Path, target: str, operation: str) -> Medium:
 
 def read_marker(root: Path, target: str, operation: str) -> Marker | None:
     """The marker in ``root``, None if there is none. Raises TargetMissing if it cannot be understood."""
-    repair = f"Look at the drive. If it is sound, remove that file and run `datasave adopt {target}`."
+    repair = f"Look at the drive. If it is sound, remove that file and run `datasave target init {target}`."
     return read_marker_file(root / MARKER, Marker, operation, repair)
 
 
@@ -173,4 +173,4 @@ def _same_disk(root: Path) -> str:
 
 
 def _mount_or_adopt(target: str) -> str:
-    return f"Mount the drive or the share. If this is a new place, run `datasave adopt {target}`."
+    return f"Mount the drive or the share. If this is a new place, run `datasave target init {target}`."

@@ -302,7 +302,7 @@ class RemoteFolderTarget(Target, SupportsPrepare):
         """The marker's id. Raises TargetMissing, begun with ``operation``; writes nothing."""
         marker = self._marker(operation)
         where = self._remote.where
-        hint = f"Look at the server. If this is a new place, run `datasave adopt {self.name}`."
+        hint = f"Look at the server. If this is a new place, run `datasave target init {self.name}`."
         if marker is None:
             with self._remote.translated(operation):
                 gone = self._remote.look("") is None
@@ -336,7 +336,7 @@ class RemoteFolderTarget(Target, SupportsPrepare):
                 file.close()
         where = f"{MARKER} at {self._remote.where}"
         repair = "Look at the server's disk. If it is sound, remove that file and run "
-        return parse_marker(data, Marker, operation, where, repair + f"`datasave adopt {self.name}`.")
+        return parse_marker(data, Marker, operation, where, repair + f"`datasave target init {self.name}`.")
 
     def _write_marker(self, operation: str) -> None:
         data = new_marker(self.name)

@@ -44,7 +44,7 @@ class SmbOptions(TargetOptions):
     )
     path: Annotated[str, AfterValidator(_folder)] = Field(
         "",
-        description="The folder on the share, made ready once by `datasave adopt`. Left out: the share "
+        description="The folder on the share, made ready once by `datasave target init`. Left out: the share "
         "itself.",
         examples=["datasave"],
     )
