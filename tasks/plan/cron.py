@@ -2,25 +2,28 @@
 
 The dialect is the part of crontab(5) that every scheduler reads alike: numbers, names of months and
 days, ranges, lists, steps. A typing error here means backups that are never taken, so it is found
-when the plan is read, a date that never comes (30 February) included.
+when the plan is read, a date that never comes (30 February) included. cronsim reads the values and finds
+the times; by hand is only what holds the text to that dialect and names the field that is wrong.
 """
 
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator
 
 from tasks.options import problem
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-MONTH_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-ELEMENT = re.compile(
-    r"(?P<first>\*|[0-9]{1,2}|[a-z]{3})(-(?P<last>[0-9]{1,2}|[a-z]{3}))?(/(?P<step>[0-9]{1,2}))?"
-)
+# cronsim takes more than this, which Prefect's scheduler reads otherwise or not at all: L, LW, #, 5/10.
+VALUE = "(?:[0-9]{1,2}|[a-z]{3})"
+ELEMENT = re.compile(rf"(?:{VALUE}|(?:\*|{VALUE}-{VALUE})(?:/(?P<step>[0-9]{{1,2}}))?)")
+A_LEAP_YEAR = 2024
 
 
 class _Field(NamedTuple):
@@ -28,14 +31,6 @@ class _Field(NamedTuple):
     low: int
     high: int
     words: tuple[str, ...] = ()
-
-    def number(self, text: str) -> int:
-        value = (
-            self.words.index(text) + self.low if text in self.words else int(text) if text.isdigit() else -1
-        )
-        if not self.low <= value <= self.high:
-            raise _wrong(self)
-        return value
 
 
 FIELDS = (
@@ -48,70 +43,33 @@ FIELDS = (
 
 
 def check_cron(text: str) -> str:
-    """Return ``text`` if it is a cron expression that comes due; else the validation error."""
+    """Return ``text`` if it is a cron expression that comes due; else raise the validation error."""
     parts = text.lower().split()
     if len(parts) != len(FIELDS):
         raise problem(
             "must have five parts: minute, hour, day of the month, month, day of the week",
             hint='"0 2 * * *" is every night at 2:00, "0 6 * * sun" every Sunday at 6:00.',
         )
-    values = [_values(part, field) for part, field in zip(parts, FIELDS, strict=True)]
-    days, months = values[2], values[3]
-    longest = max(MONTH_LENGTHS[month - 1] for month in months)
+    alone = [_alone(place, part) for place, part in enumerate(parts)]
+    days, months = alone[2].days, alone[3].months
     # With a day of the week as well cron would run on that, but Prefect's scheduler finds no date.
-    if min(days) > longest:
+    if min(days) > max(monthrange(A_LEAP_YEAR, month)[1] for month in months):
         raise problem("never comes due: no such day in that month")
     return text
 
 
-def next_time(text: str, now: datetime) -> datetime:
-    """When a cron expression is due next after ``now``, in the zone of that time."""
-    from cronsim import CronSim
-
-    return next(CronSim(text, now))
-
-
-def previous_time(text: str, now: datetime) -> datetime:
-    """When a cron expression was due last before ``now``, in the zone of that time."""
-    from cronsim import CronSim
-
-    return next(CronSim(text, now, reverse=True))
-
-
-def longest_gap(text: str) -> timedelta:
-    """The longest time between two due times that follow each other, within the next month and 400 times."""
-    from cronsim import CronSim
-
-    start = datetime(2024, 1, 1)
-    longest, earlier = timedelta(), next(CronSim(text, start))
-    for count, later in enumerate(CronSim(text, earlier)):
-        longest = max(longest, later - earlier)
-        earlier = later
-        if count >= 400 and later - start > timedelta(days=32):
-            break
-    return longest
-
-
-def _values(part: str, field: _Field) -> set[int]:
-    values: set[int] = set()
-    for element in part.split(","):
-        match = ELEMENT.fullmatch(element)
-        if match is None:
-            raise _wrong(field)
-        values.update(_range(match, field))
-    return values
-
-
-def _range(match: re.Match[str], field: _Field) -> range:
-    first, last, step = match["first"], match["last"], match["step"]
-    every = first == "*"
-    if (every and last) or (step and not (every or last)) or step in ("0", "00"):
+def _alone(place: int, part: str) -> CronSim:
+    """What cronsim makes of one field beside stars. Raises the validation error that names the field."""
+    field = FIELDS[place]
+    elements = [ELEMENT.fullmatch(element) for element in part.split(",")]
+    if not all(match and int(match["step"] or 1) <= field.high for match in elements):
         raise _wrong(field)
-    low = field.low if every else field.number(first)
-    high = field.high if every else field.number(last or first)
-    if low > high or int(step or 1) > field.high:
-        raise _wrong(field)
-    return range(low, high + 1, int(step or 1))
+    expression = ["*"] * len(FIELDS)
+    expression[place] = part
+    try:
+        return CronSim(" ".join(expression), datetime(A_LEAP_YEAR, 1, 1))
+    except CronSimError as error:
+        raise _wrong(field) from error
 
 
 def _wrong(field: _Field) -> Exception:
@@ -120,6 +78,28 @@ def _wrong(field: _Field) -> Exception:
         f"the {field.name} is not one that cron knows: {field.low} to {field.high}{words}",
         hint="Allowed are numbers, ranges (1-5), lists (1,15), steps (*/2) and * for every.",
     )
+
+
+def next_time(text: str, now: datetime) -> datetime:
+    """When a cron expression is due next after ``now``, in the zone of that time."""
+    return next(CronSim(text, now))
+
+
+def previous_time(text: str, now: datetime) -> datetime:
+    """When a cron expression was due last before ``now``, in the zone of that time."""
+    return next(CronSim(text, now, reverse=True))
+
+
+def longest_gap(text: str) -> timedelta:
+    """The longest time between two due times that follow each other, within the next month and 400 times."""
+    start = datetime(2024, 1, 1)
+    longest, earlier = timedelta(), next(CronSim(text, start))
+    for count, later in enumerate(CronSim(text, earlier)):
+        longest = max(longest, later - earlier)
+        earlier = later
+        if count >= 400 and later - start > timedelta(days=32):
+            break
+    return longest
 
 
 Cron = Annotated[str, AfterValidator(check_cron)]
