@@ -34,44 +34,7 @@ CREATE TABLE ledger (
 CREATE INDEX visits_by_patient ON visits(patient);
 CREATE VIEW balance AS SELECT sum(cents) AS cents FROM ledger;
 """
-SYLLABLES = [
-    "ba",
-    "be",
-    "bi",
-    "bo",
-    "da",
-    "de",
-    "di",
-    "do",
-    "ka",
-    "ke",
-    "ki",
-    "ko",
-    "la",
-    "le",
-    "li",
-    "lo",
-    "ma",
-    "me",
-    "mi",
-    "mo",
-    "na",
-    "ne",
-    "ni",
-    "no",
-    "ra",
-    "re",
-    "ri",
-    "ro",
-    "sa",
-    "se",
-    "si",
-    "so",
-    "ta",
-    "te",
-    "ti",
-    "to",
-]
+SYLLABLES = [consonant + vowel for consonant in "bdklmnrst" for vowel in "aeio"]
 BYTES_A_VISIT = 330
 VISITS_A_PATIENT = 25
 BATCH = 5000

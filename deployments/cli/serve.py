@@ -42,9 +42,9 @@ def serve(
 ) -> int:
     """Run the plan's schedules until stopped; watch the runs in the browser.
 
-    Starts a Prefect server on this machine unless PREFECT_API_URL names one, and starts again what
-    dies of it. A run that was missed while the machine slept or was off is caught up once. One run of
-    each kind at a time.
+    Starts a Prefect server on this machine unless PREFECT_API_URL names one, and restarts whatever
+    ends unexpectedly. A run that was missed while the machine slept or was off is caught up once. One run
+    of each kind at a time.
 
     **Examples:**
 

@@ -20,12 +20,12 @@ BLOCKS_SHOWN = 30
 
 
 def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
-    """Show how things stand: the newest proven backup of each target, what is due, what needs somebody.
+    """Show how backups stand: the newest proven backup of each target, what is due, what needs attention.
 
-    Tells what this machine remembers, at once and without reaching any target; `datasave audit` looks at
+    Shows what this machine remembers, at once and without reaching any target; `datasave audit` looks at
     the targets themselves. The same is written as a page after each run.
 
-    Exit status 1 where something needs somebody.
+    Exit status 1 where something needs attention.
 
     **Examples:**
 
@@ -40,22 +40,22 @@ def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
     return 0 if shown.good else 1
 
 
-def _show(status: Status, timezone: tzinfo) -> None:
-    """Everything of the page, the alarms first."""
-    say(f"{status.office}, as of {when_text(status.at, timezone)}")
-    if status.good:
-        good(status.headline)
+def _show(page: Status, timezone: tzinfo) -> None:
+    """Everything on the page, the alarms first."""
+    say(f"{page.office}, as of {when_text(page.at, timezone)}")
+    if page.good:
+        good(page.headline)
     else:
-        bad(status.headline)
-        for alarm in status.alarms:
+        bad(page.headline)
+        for alarm in page.alarms:
             say(f"  → {alarm}")
-    _lines("where the backups are", status.targets, "next due")
-    for advice in status.media:
+    _lines("where the backups are", page.targets, "next due")
+    for advice in page.media:
         say(advice)
-    _lines("what drills proved", status.proofs, "next due")
-    _lines("what comes next", status.coming)
-    _trends(status.trends)
-    _lines("what ran", status.runs)
+    _lines("what drills proved", page.proofs, "next due")
+    _lines("what comes next", page.coming)
+    _trends(page.trends)
+    _lines("what ran", page.runs)
 
 
 def _lines(title: str, lines: Sequence[StatusLine], last: str = "") -> None:

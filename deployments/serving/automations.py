@@ -1,7 +1,7 @@
-"""Prefect automations that notice what no run can tell: its machine died, or it never started.
+"""Prefect automations for what no run can report itself: that its machine died, or that it never started.
 
-A run that is killed while what started it lives is told of by that: flows/clearing.py and
-tasks/steps/notices.py.
+Where only the run's process is killed, the process that started it reports that (flows/clearing.py,
+tasks/steps/notices.py).
 
 Created or updated by name whenever the plan is served or registered. They live in the Prefect server and
 die with it: an outside heartbeat, or ``datasave audit`` from a second machine, is needed besides.
@@ -56,7 +56,7 @@ def _died(context: PlanContext, alarm: UUID) -> Automation:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=_patience(context),
+            within=_within(context),
         ),
         actions=[
             ChangeFlowRunState(
@@ -98,10 +98,10 @@ def _died_name(context: PlanContext) -> str:
     return f"{context.plan.name}: a run that died counts as Crashed"
 
 
-def _patience(context: PlanContext) -> timedelta:
-    """How long a run may give no sign of life: what was set in the UI, or ours.
+def _within(context: PlanContext) -> timedelta:
+    """How long a run may send no heartbeat: what was set in the UI, else our default.
 
-    A change would also let the server forget the runs that it is waiting for, as after a power cut.
+    Not changed at a restart: the server would then forget the runs it is waiting for, as after a power cut.
     """
     from prefect.automations import EventTrigger
 
@@ -139,7 +139,7 @@ def _labels(labels: Mapping[str, str]) -> Any:
 def _ensure(wanted: Automation) -> None:
     """Create the automation, or change the one of its name where it differs.
 
-    One that is the same stays untouched: an update would begin its hours anew at each start.
+    One that is the same stays untouched: an update would restart its hours each time the plan is served.
     """
     found = _read(wanted.name)
     if found is None:

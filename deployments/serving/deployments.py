@@ -190,10 +190,8 @@ def _remove_old_names(client: SyncPrefectClient, plan: str) -> None:
 
     They would go on to start runs of their own by the same schedule. Their past runs stay.
     """
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, DeploymentFilterTags
+    from prefect.client.schemas.filters import DeploymentFilter
 
-    old = DeploymentFilter(
-        name=DeploymentFilterName(any_=[plan]), tags=DeploymentFilterTags(all_=["datasave"])
-    )
+    old = DeploymentFilter.model_validate({"name": {"any_": [plan]}, "tags": {"all_": ["datasave"]}})
     for deployment in client.read_deployments(deployment_filter=old):
         client.delete_deployment(deployment.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 PAGE = 200
 PATIENCE = timedelta(hours=2)
 BACKUP = "backup"
-# More starting in one minute make the server's work, and the line's, wait for each other.
+# More that start in one minute hold each other up, at the server and on the line.
 MOST_AT_ONCE = 10
 
 
@@ -49,7 +50,7 @@ def plans_in(folder: Path) -> list[PlanContext]:
         except DatasaveError as error:
             wrong.append(f"{path.name}: {error.message}")
     names = Counter(context.plan.name for context in offices)
-    wrong += [f"{count} plans have the name {name}" for name, count in names.items() if count > 1]
+    wrong += [f"{many} plans have the name {name}" for name, many in names.items() if many > 1]
     if wrong:
         raise PlanError(
             f"nothing was registered: {'; '.join(wrong)}", hint="Mend these plans; `datasave doctor` helps."
@@ -64,9 +65,9 @@ def crowded_times(offices: Sequence[PlanContext]) -> Iterator[str]:
         for context in offices
         if context.plan.schedule.backup
     )
-    for (cron, timezone), count in times.items():
-        if count > MOST_AT_ONCE:
-            yield f'{count} offices start at "{cron}" ({timezone}): give them different minutes.'
+    for (cron, timezone), starting in times.items():
+        if starting > MOST_AT_ONCE:
+            yield f'{starting} offices start at "{cron}" ({timezone}): give them different minutes.'
 
 
 def statuses_of(pool: str, now: datetime) -> list[OfficeStatus]:
@@ -79,25 +80,17 @@ def statuses_of(pool: str, now: datetime) -> list[OfficeStatus]:
 
 
 def _deployments(client: SyncPrefectClient, pool: str) -> Iterator[DeploymentResponse]:
-    from prefect.client.schemas.filters import (
-        DeploymentFilter,
-        DeploymentFilterTags,
-        WorkPoolFilter,
-        WorkPoolFilterName,
-    )
+    from prefect.client.schemas.filters import DeploymentFilter, WorkPoolFilter
 
-    page = 0
-    while True:
+    ours = DeploymentFilter.model_validate({"tags": {"all_": ["datasave", BACKUP]}})
+    there = WorkPoolFilter.model_validate({"name": {"any_": [pool]}})
+    for offset in count(step=PAGE):
         found = client.read_deployments(
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
-            deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=["datasave", BACKUP])),
-            limit=PAGE,
-            offset=page * PAGE,
+            deployment_filter=ours, work_pool_filter=there, limit=PAGE, offset=offset
         )
         yield from found
         if len(found) < PAGE:
             return
-        page += 1
 
 
 def _status(client: SyncPrefectClient, deployment: DeploymentResponse, now: datetime) -> OfficeStatus:
@@ -118,21 +111,15 @@ def _status(client: SyncPrefectClient, deployment: DeploymentResponse, now: date
 
 
 def _newest(client: SyncPrefectClient, deployment: UUID, state: str = "") -> tuple[datetime, str] | None:
-    """When the newest run ended or began, and its state; of the runs in one state where that is said."""
-    from prefect.client.schemas.filters import (
-        DeploymentFilter,
-        DeploymentFilterId,
-        FlowRunFilter,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-    )
+    """When the newest run ended or began, and its state; of the runs in one state where that is given."""
+    from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
     from prefect.client.schemas.objects import StateType
     from prefect.client.schemas.sorting import FlowRunSort
 
     wanted = [StateType(state)] if state else [kind for kind in StateType if kind is not StateType.SCHEDULED]
     runs = client.read_flow_runs(
-        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=wanted))),
+        deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": wanted}}}),
         sort=FlowRunSort.START_TIME_DESC,
         limit=1,
     )

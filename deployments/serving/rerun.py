@@ -8,8 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterState
-from prefect.client.schemas.filters import FlowRunFilterStateType as StateTypes
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
@@ -60,8 +59,8 @@ def _find(client: SyncPrefectClient, context: PlanContext, run: str | None) -> F
             )
         return named
     recorded = client.read_flow_runs(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=["backup"])),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=StateTypes(any_=RERUN))),
+        flow_filter=FlowFilter.model_validate({"name": {"any_": ["backup"]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": RERUN}}}),
         sort=FlowRunSort.START_TIME_DESC,
     )
     for candidate in recorded:
@@ -77,10 +76,10 @@ def _is_of(context: PlanContext, run: FlowRun) -> bool:
 
 
 def _has_ended(context: PlanContext, run: FlowRun) -> bool:
-    """Whether a run failed, or died with its server: then nobody was left to say so.
+    """Whether a run failed, or died together with its server, which then still counts it as Running.
 
-    The plan's lock tells, which the system drops when a process dies. Runs of a deployment may be on another
-    machine; automations mark those as Crashed.
+    The plan's lock shows that: the system drops it when a process dies. Runs of a deployment may be on
+    another machine; automations mark those as Crashed.
     """
     if run.state_type in FAILED:
         return True
