@@ -10,8 +10,8 @@ from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import bad, findings_table, good, say
 from tasks.context import PlanContext
 from tasks.health.doctor import checkup, tried_out
-from tasks.targets.capabilities import policies as policies_of
 from tasks.sources.capabilities import grants_of
+from tasks.targets.capabilities import policies as policies_of
 
 
 def doctor(
