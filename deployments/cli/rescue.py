@@ -5,8 +5,9 @@ from __future__ import annotations
 import getpass
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,46 +15,26 @@ from cyclopts import Parameter
 
 from deployments.cli.options import AcceptDamageOption, BackupOption, PassphraseOption, WaitOption
 from deployments.cli.passphrases import unlock
-from deployments.cli.restore import Found, bring_back, room_beside, tell, title_of
+from deployments.cli.recovery import bring_back, room_beside, tell, title_of
 from deployments.cli.screen import findings_table, good, rescue_table, say, warning
-from tasks.age.recipients import Identity
+from tasks.age.keys import Identity
 from tasks.backup.copy import refuse_occupied
 from tasks.backup.validate import require
 from tasks.errors import MismatchError, PlanError
 from tasks.notices.wording import duration_text
 from tasks.platform.secrets import REFERENCE, typed
-from tasks.recovery import recover as recovering
-from tasks.recovery import rescue as rescuing
-from tasks.recovery.rescue import Choice, FoundShelf
+from tasks.recovery.find import Choice, FoundShelf, Origin, choose_each, may_open, shelves
+from tasks.recovery.recover import restore
+from tasks.targets.addresses import Access, needs_password, open_place
 from tasks.targets.base import Target
-from tasks.targets.shared.addresses import Access, needs_password, open_place
 from tasks.targets.shared.media import usual_places
-from tasks.targets.shared.unmarked import plugged_in_places
+from tasks.targets.unmarked import plugged_in_places
+
+BY_ADDRESS = Access()
 
 
 @dataclass(frozen=True)
-class Way:
-    """How to reach the place, where its address alone does not say it."""
-
-    endpoint: Annotated[str | None, Parameter(help="s3: the service's address; without it, Amazon.")] = None
-    region: Annotated[str | None, Parameter(help="s3: the bucket's region.")] = None
-    ca_bundle: Annotated[Path | None, Parameter(help="s3: certificates to trust.")] = None
-    host_key: Annotated[
-        str | None, Parameter(help="sftp: the server's public key, 'ssh-ed25519 AAAA…', or a file with it.")
-    ] = None
-    known_hosts: Annotated[
-        Path | None, Parameter(help="sftp: a known_hosts file; without it, ~/.ssh/known_hosts.")
-    ] = None
-    key: Annotated[Path | None, Parameter(help="sftp: the file with the private SSH key.")] = None
-    password: Annotated[
-        str | None,
-        Parameter(help="sftp, smb: where the password is, env:NAME or file:PATH; without it, it is asked."),
-    ] = None
-    domain: Annotated[str | None, Parameter(help="smb: the account's Windows domain.")] = None
-
-
-@dataclass(frozen=True)
-class Wanted:
+class RescueOptions:
     """What to bring back, and what to do with it."""
 
     to: Annotated[
@@ -90,8 +71,8 @@ def rescue(
             negative=(), help="Where drives turn up here, as '/media/*'; without it, the usual places."
         ),
     ] = None,
-    way: Annotated[Way, Parameter(name="*")] = Way(),
-    wanted: Annotated[Wanted, Parameter(name="*")] = Wanted(),
+    access: Annotated[Access, Parameter(name="*")] = BY_ADDRESS,
+    wanted: Annotated[RescueOptions, Parameter(name="*")] = RescueOptions(),
 ) -> int:
     """Bring everything back on a bare machine: no plan, no server, only a key and a place with backups.
 
@@ -123,36 +104,24 @@ def rescue(
         refuse_occupied(destination)
     trusted = frozenset(signer) if signer else None
     with ExitStack() as stack:
-        places = _places(place, way, mounts)
-        for one in places:
-            stack.enter_context(one)
-        found = rescuing.shelves(places, trusted, wanted.source)
+        places = [stack.enter_context(one) for one in _places(place, access, mounts)]
+        found = shelves([Origin(one, trusted, wanted.source) for one in places])
         if wanted.list:
             return _list(found, places, identities)
-        choices = rescuing.pick(found, wanted.backup, identities)
-        results = [
-            _one(choice, identities, wanted, destination, len(choices) > 1, trusted) for choice in choices
-        ]
-    return max(results)
+        choices = choose_each(found, wanted.backup, identities)
+        several = len(choices) > 1
+        return max(
+            _one(one, identities, wanted, destination / one.manifest.source if several else destination)
+            for one in choices
+        )
 
 
-def _places(address: str | None, way: Way, mounts: list[str] | None) -> list[Target]:
+def _places(address: str | None, access: Access, mounts: list[str] | None) -> Sequence[Target]:
     if address is None:
-        patterns = mounts or list(usual_places())
-        places: list[Target] = [*plugged_in_places(patterns)]
-        return list(rescuing.some_place(places, patterns))
-    access = Access(
-        endpoint=way.endpoint,
-        region=way.region,
-        ca_bundle=way.ca_bundle,
-        host_key=_key_text(way.host_key),
-        known_hosts=way.known_hosts,
-        key=way.key,
-        password=_reference(way.password),
-        domain=way.domain,
-    )
+        return plugged_in_places(mounts or usual_places())
+    access = replace(access, host_key=_key_text(access.host_key), password=_reference(access.password))
     if needs_password(address, access):
-        access = access._replace(password=_ask(address))
+        access = replace(access, password=_ask(address))
     return [open_place(address, access)]
 
 
@@ -188,40 +157,29 @@ def _ask(address: str) -> str:
     return typed("DATASAVE_TYPED_PASSWORD", getpass.getpass(f"Password for {address}: "))
 
 
-def _list(found: list[FoundShelf], places: list[Target], identities: list[Identity]) -> int:
+def _list(found: list[FoundShelf], places: Sequence[Target], identities: list[Identity]) -> int:
     for shelf in found:
-        opened = {one.full_name for one in shelf.backups if rescuing.opens(one.manifest, identities)}
-        rescue_table(f"{shelf.source or 'of no known source'} in {shelf.place.name}", shelf.backups, opened)
+        opened = {one.full_name for one in shelf.backups if may_open(one.manifest, identities)}
+        title = f"{shelf.source or 'of no known source'} in {shelf.origin.target.name}"
+        rescue_table(title, shelf.backups, opened)
     if not found:
         say(f"No backups in {', '.join(place.name for place in places)}.")
     return 0 if any(one.verified for shelf in found for one in shelf.backups) else 1
 
 
-def _one(
-    choice: Choice,
-    identities: list[Identity],
-    wanted: Wanted,
-    destination: Path,
-    several: bool,
-    trusted: frozenset[str] | None,
-) -> int:
+def _one(choice: Choice, identities: list[Identity], wanted: RescueOptions, destination: Path) -> int:
     """Bring one source back, or only prove that it could be; the exit status."""
     for text in choice.warnings:
         warning(text)
-    goal = destination / choice.manifest.source if several else destination
     with room_beside(destination) as room:
-        found = Found(choice.place, trusted, choice.manifest.source)
-        recovered = bring_back(found, choice.backup, choice.manifest, identities, room, wanted.wait)
+        restored = bring_back(choice, identities, room, wanted.wait)
         if not wanted.drill:
-            path = recovering.restore(recovered, goal, accept_damage=wanted.accept_damage)
-            return tell(recovered, path, known=trusted is not None)
-    findings_table(title_of(choice.manifest), recovered.findings)
-    title = f"{choice.backup.full_name} in {choice.place.name}"
-    require(
-        recovered.findings, f"{title} did not pass", MismatchError, "Try another backup or another place."
-    )
+            return tell(restored, restore(restored, destination, accept_damage=wanted.accept_damage))
+    findings_table(title_of(choice.manifest), restored.findings)
+    title = f"{choice.backup.full_name} in {choice.origin.target.name}"
+    require(restored.findings, f"{title} did not pass", MismatchError, "Try another backup or another place.")
     good(
-        f"{title} can be brought back with the key of {recovered.holder}, in "
-        f"{duration_text(recovered.seconds)}; nothing was kept"
+        f"{title} can be brought back with the key of {restored.holder}, in "
+        f"{duration_text(restored.seconds)}; nothing was kept"
     )
     return 0

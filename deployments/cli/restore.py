@@ -1,76 +1,55 @@
-"""Restore: the command of the worst day. It needs this program, a key and a place with backups."""
+"""``datasave restore``: it needs this program, a key and a place with backups, and no Prefect server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.cli.options import (
-    DEFAULT_PLAN,
-    NOT_IN_PLACE,
-    AcceptDamageOption,
-    BackupOption,
-    InPlace,
-    OnlyOption,
-    PassphraseOption,
-    PlanOption,
-    UntilOption,
-    WaitOption,
+from deployments.cli import restore_in_place
+from deployments.cli.options import NOT_IN_PLACE, AcceptDamageOption, InPlace, OnlyOption, UntilOption
+from deployments.cli.recovery import (
+    AS_USUAL,
+    Wanted,
+    bring_back,
+    chosen,
+    origin_in,
+    recovered,
+    room_beside,
+    tell,
+    thawed,
+    title_of,
 )
-from deployments.cli.passphrases import unlock
-from deployments.cli.screen import findings_table, good, path_line, say, steps, warning
-from tasks.age.recipients import Identity
+from deployments.cli.screen import good, path_line, steps
+from tasks.age.keys import Identity
 from tasks.backup.copy import refuse_occupied
-from tasks.backup.workspace import remove_tree, scratch_room, sweep
-from tasks.context import PlanContext
 from tasks.errors import PlanError
-from tasks.health.trend import accepted_through
-from tasks.notices.wording import duration_text, when_text
-from tasks.options import UserCheck
-from tasks.records import BackupEntry, Manifest
-from tasks.recovery import recover as recovering
-from tasks.recovery.thaw import Patience, awake
-from tasks.sources.base import Source
-from tasks.targets.base import Target
-from tasks.targets.shared.unmarked import UnmarkedFolder
+from tasks.notices.wording import count_text
+from tasks.platform.files import private_folder
+from tasks.records import CopiedFile
+from tasks.recovery.find import Choice, Origin
+from tasks.recovery.pick import files_that_fit, pick_files, pick_table
+from tasks.recovery.recover import Opened, open_backup
+from tasks.recovery.recover import restore as put_into_place
+from tasks.sources.capabilities import SupportsFiles
+from tasks.targets.unmarked import UnmarkedFolder
+
+SHOWN_FILES = 20
 
 
-def restore(  # noqa: PLR0913 - what a person can say about it
+def restore(
     *,
     to: Annotated[Path | None, Parameter(help="A new or empty folder for the restored data.")] = None,
-    identity: Annotated[
-        list[Path] | None,
-        Parameter(name=["--identity", "-i"], negative=(), help="Identity file of a holder."),
-    ] = None,
-    folder: Annotated[
-        Path | None, Parameter(help="A folder with backups, read without any plan (bare machine).")
-    ] = None,
-    plan: PlanOption = DEFAULT_PLAN,
-    target: Annotated[
-        str | None,
-        Parameter(
-            name=["--target", "-t"],
-            help="Which target; without it, `drill.target` of the plan, or its first.",
-        ),
-    ] = None,
-    backup: BackupOption = "latest",
-    source: Annotated[
-        str | None,
-        Parameter(help="Which source, where a plan has several; with --folder its full name."),
-    ] = None,
+    wanted: Wanted = AS_USUAL,
     logs: Annotated[
         Path | None, Parameter(help="A folder of log backups: what followed the backup is applied too.")
     ] = None,
     until: UntilOption = None,
-    passphrase_from: PassphraseOption = None,
     accept_damage: AcceptDamageOption = False,
-    wait: WaitOption = 0.0,
     only: OnlyOption = None,
     live: InPlace = NOT_IN_PLACE,
 ) -> int:
@@ -99,11 +78,8 @@ def restore(  # noqa: PLR0913 - what a person can say about it
             "a restore in place",
             {"--to": to, "--logs": logs, "--until": until, "--only": only, "--accept-damage": accept_damage},
         )
-        from deployments.cli import restore_in_place as inplace  # which uses what stands here
-
-        asked = inplace.Wanted(plan, target, folder, backup, source, identity or [], passphrase_from, wait)
-        return inplace.run(live, asked)
-    if to is None or not identity:
+        return restore_in_place.run(live, wanted)
+    if to is None or not wanted.identity:
         raise PlanError(
             "the restore needs to know where to, and with which key",
             hint="Give --to FOLDER (or --in-place) and --identity FILE.",
@@ -112,25 +88,21 @@ def restore(  # noqa: PLR0913 - what a person can say about it
         raise PlanError("--until needs --logs", hint="Give the folder of log backups with --logs.")
     destination = to.absolute()
     refuse_occupied(destination)
-    identities = unlock(identity, passphrase_from)
+    identities = wanted.identities()
     if only is not None:
         _refuse_beside("--only", {"--logs": logs, "--accept-damage": accept_damage})
-        from deployments.cli import restore_only as picking  # which uses what stands here
-
-        with _place(folder, plan, target, source) as found:
-            return picking.pick(found, *_chosen(found, backup), identities, only, destination, wait)
-    with _place(folder, plan, target, source) as found, room_beside(destination) as room:
-        wanted = _chosen(found, backup)
-        recovered = bring_back(found, *wanted, identities, room, wait)
-        path = recovering.restore(
-            recovered,
+        with _origin(wanted) as origin:
+            return _only(only, chosen(origin, wanted.backup), identities, destination, wanted.wait)
+    with _origin(wanted) as origin, room_beside(destination) as room:
+        restored = bring_back(chosen(origin, wanted.backup), identities, room, wanted.wait)
+        path = put_into_place(
+            restored,
             destination,
             accept_damage=accept_damage,
             logs=logs,
-            until=moment(until, found.timezone) if until else None,
-            source=found.adapter,
+            until=_moment(until, origin.timezone) if until else None,
         )
-    return tell(recovered, path, known=found.trusted is not None)
+    return tell(restored, path)
 
 
 def _refuse_beside(what: str, options: dict[str, object]) -> None:
@@ -144,7 +116,7 @@ def _refuse_beside(what: str, options: dict[str, object]) -> None:
             )
 
 
-def moment(text: str, timezone: tzinfo) -> datetime:
+def _moment(text: str, timezone: tzinfo) -> datetime:
     """The moment that a person means, in the plan's zone where they name none. Raises PlanError."""
     try:
         said = datetime.fromisoformat(text)
@@ -153,109 +125,40 @@ def moment(text: str, timezone: tzinfo) -> datetime:
     return said if said.tzinfo else said.replace(tzinfo=timezone)
 
 
-def _chosen(found: Found, backup: str) -> tuple[BackupEntry, Manifest]:
-    return recovering.choose(
-        found.place, backup, found.trusted, found.source, found.timezone, found.accepted, warning
-    )
+@contextmanager
+def _origin(wanted: Wanted) -> Iterator[Origin]:
+    """Where to restore from. A folder is read without any plan: then whose machine signed is not known."""
+    if wanted.folder is not None:
+        yield Origin(UnmarkedFolder(wanted.folder), source=wanted.source)
+        return
+    context = wanted.context("Name the plan with --plan, or the folder with the backups with --folder.")
+    with origin_in(context, context.source_name(wanted.source), wanted) as origin:
+        yield origin
 
 
-def bring_back(
-    found: Found,
-    backup: BackupEntry,
-    manifest: Manifest,
-    identities: list[Identity],
-    room: Path,
-    hours: float,
-) -> recovering.Recovered:
-    """Fetch, open and judge one backup, with its progress shown; cold storage is waited for that long."""
-    recovering.open_contents(manifest, identities)
-    with steps() as progress:
-        patience = Patience(
-            seconds=hours * 3600,
-            progress=lambda done, total: progress(f"out of cold storage {backup.name}", done, total),
-        )
-        thawed = awake(found.place, backup.full_name, patience)
-        recovered = recovering.recover(
-            found.place,
-            backup,
-            manifest,
-            identities,
-            room,
-            found.checks,
-            lambda done, total: progress(f"restore {backup.name}", done, total),
-            found.adapter,
-        )
-    return recovered.after_thaw(thawed)
-
-
-def tell(recovered: recovering.Recovered, path: Path, *, known: bool) -> int:
-    """Say what was found and where the data is; the exit status. ``known``: by machines that are trusted."""
-    manifest = recovered.manifest
-    findings_table(title_of(manifest), recovered.findings)
-    if not known:
-        say(f"Signed by {manifest.machine}; with no plan here, whose machine that is was not checked.")
-    if not recovered.passed:
-        path_line("Kept although checks failed:", path)
-        return 1
-    good(f"restored with the key of {recovered.holder} in {duration_text(recovered.seconds)}")
+def _only(only: str, choice: Choice, identities: list[Identity], destination: Path, hours: float) -> int:
+    """Take ``only``, some files or a table, out of a backup into the new folder; the exit status."""
+    opened = open_backup(choice, identities)
+    source = choice.adapter
+    if isinstance(source, SupportsFiles):
+        files = files_that_fit(source, opened, only)
+        return _files(files, thawed(opened, hours), destination)
+    with room_beside(destination) as room:
+        restored = recovered(thawed(opened, hours), room)
+        path = pick_table(restored, private_folder(room / "engine"), only, destination)
+    good(f"one table of {title_of(choice.manifest)}, its rows counted as recorded")
     path_line("Open:", path)
     return 0
 
 
-def title_of(manifest: Manifest) -> str:
-    """A backup as a person speaks of it."""
-    return f"{manifest.source} #{manifest.sequence} of {when_text(manifest.taken)}"
-
-
-@dataclass(frozen=True)
-class Found:
-    """Where to restore from, and what is known about it. Without a plan, days are those of UTC."""
-
-    place: Target
-    trusted: frozenset[str] | None = None
-    source: str | None = None
-    checks: tuple[UserCheck, ...] = ()
-    adapter: Source | None = None
-    timezone: tzinfo = UTC
-    accepted: int = 0
-
-
-@contextmanager
-def _place(folder: Path | None, plan: Path, target: str | None, source: str | None) -> Iterator[Found]:
-    if folder is not None:
-        yield Found(UnmarkedFolder(folder), None, source)
-        return
-    if not plan.exists():
-        raise PlanError(
-            f"there is no plan {plan}",
-            hint="Name the plan with --plan, or the folder with the backups with --folder.",
-        )
-    context = PlanContext(plan)
-    name = context.entry(target or context.drill_target()).name
-    source_name = context.source_name(source)
-    with context.target(name) as opened:
-        yield Found(
-            opened,
-            context.trusted(),
-            context.full_name(source_name),
-            context.checks(source_name),
-            context.source(source_name),
-            context.timezone,
-            accepted_through(context, source_name),
-        )
-
-
-@contextmanager
-def room_beside(destination: Path) -> Iterator[Path]:
-    """A private folder for what is readable on the way; gone when the block ends."""
-    # Beside the destination: there the restored data will have to fit anyway, and a private folder
-    # elsewhere might be on a small or shared disk. What a killed restore left there goes first.
-    staging = destination.parent / ".datasave-restore"
-    sweep(staging)
-    try:
-        with scratch_room(staging, "restore") as scratch:
-            yield scratch
-    finally:
-        # Another restore beside this one has its scratch there too.
-        if staging.is_dir() and not any(path.is_dir() for path in staging.iterdir()):
-            remove_tree(staging)
+def _files(files: Sequence[CopiedFile], opened: Opened, destination: Path) -> int:
+    with steps() as progress:
+        name = f"look through {opened.choice.backup.name}"
+        paths = pick_files(opened, files, destination, lambda done, total: progress(name, done, total))
+    found = f"{count_text(len(paths), 'file')} of {title_of(opened.choice.manifest)}"
+    good(f"{found}, with the contents that were recorded")
+    for path in paths[:SHOWN_FILES]:
+        path_line("Open:", path)
+    if len(paths) > SHOWN_FILES:
+        path_line(f"and {len(paths) - SHOWN_FILES} more in", destination)
+    return 0

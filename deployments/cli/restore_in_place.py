@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from deployments.cli.options import InPlace
-from deployments.cli.passphrases import unlock
-from deployments.cli.restore import Found, bring_back, title_of
-from deployments.cli.screen import findings_table, good, path_line, say, warning
+from deployments.cli.recovery import Wanted, chosen, origin_in, recovered, thawed, title_of
+from deployments.cli.screen import findings_table, good, path_line, say
 from tasks.backup.validate import require
 from tasks.backup.workspace import exclusively
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, PlanError, StateError
-from tasks.health.trend import accepted_through
-from tasks.records import BackupEntry, Manifest
-from tasks.recovery import recover as recovering
+from tasks.records import Manifest
 from tasks.recovery.in_place import feasible as replaceable
 from tasks.recovery.in_place import replace as replacing
 from tasks.recovery.in_place.record import JournalFile, refuse_unfinished
 from tasks.recovery.in_place.replace import Replacement
+from tasks.recovery.recover import open_backup
 from tasks.sources.capabilities import SupportsInPlace, in_place
 from tasks.sources.shared.live_data import LiveData
-from tasks.targets.base import Target
-from tasks.targets.shared.unmarked import UnmarkedFolder
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which backup is to be restored, from where, with which keys."""
-
-    plan: Path
-    target: str | None
-    folder: Path | None
-    backup: str
-    source: str | None
-    identity: list[Path]
-    passphrase_from: str | None
-    wait: float
 
 
 def run(options: InPlace, wanted: Wanted) -> int:
     """Do what ``options`` ask for. Raises DatasaveError."""
     if sum((options.in_place, options.resume, options.undo)) > 1:
         raise PlanError("--in-place, --resume and --undo cannot be combined", hint="Give one of them.")
-    if not wanted.plan.exists():
-        raise PlanError(
-            f"there is no plan {wanted.plan}",
-            hint="A restore in place needs the plan, which says where the live data is: name it with --plan.",
-        )
-    context = PlanContext(wanted.plan)
+    context = wanted.context(
+        "A restore in place needs the plan, which says where the live data is: name it with --plan."
+    )
     source_name = context.source_name(wanted.source)
     file = JournalFile(context.state, context.full_name(source_name))
     if options.dry_run:
@@ -73,8 +49,8 @@ def _show(context: PlanContext, source_name: str, wanted: Wanted) -> int:
     source = in_place(context.source(source_name))
     place = source.live_data()
     refuse_unfinished(context.state, context.full_name(source_name))
-    with _opened(context, wanted) as target:
-        _, manifest = _chosen(context, source_name, target, wanted)
+    with origin_in(context, source_name, wanted) as origin:
+        manifest = chosen(origin, wanted.backup).manifest
     replaceable.refuse_hopeless(source, place, manifest, _ours(context, wanted))
     _tell_steps(manifest, source, place)
     say("This was a dry run: nothing was changed.")
@@ -84,38 +60,28 @@ def _show(context: PlanContext, source_name: str, wanted: Wanted) -> int:
 def _replace(
     context: PlanContext, source_name: str, file: JournalFile, wanted: Wanted, options: InPlace
 ) -> int:
-    if not wanted.identity:
-        raise PlanError("no key was given", hint="Give --identity FILE, the key of one holder.")
-    identities = unlock(wanted.identity, wanted.passphrase_from)
+    identities = wanted.identities()
     refuse_unfinished(context.state, context.full_name(source_name))
-    adapter = context.source(source_name)
-    source = in_place(adapter)
+    source = in_place(context.source(source_name))
     place = source.live_data()
-    with _opened(context, wanted) as target:
-        backup, manifest = _chosen(context, source_name, target, wanted)
+    with origin_in(context, source_name, wanted) as origin:
+        opened = open_backup(chosen(origin, wanted.backup), identities)
+        manifest = opened.choice.manifest
         replaceable.refuse_hopeless(source, place, manifest, _ours(context, wanted))
         _tell_steps(manifest, source, place)
         if not options.yes:
             _confirm(context.plan.name)
-        recovering.open_contents(manifest, identities)  # a wrong key shows before anything is begun
+        opened = thawed(opened, wanted.wait)
         replacement = Replacement(source, file, replacing.begin(file, manifest, place), say)
         with replacing.cleared_up(replacement):
-            found = Found(
-                target,
-                context.trusted(),
-                manifest.source,
-                context.checks(source_name),
-                adapter,
-                context.timezone,
-            )
-            recovered = bring_back(found, backup, manifest, identities, replacement.journal.room, wanted.wait)
+            restored = recovered(opened, replacement.journal.room)
             require(
-                recovered.findings,
+                restored.findings,
                 f"{manifest.sealed_name} did not pass its checks",
                 MismatchError,
                 "Nothing was stopped or changed. Take another backup (--backup) or another target.",
             )
-            replacement.build(recovered)
+            replacement.build(restored)
     findings = replacement.forward()
     findings_table(f"{manifest.source} #{manifest.sequence} in {place.path}", findings)
     return _done(replacement, options)
@@ -208,32 +174,9 @@ def _is_told(question: str, answer: str) -> bool:
     return input(f"{question} ").strip() == answer
 
 
-@contextmanager
-def _opened(context: PlanContext, wanted: Wanted) -> Iterator[Target]:
-    if wanted.folder is not None:
-        yield UnmarkedFolder(wanted.folder)
-        return
-    with context.target(context.entry(wanted.target or context.drill_target()).name) as target:
-        yield target
-
-
-def _chosen(
-    context: PlanContext, source_name: str, place: Target, wanted: Wanted
-) -> tuple[BackupEntry, Manifest]:
-    return recovering.choose(
-        place,
-        wanted.backup,
-        context.trusted(),
-        context.full_name(source_name),
-        context.timezone,
-        accepted_through(context, source_name),
-        warning,
-    )
-
-
 def _ours(context: PlanContext, wanted: Wanted) -> list[Path]:
     folders = [wanted.folder] if wanted.folder else []
     places = [
         path for entry in context.plan.targets if isinstance(path := getattr(entry, "path", None), Path)
     ]
-    return [context.path, context.state, *wanted.identity, *folders, *places]
+    return [context.path, context.state, *(wanted.identity or ()), *folders, *places]

@@ -7,30 +7,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.age.keys import Identity
-from tasks.backup.rehearse import unpack
-from tasks.backup.validate import same_digest
+from tasks.backup.validate import require, same_digest
 from tasks.backup.workspace import remove_tree
 from tasks.errors import DatasaveError, MismatchError, NoBackup, SourceError, ValidationError
-from tasks.manifests.shelf import ReadableTarget
-from tasks.platform.files import HashingReader, create_private, private_folder, sha256_of
-from tasks.records import BackupEntry, Contents, CopiedFile, Manifest, Progress, Table, no_progress
-from tasks.recovery.recover import Recovered
-from tasks.sources.base import Source
+from tasks.platform.files import create_private, private_folder, sha256_of
+from tasks.records import Contents, CopiedFile, Progress, Table, no_progress
+from tasks.recovery.recover import Opened, Recovered, fetch
 from tasks.sources.capabilities import SupportsFiles
 
 _ROWS = 1000
 
 
-def chosen_files(
-    source: SupportsFiles, backup: BackupEntry, contents: Contents, wanted: str
-) -> list[CopiedFile]:
-    """The files of a backup that ``wanted``, a path or pattern, names. Raises NoBackup where none does."""
-    chosen = source.files_matching(wanted, contents.files)
+def files_that_fit(source: SupportsFiles, opened: Opened, wanted: str) -> list[CopiedFile]:
+    """The files of a backup that ``wanted``, a path or pattern, names; known before anything is fetched.
+
+    Raises NoBackup where there is none, SourceError for an unusable pattern.
+    """
+    files = opened.contents.files
+    chosen = source.files_matching(wanted, files)
     if not chosen:
-        count = len(source.files_matching("*", contents.files))
         raise NoBackup(
-            f"none of the {count:,} files in {backup.name} fits {wanted}",
+            f"none of the {len(source.files_matching('*', files)):,} files in {opened.choice.backup.name} "
+            f"fits {wanted}",
             hint="Give the path from the folder on (Forms/letter.docx), a name (letter.docx) or a pattern "
             "(*.docx), or take an older backup with --backup.",
         )
@@ -38,27 +36,17 @@ def chosen_files(
 
 
 def pick_files(
-    place: ReadableTarget,
-    backup: BackupEntry,
-    manifest: Manifest,
-    identities: Sequence[Identity],
-    chosen: Sequence[CopiedFile],
-    destination: Path,
-    progress: Progress = no_progress,
+    opened: Opened, chosen: Sequence[CopiedFile], destination: Path, progress: Progress = no_progress
 ) -> list[Path]:
-    """Put the ``chosen`` files of a backup into ``destination``, a new folder; nothing else is written.
+    """Put some files of a backup into ``destination``, a new folder; nothing else is written.
 
-    The whole archive is read, so that its own digest is proven too. Raises MismatchError where a file is
-    not what was recorded.
+    The whole archive is read, so that its own digest is proven too. Raises MismatchError where a file is not
+    what was recorded, else as ``recover.fetch``.
     """
     names = {file.path for file in chosen}
     private_folder(destination)
     try:
-        with place.open(backup.full_name) as stream:
-            reader = HashingReader(stream, progress, manifest.sealed_bytes)
-            digest = unpack(reader.stream, identities, destination, manifest.copy_bytes, names.__contains__)
-        same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {backup.name}")
-        same_digest(digest, manifest.archive_sha256, "archive inside the seal")
+        fetch(opened, destination, progress, names.__contains__)
         for file in chosen:
             _require_same(destination, file)
     except BaseException:
@@ -67,13 +55,20 @@ def pick_files(
     return [destination / file.path for file in chosen]
 
 
-def pick_table(source: Source, recovered: Recovered, scratch: Path, wanted: str, destination: Path) -> Path:
+def pick_table(recovered: Recovered, scratch: Path, wanted: str, destination: Path) -> Path:
     """Write one table of a recovered copy as CSV into ``destination``, a new folder; the file.
 
     Read by the engine that opened the copy. NULL is an empty field, everything else stands in quotes; bytes
-    that are no text are in hexadecimal after \\x. Raises SourceError where there is no such table,
-    MismatchError where its rows are not those that were counted.
+    that are no text are in hexadecimal after \\x. Raises MismatchError where the copy did not pass its checks
+    or the table's rows are not those that were counted, SourceError where there is no such table.
     """
+    require(
+        recovered.findings,
+        f"{recovered.manifest.sealed_name} did not pass its checks",
+        MismatchError,
+        "Nothing was taken out. Take another backup or another target.",
+    )
+    source = recovered.choice.adapter
     with source.open(recovered.folder, scratch) as connection:
         table = _table(source.tables(connection), wanted)
         private_folder(destination)

@@ -1,11 +1,16 @@
-"""Bring a backup back from a place that holds it: shared by drill and restore, free of Prefect."""
+"""The one way back, behind restore, ``--only``, ``--in-place``, rescue, drills and the UI's restore.
+
+``find.choose`` → ``open_backup`` (the keys are tried) → ``thaw`` (cold storage is waited for) → ``recover``
+(fetched, decrypted, unpacked, proven) → ``restore``. Only what the keys open can be waited for or fetched: a
+wrong key shows before anybody waits for hours.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -14,36 +19,34 @@ from pydantic import ValidationError as RecordError
 from tasks.age.file import decrypt
 from tasks.age.keys import Identity
 from tasks.backup.rehearse import Proof, unpack
-from tasks.backup.seal import outline, seal_text
 from tasks.backup.validate import require, same_digest
-from tasks.backup.workspace import scratch_room
-from tasks.context import PlanContext
-from tasks.errors import (
-    AgeError,
-    ArchiveError,
-    DatasaveError,
-    ManifestError,
-    MismatchError,
-    NoBackup,
-    NoMatchingIdentity,
-)
-from tasks.health.drills import keep
-from tasks.health.trend import accepted_through
+from tasks.errors import AgeError, ManifestError, MismatchError, NoMatchingIdentity
 from tasks.keys.identities import recipients_of
-from tasks.manifests.manifest import certificate_name, to_json
-from tasks.manifests.shelf import ReadableTarget, find, read_shelf
-from tasks.manifests.signing import sign_record
-from tasks.options import UserCheck
 from tasks.platform.files import HashingReader, private_folder
-from tasks.records import BackupEntry, Certificate, Contents, Finding, Manifest, Progress, no_progress
-from tasks.recovery.marks import no_warning, warnings_about
-from tasks.recovery.thaw import Patience, awake, thaw_finding
-from tasks.sources.base import Source
+from tasks.records import Contents, Finding, Manifest, Progress, no_progress
+from tasks.recovery.find import Choice
+from tasks.recovery.thaw import IMPATIENT, Patience, thaw_finding, wait_for_thaw
 from tasks.sources.capabilities import SupportsLogBackups, required
-from tasks.sources.registry import source_for_copies
-from tasks.targets.base import Target
 
-IMPATIENT = Patience()
+
+@dataclass(frozen=True)
+class Opened:
+    """A backup that the keys open, and what its manifest records for those who have one.
+
+    ``thawed`` is how many seconds it took to have the archive out of cold storage, 0.0 for one elsewhere.
+    """
+
+    choice: Choice
+    identities: tuple[Identity, ...]
+    contents: Contents
+    thawed: float = 0.0
+
+    @property
+    def holder(self) -> str:
+        """Name of the holder whose identity is among those given."""
+        mine = recipients_of(self.identities)
+        names = (one.name for one in self.choice.manifest.recipients if one.recipient in mine)
+        return next(names, "unknown holder")
 
 
 @dataclass(frozen=True)
@@ -53,85 +56,56 @@ class Recovered:
     ``seconds`` is the recovery time, the wait for cold storage included.
     """
 
-    manifest: Manifest
-    contents: Contents
-    holder: str
+    opened: Opened
     folder: Path
     findings: tuple[Finding, ...]
     seconds: float
+
+    @classmethod
+    def since(cls, began: float, opened: Opened, folder: Path, findings: Sequence[Finding]) -> Recovered:
+        """What was found until now in a recovery that began then, as time.monotonic counts."""
+        seconds = opened.thawed + time.monotonic() - began
+        return cls(opened, folder, (*thaw_finding(opened.thawed), *findings), seconds)
+
+    @property
+    def choice(self) -> Choice:
+        """Which backup it is, and where it came from."""
+        return self.opened.choice
+
+    @property
+    def manifest(self) -> Manifest:
+        """The backup's manifest."""
+        return self.choice.manifest
+
+    @property
+    def contents(self) -> Contents:
+        """What was recorded of the copy: its files, tables and findings."""
+        return self.opened.contents
+
+    @property
+    def holder(self) -> str:
+        """Name of the holder whose key opened it."""
+        return self.opened.holder
 
     @property
     def passed(self) -> bool:
         """Whether every check passed."""
         return all(finding.passed for finding in self.findings)
 
-    def after_thaw(self, seconds: float) -> Recovered:
-        """The same, with the seconds counted that it took to have the archive out of cold storage."""
-        findings = (*thaw_finding(seconds), *self.findings)
-        return replace(self, seconds=self.seconds + seconds, findings=findings)
+
+def open_backup(choice: Choice, identities: Sequence[Identity]) -> Opened:
+    """Open what is sealed of a backup's manifest. Raises NoMatchingIdentity or ManifestError."""
+    return Opened(choice, tuple(identities), open_contents(choice.manifest, identities))
 
 
-def choose(
-    place: ReadableTarget,
-    wanted: str,
-    trusted: frozenset[str] | None,
-    source: str | None = None,
-    timezone: tzinfo = UTC,
-    accepted: int = 0,
-    warn: Callable[[str], object] = no_warning,
-) -> tuple[BackupEntry, Manifest]:
-    """The verified backup that ``wanted`` names (a number, a date, a name, ``latest``), its manifest.
+def thaw(opened: Opened, patience: Patience = IMPATIENT) -> Opened:
+    """Have the archive out of cold storage, if it is there.
 
-    A date is a day in ``timezone``. ``warn`` is told where the backup is marked, or where the newest ones
-    are and ``latest`` passes them over; marks up to number ``accepted`` don't count. Raises NoBackup where
-    there is none.
+    Raises ObjectFrozen, saying when to come back, where that takes longer than the patience; TargetError.
     """
-    shelf = read_shelf(place, trusted=trusted, now=datetime.now(UTC), source=source, accepted=accepted)
-    backup = find(shelf, wanted, timezone=timezone)
-    if backup.manifest is None:
-        raise NoBackup(f"the backup {backup.name} has no manifest")
-    for warning in warnings_about(shelf, backup, backup.manifest):
-        warn(warning)
-    return backup, backup.manifest
-
-
-def recover(  # noqa: PLR0913, PLR0917 - what to bring back, with what, how to judge it
-    place: ReadableTarget,
-    backup: BackupEntry,
-    manifest: Manifest,
-    identities: Sequence[Identity],
-    room: Path,
-    checks: Sequence[UserCheck] = (),
-    progress: Progress = no_progress,
-    source: Source | None = None,
-) -> Recovered:
-    """Fetch, decrypt, unpack into ``room`` (private) and judge one backup.
-
-    ``source`` is the plan's adapter, which knows where the engine's programs are; without it they are
-    looked for where they usually lie.
-
-    Raises NoMatchingIdentity, PayloadError, MismatchError …; findings that did not pass do not
-    raise, the caller decides what they mean.
-    """
-    began = time.monotonic()
-    contents = open_contents(manifest, identities)
-    folder = private_folder(room / "restored")
-    with place.open(backup.full_name) as stream:
-        reader = HashingReader(stream, progress, manifest.sealed_bytes)
-        digest = unpack(reader.stream, identities, folder, manifest.copy_bytes)
-    same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {backup.name}")
-    same_digest(digest, manifest.archive_sha256, "archive inside the seal")
-    adapter = _adapter(manifest, source)
-    proof = Proof(contents.files, contents.profile, checks, manifest.taken)
-    findings = proof.of(adapter, folder, private_folder(room / "engine"))
-    return Recovered(
-        manifest=manifest,
-        contents=contents,
-        holder=holder_of(manifest, identities),
-        folder=folder,
-        findings=findings,
-        seconds=time.monotonic() - began,
-    )
+    choice = opened.choice
+    thawed = wait_for_thaw(choice.origin.target, choice.backup.full_name, patience)
+    return replace(opened, thawed=thawed)
 
 
 def open_contents(manifest: Manifest, identities: Sequence[Identity]) -> Contents:
@@ -154,63 +128,37 @@ def open_contents(manifest: Manifest, identities: Sequence[Identity]) -> Content
         ) from error
 
 
-def holder_of(manifest: Manifest, identities: Sequence[Identity]) -> str:
-    """Name of the holder whose identity is among those given."""
-    mine = recipients_of(identities)
-    for holder in manifest.recipients:
-        if holder.recipient in mine:
-            return holder.name
-    return "unknown holder"
-
-
-def drill(
-    context: PlanContext,
-    target_name: str,
-    wanted: str,
-    identities: Sequence[Identity],
+def fetch(
+    opened: Opened,
+    folder: Path,
     progress: Progress = no_progress,
-    source_name: str = "",
-    patience: Patience = IMPATIENT,
-) -> Certificate:
-    """Restore a source's backup from a target in scratch, judge it, and leave a signed certificate there.
+    only: Callable[[str], bool] | None = None,
+) -> None:
+    """Fetch, decrypt and unpack a backup into ``folder``, a private one; with ``only`` just those files.
 
-    A failed drill leaves a certificate that says so. Raises MismatchError, AgeError or ArchiveError
-    after it was written, ObjectFrozen where cold storage takes longer than the patience.
+    The archive is read to its end, and both digests are compared with the manifest. Raises MismatchError,
+    AgeError, ArchiveError or TargetError; what was unpacked until then is the caller's to remove.
     """
-    with context.target(target_name) as target, scratch_room(context.staging, "drill") as room:
-        accepted = accepted_through(context, source_name)
-        backup, manifest = choose(
-            target, wanted, context.trusted(), context.full_name(source_name), context.timezone, accepted
-        )
-        # The wrong key is found out before hours are spent on having the archive woken.
-        open_contents(manifest, identities)
-        thawed = awake(target, backup.full_name, patience)
-        began = time.monotonic()
-        try:
-            recovered = recover(
-                target,
-                backup,
-                manifest,
-                identities,
-                room,
-                context.checks(source_name),
-                progress,
-                context.source(source_name),
-            )
-        except (AgeError, ArchiveError, MismatchError) as error:
-            if not isinstance(error, NoMatchingIdentity):  # a wrong key says nothing of the backup
-                seconds = time.monotonic() - began
-                unopened = _unopened(manifest, identities, room, error, seconds)
-                _certify(context, target, backup, unopened.after_thaw(thawed))
-            raise
-        certificate = _certify(context, target, backup, recovered.after_thaw(thawed))
-    require(
-        recovered.findings,
-        f"the drill of {backup.name} from {target_name} failed",
-        MismatchError,
-        "Do not rely on this backup. Drill another one and another target today, and have it looked at.",
-    )
-    return certificate
+    choice, manifest = opened.choice, opened.choice.manifest
+    with choice.origin.target.open(choice.backup.full_name) as stream:
+        reader = HashingReader(stream, progress, manifest.sealed_bytes)
+        digest = unpack(reader.stream, opened.identities, folder, manifest.copy_bytes, only)
+    same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {choice.backup.name}")
+    same_digest(digest, manifest.archive_sha256, "archive inside the seal")
+
+
+def recover(opened: Opened, room: Path, progress: Progress = no_progress) -> Recovered:
+    """Fetch a backup into ``room`` (private), open it there, and judge it by what was recorded.
+
+    Raises as ``fetch``; findings that did not pass do not raise, the caller decides what they mean.
+    """
+    began = time.monotonic()
+    folder = private_folder(room / "restored")
+    fetch(opened, folder, progress)
+    choice, contents = opened.choice, opened.contents
+    proof = Proof(contents.files, contents.profile, choice.origin.checks, choice.manifest.taken)
+    findings = proof.of(choice.adapter, folder, private_folder(room / "engine"))
+    return Recovered.since(began, opened, folder, findings)
 
 
 def restore(
@@ -220,13 +168,12 @@ def restore(
     accept_damage: bool = False,
     logs: Path | None = None,
     until: datetime | None = None,
-    source: Source | None = None,
 ) -> Path:
     """Put a recovered copy into ``destination`` (new or empty); the path a user opens.
 
-    With ``logs``, a folder of log backups, those that follow the copy are applied, up to ``until``.
-    ``source`` as in ``recover``. Raises MismatchError where the copy did not pass and ``accept_damage`` is
-    False: then the destination was not touched.
+    With ``logs``, a folder of log backups, those that follow the copy are applied, up to ``until``. Raises
+    MismatchError where the copy did not pass and ``accept_damage`` is False: then the destination was not
+    touched.
     """
     if not accept_damage:
         require(
@@ -236,7 +183,7 @@ def restore(
             "Nothing was restored. Take another backup or another target, or keep this one as it is "
             "with --accept-damage.",
         )
-    adapter = _adapter(recovered.manifest, source)
+    adapter = recovered.choice.adapter
     if logs is not None:
         logged = required(
             adapter,
@@ -246,49 +193,3 @@ def restore(
         )
         return logged.roll_forward(recovered.folder, logs, destination, until)
     return adapter.restore(recovered.folder, destination)
-
-
-def _adapter(manifest: Manifest, source: Source | None) -> Source:
-    return source if source and source.kind == manifest.kind else source_for_copies(manifest.kind)
-
-
-def _unopened(
-    manifest: Manifest, identities: Sequence[Identity], room: Path, error: DatasaveError, seconds: float
-) -> Recovered:
-    finding = Finding(check="archive opens", passed=False, detail=error.message)
-    contents = open_contents(manifest, identities)
-    return Recovered(manifest, contents, holder_of(manifest, identities), room, (finding,), seconds)
-
-
-def _certify(context: PlanContext, target: Target, backup: BackupEntry, recovered: Recovered) -> Certificate:
-    now = datetime.now(UTC).replace(microsecond=0)
-    manifest = recovered.manifest
-    hours = context.plan.drill.objective_hours
-    certificate = Certificate(
-        source=manifest.source,
-        sequence=manifest.sequence,
-        sealed_name=manifest.sealed_name,
-        sealed_sha256=manifest.sealed_sha256,
-        target=target.name,
-        holder=recovered.holder,
-        drilled=now,
-        seconds=round(recovered.seconds, 3),
-        objective_seconds=hours * 3600 if hours is not None else None,
-        passed=recovered.passed,
-        checks=outline(recovered.findings),
-        contents=seal_text(
-            Contents(
-                files=recovered.contents.files,
-                profile=recovered.contents.profile,
-                findings=recovered.findings,
-            ).model_dump_json(),
-            context.recipients(),
-        ),
-        machine="",
-    )
-    signed = sign_record(certificate, context.machine_key())
-    data = to_json(signed)
-    name = certificate_name(manifest.sealed_name, now)
-    target.put(f"{backup.slot}/{name}" if backup.slot else name, BytesIO(data), len(data))
-    keep(context, signed)
-    return signed

@@ -49,7 +49,10 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
 
 
-def awake(target: Target, name: str, patience: Patience) -> float:
+IMPATIENT = Patience()
+
+
+def wait_for_thaw(target: Target, name: str, patience: Patience) -> float:
     """Have an object readable; the seconds that took, since it was first asked for.
 
     Raises ObjectFrozen, saying when to come back, where that takes longer than the caller's patience.

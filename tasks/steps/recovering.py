@@ -11,15 +11,17 @@ from tasks.backup.copy import refuse_occupied
 from tasks.backup.workspace import scratch_room, sweep
 from tasks.context import PlanContext
 from tasks.health.drills import next_drill
-from tasks.health.trend import accepted_through
 from tasks.keys import proofs as keyproofs
 from tasks.keys.identities import drill_identities, read_identities
 from tasks.notices.wording import step_text
 from tasks.platform.files import private_folder
 from tasks.policy.drill_turns import Pair
 from tasks.records import Certificate, Progress
-from tasks.recovery import recover as recovering
-from tasks.recovery.thaw import Patience, awake
+from tasks.recovery.drill import drill as drill_backup
+from tasks.recovery.find import choose, origin_of
+from tasks.recovery.recover import open_backup, recover, thaw
+from tasks.recovery.recover import restore as put_into_place
+from tasks.recovery.thaw import Patience
 from tasks.steps.progress import progress_of
 
 
@@ -51,7 +53,7 @@ def drill(
         progress_of(step_text(f"out of cold storage at {target}", source_name)) as thawing,
     ):
         patience = _patience(context, thawing, wait)
-        certificate = recovering.drill(context, target, backup, identities, progress, source_name, patience)
+        certificate = drill_backup(context, target, backup, identities, progress, source_name, patience)
     keyproofs.note_drill(context, certificate, identities)
     return certificate
 
@@ -71,30 +73,20 @@ def restore(
     source_name: str = "",
     wait: float = 0.0,
 ) -> Path:
-    """Bring a source's backup from a target to a new, empty place."""
+    """Bring a source's backup from a target to a new, empty place. ``wait`` as in ``drill``."""
     context = PlanContext(plan)
     sweep(context.staging, context.plan.spool)
     refuse_occupied(destination)
+    identities = read_identities([identity])
     with (
         context.target(target) as place,
         scratch_room(context.staging, "restore") as room,
         progress_of(f"restore from {target}") as progress,
     ):
-        shelved, manifest = recovering.choose(
-            place,
-            backup,
-            context.trusted(),
-            context.full_name(source_name),
-            context.timezone,
-            accepted_through(context, source_name),
-            get_run_logger().warning,
-        )
+        choice = choose(origin_of(context, place, source_name), backup)
+        for warning in choice.warnings:
+            get_run_logger().warning(warning)
+        opened = open_backup(choice, identities)
         with progress_of(f"out of cold storage at {target}") as thawing:
-            awake(place, shelved.full_name, _patience(context, thawing, wait))
-        keys, checks, source = (
-            read_identities([identity]),
-            context.checks(source_name),
-            context.source(source_name),
-        )
-        recovered = recovering.recover(place, shelved, manifest, keys, room, checks, progress, source)
-        return recovering.restore(recovered, destination, source=source)
+            opened = thaw(opened, _patience(context, thawing, wait))
+        return put_into_place(recover(opened, room, progress), destination)

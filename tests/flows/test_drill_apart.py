@@ -15,7 +15,7 @@ import pytest
 from tasks.keys.identities import read_identities
 from tasks.platform.processes import run
 from tasks.records import Certificate
-from tasks.recovery.recover import drill
+from tasks.recovery.drill import drill
 from tests.contract import mariadb_ledger, postgresql_ledger
 from tests.flows.engines import options_of
 from tests.flows.nights import night

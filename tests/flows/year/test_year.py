@@ -20,7 +20,8 @@ from tasks.backup.media import load_media, which
 from tasks.context import PlanContext
 from tasks.keys.identities import read_identities
 from tasks.platform.files import private_folder
-from tasks.recovery.recover import choose, recover
+from tasks.recovery.find import choose, origin_of
+from tasks.recovery.recover import open_backup, recover
 from tasks.targets.base import Target
 from tasks.targets.shared.media import FOLDER
 from tests.flows.year import events
@@ -224,8 +225,8 @@ def bring_back(
     target: Target, office: PlanContext, identities: list[Identity], room: Path
 ) -> tuple[int, int]:
     """Patients and visits in the newest backup of a target, opened with a holder's key and proven."""
-    backup, manifest = choose(target, "latest", office.trusted(), office.plan.name, office.timezone)
-    recovered = recover(target, backup, manifest, identities, private_folder(room))
+    choice = choose(origin_of(office, target, ""), "latest")
+    recovered = recover(open_backup(choice, identities), private_folder(room))
     assert recovered.passed, recovered.findings
     with closing(sqlite3.connect(recovered.folder / "clinic.db")) as database:
         [counts] = database.execute(

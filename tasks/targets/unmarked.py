@@ -67,7 +67,10 @@ class UnmarkedRemote(ReadingOnly, RemoteFolderTarget):
 
 
 def plugged_in_places(patterns: Sequence[str]) -> list[UnmarkedFolder]:
-    """The places with backups on the drives that are plugged in at paths that fit one of the patterns."""
+    """The places with backups on the drives that are plugged in at paths that fit one of the patterns.
+
+    Raises TargetMissing where there is none.
+    """
     found = []
     for drive in plugged_in(patterns):
         try:
@@ -77,6 +80,11 @@ def plugged_in_places(patterns: Sequence[str]) -> list[UnmarkedFolder]:
         if (drive.root / MEDIUM_MARKER).is_file():
             roots = roots[:1]
         found += [UnmarkedFolder(root) for root in roots if _holds_backups(root)]
+    if not found:
+        raise TargetMissing(
+            f"no drive with backups is plugged in: looked at {', '.join(patterns)}",
+            hint="Plug one in and mount it, or say where the backups are: a folder, s3://…, sftp://… or smb://….",
+        )
     return found
 
 

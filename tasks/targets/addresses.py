@@ -1,28 +1,34 @@
-"""A place with backups from its address alone, as a person types it on a machine that knows nothing.
+"""A place with backups as an address, both ways.
 
-``/media/usb``, ``E:\\``; ``s3://bucket/prefix``; ``sftp://user@host:port/path``; ``smb://user@server/share/path``.
-No password ever stands in an address: whoever looks at the list of processes would see it.
+``open_place`` opens what a person types on a machine that knows nothing: ``/media/usb``, ``E:\\``;
+``s3://bucket/prefix``; ``sftp://user@host:port/path``; ``smb://user@server/share/path``. ``rescue_words``
+writes a plan's target that way, to be printed for such a day. No password ever stands in an address: whoever
+looks at the list of processes would see it.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from shlex import quote
+from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import quote as escaped
 
 import pydantic
 
 from tasks.errors import PlanError
 from tasks.options import Options
 from tasks.targets.base import Target
+from tasks.targets.folder.target import FolderOptions
 from tasks.targets.s3.options import S3Options
 from tasks.targets.s3.target import S3Target
 from tasks.targets.sftp.options import SftpOptions
 from tasks.targets.sftp.target import SftpRemote
-from tasks.targets.shared.unmarked import UnmarkedFolder, UnmarkedRemote
 from tasks.targets.smb.options import SmbOptions
 from tasks.targets.smb.target import SmbRemote
+from tasks.targets.unmarked import UnmarkedFolder, UnmarkedRemote
 
 Model = TypeVar("Model", bound=Options)
 
@@ -30,8 +36,20 @@ FORMS = "a path, s3://bucket/prefix, sftp://user@host/path, or smb://user@server
 SSH_PORT, SMB_PORT = 22, 445
 
 
-class Access(NamedTuple):
-    """What an address leaves open. ``password`` is a reference (env:, file:), never the password itself."""
+@dataclass(frozen=True)
+class Access:
+    """How to reach a place, where its address alone does not say it; the options of ``datasave rescue``.
+
+    Attributes:
+        endpoint: s3: the service's address; without it, Amazon.
+        region: s3: the bucket's region.
+        ca_bundle: s3: certificates to trust.
+        host_key: sftp: the server's public key, 'ssh-ed25519 AAAA…', or a file with it.
+        known_hosts: sftp: a known_hosts file; without it, ~/.ssh/known_hosts.
+        key: sftp: the file with the private SSH key.
+        password: sftp, smb: where the password is, env:NAME or file:PATH; without it, it is asked.
+        domain: smb: the account's Windows domain.
+    """
 
     endpoint: str | None = None
     region: str | None = None
@@ -149,3 +167,50 @@ def _checked(model: type[Model], address: str, **options: object) -> Model:
 def _wrong(address: str, cause: str) -> PlanError:
     shown = address.partition("?")[0]
     return PlanError(f"cannot use the address {shown}: {cause}", hint=f"Give {FORMS}.")
+
+
+def rescue_words(options: Options) -> tuple[str, ...]:
+    """The words after ``datasave rescue`` that lead to a target of a plan, each ready for a shell.
+
+    None for drives: those are looked for. Nothing secret. What is only known on the machine of the plan
+    (files with keys and certificates) is left out; the command asks, or says what is missing.
+    """
+    match options:
+        case FolderOptions():
+            return (quote(str(options.path)),)
+        case S3Options():
+            address = f"s3://{options.bucket}/{escaped(options.prefix)}".rstrip("/")
+            return (
+                quote(address),
+                *_option("--endpoint", options.endpoint),
+                *_option("--region", options.region),
+            )
+        case SftpOptions():
+            port = f":{options.port}" if options.port != SSH_PORT else ""
+            path = options.path if options.path.startswith("/") else f"/~/{options.path}"
+            address = f"sftp://{escaped(options.user)}@{options.host}{port}{escaped(path, safe='/~')}"
+            return (quote(address), *_option("--host-key", options.host_key))
+        case SmbOptions():
+            port = f":{options.port}" if options.port != SMB_PORT else ""
+            folder = f"{options.share}/{options.path}".rstrip("/")
+            address = f"smb://{escaped(options.user)}@{options.server}{port}/{escaped(folder)}"
+            return (quote(address), *_option("--domain", options.domain))
+        case _:
+            return ()
+
+
+def access_needed(options: Options) -> str:
+    """What a person must have at hand to reach the target from another machine; "" where nothing."""
+    match options:
+        case S3Options():
+            return "Have the bucket's reading key at hand: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        case SftpOptions():
+            return f"Have the password of {options.user} at hand, or its SSH key (--key FILE)."
+        case SmbOptions():
+            return f"Have the password of {options.user} at hand."
+        case _:
+            return ""
+
+
+def _option(name: str, value: str | None) -> tuple[str, ...]:
+    return (f"{name} {quote(value)}",) if value else ()
