@@ -13,9 +13,8 @@ from tasks.backup.workspace import exclusively
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, PlanError, StateError
 from tasks.records import Manifest
-from tasks.recovery.in_place import feasible as replaceable
-from tasks.recovery.in_place import replace as replacing
-from tasks.recovery.in_place.record import JournalFile, refuse_unfinished
+from tasks.recovery.in_place import replace
+from tasks.recovery.in_place.record import RecordFile, refuse_unfinished
 from tasks.recovery.in_place.replace import Replacement
 from tasks.recovery.recover import open_backup
 from tasks.sources.capabilities import SupportsInPlace, in_place
@@ -30,19 +29,19 @@ def run(options: InPlace, wanted: Wanted) -> int:
         "A restore in place needs the plan, which says where the live data is: name it with --plan."
     )
     source_name = context.source_name(wanted.source)
-    file = JournalFile(context.state, context.full_name(source_name))
+    file = RecordFile(context.state, context.full_name(source_name))
     if options.dry_run:
         return _show(context, source_name, wanted)
     with exclusively(context.staging):
         if options.in_place:
             return _replace(context, source_name, file, wanted, options)
-        journal = file.read()
-        if journal is None:
+        record = file.read()
+        if record is None:
             raise StateError(
                 f"no restore in place of {context.full_name(source_name)} is under way or to be undone",
                 hint="`datasave restore --in-place` begins one.",
             )
-        return _go_on(Replacement(in_place(context.source(source_name)), file, journal, say), options)
+        return _go_on(Replacement(in_place(context.source(source_name)), file, record, say), options)
 
 
 def _show(context: PlanContext, source_name: str, wanted: Wanted) -> int:
@@ -51,14 +50,14 @@ def _show(context: PlanContext, source_name: str, wanted: Wanted) -> int:
     refuse_unfinished(context.state, context.full_name(source_name))
     with origin_in(context, source_name, wanted) as origin:
         manifest = chosen(origin, wanted.backup).manifest
-    replaceable.refuse_hopeless(source, place, manifest, _ours(context, wanted))
+    replace.refuse_hopeless(source, place, manifest, _ours(context, wanted))
     _tell_steps(manifest, source, place)
     say("This was a dry run: nothing was changed.")
     return 0
 
 
 def _replace(
-    context: PlanContext, source_name: str, file: JournalFile, wanted: Wanted, options: InPlace
+    context: PlanContext, source_name: str, file: RecordFile, wanted: Wanted, options: InPlace
 ) -> int:
     identities = wanted.identities()
     refuse_unfinished(context.state, context.full_name(source_name))
@@ -67,14 +66,14 @@ def _replace(
     with origin_in(context, source_name, wanted) as origin:
         opened = open_backup(chosen(origin, wanted.backup), identities)
         manifest = opened.choice.manifest
-        replaceable.refuse_hopeless(source, place, manifest, _ours(context, wanted))
+        replace.refuse_hopeless(source, place, manifest, _ours(context, wanted))
         _tell_steps(manifest, source, place)
         if not options.yes:
             _confirm(context.plan.name)
         opened = thawed(opened, wanted.wait)
-        replacement = Replacement(source, file, replacing.begin(file, manifest, place), say)
-        with replacing.cleared_up(replacement):
-            restored = recovered(opened, replacement.journal.room)
+        replacement = Replacement(source, file, replace.begin(file, manifest, place), say)
+        with replace.cleared_up(replacement):
+            restored = recovered(opened, replacement.record.room)
             require(
                 restored.findings,
                 f"{manifest.sealed_name} did not pass its checks",
@@ -89,31 +88,31 @@ def _replace(
 
 def _tell_steps(manifest: Manifest, source: SupportsInPlace, place: LiveData) -> None:
     say(f"{title_of(manifest)} in place of {place.path}:")
-    for line in replaceable.steps_of(source, place):
+    for line in replace.steps_of(source, place):
         say(f"  {line}")
 
 
 def _go_on(replacement: Replacement, options: InPlace) -> int:
-    journal = replacement.journal
+    record = replacement.record
     unfinished = replacement.file.unfinished() is not None
-    if journal.has("discarding"):
+    if record.has("discarding"):
         replacement.discard()
-        good(f"{journal.aside} is removed")
+        good(f"{record.aside} is removed")
         return 0
-    if options.undo or journal.has("undoing"):
+    if options.undo or record.has("undoing"):
         return _undone(replacement, options)
-    if options.resume and not journal.has("built"):
+    if options.resume and not record.has("built"):
         replacement.undo()
-        say(f"It was cut off before anything was changed: {journal.live} is what it was.")
+        say(f"It was cut off before anything was changed: {record.live} is what it was.")
         say("Nothing of it is left. To restore, run `datasave restore --in-place` again.")
         return 1
     if options.resume and unfinished:
-        findings_table(f"{journal.source} in {journal.live}", replacement.forward(again=True))
+        findings_table(f"{record.source} in {record.live}", replacement.forward(again=True))
         return _done(replacement, options)
     if options.discard_old and not unfinished:
         return _done(replacement, options)
     raise StateError(
-        f"the last restore in place of {journal.source} is {'not finished' if unfinished else 'finished'}",
+        f"the last restore in place of {record.source} is {'not finished' if unfinished else 'finished'}",
         hint=_way_on(unfinished=unfinished),
     )
 
@@ -125,35 +124,35 @@ def _way_on(*, unfinished: bool) -> str:
 
 
 def _undone(replacement: Replacement, options: InPlace) -> int:
-    journal = replacement.journal
-    if journal.has("done") and not journal.has("undoing") and not options.yes:
-        say(f"The restore was finished. {journal.aside} takes the place of {journal.live} again.")
+    record = replacement.record
+    if record.has("done") and not record.has("undoing") and not options.yes:
+        say(f"The restore was finished. {record.aside} takes the place of {record.live} again.")
         say("What was entered since then is not lost: today's data is kept beside it.")
-        _confirm(journal.source)
+        _confirm(record.source)
     kept = replacement.undo()
     if kept is not None:
         path_line("What had been restored is kept in", kept)
-    good(f"the old data is in {journal.live} again, as it was")
+    good(f"the old data is in {record.live} again, as it was")
     return 0
 
 
 def _done(replacement: Replacement, options: InPlace) -> int:
     """Say what is where, and let the old data go if that is wanted."""
-    journal = replacement.journal
-    if not journal.old:
-        good(f"{journal.live} is restored; there was no old data to put aside")
+    record = replacement.record
+    if not record.old:
+        good(f"{record.live} is restored; there was no old data to put aside")
         replacement.file.remove()
         return 0
-    strays = replaceable.strays(journal)
+    strays = replace.strays(record)
     if strays:
         more = f" and {len(strays) - 5} more" if len(strays) > 5 else ""
-        say(f"Only in {journal.aside}, because no backup holds it: {', '.join(strays[:5])}{more}")
-    good(f"{journal.live} is restored, opened and compared with the manifest")
-    if options.discard_old and (options.yes or _is_told(f"Remove {journal.aside} for good?", "yes")):
+        say(f"Only in {record.aside}, because no backup holds it: {', '.join(strays[:5])}{more}")
+    good(f"{record.live} is restored, opened and compared with the manifest")
+    if options.discard_old and (options.yes or _is_told(f"Remove {record.aside} for good?", "yes")):
         replacement.discard()
-        good(f"{journal.aside} is removed")
+        good(f"{record.aside} is removed")
         return 0
-    path_line("The old data:", journal.aside)
+    path_line("The old data:", record.aside)
     say("Look whether everything is there. Then remove it with `datasave restore --discard-old`,")
     say("or take the restore back with `datasave restore --undo`.")
     return 0

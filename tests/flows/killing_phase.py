@@ -1,4 +1,4 @@
-"""``datasave`` killed just after one step of a restore in place was signed off.
+"""``datasave`` killed just after one step of a restore in place was noted.
 
 Usage: ``python -m tests.flows.killing_phase PHASE COMMAND …``.
 """
@@ -10,19 +10,19 @@ import signal
 import sys
 
 from deployments.cli import app as cli
-from tasks.recovery.in_place.record import Journal, JournalFile, Phase
+from tasks.recovery.in_place.record import InPlaceRecord, Phase, RecordFile
 
-sign = JournalFile.sign
+note = RecordFile.note
 
 
-def sign_and_die(self: JournalFile, journal: Journal, phase: Phase, **facts: object) -> Journal:
-    signed = sign(self, journal, phase, **facts)
+def note_and_die(self: RecordFile, record: InPlaceRecord, phase: Phase, **facts: object) -> InPlaceRecord:
+    noted = note(self, record, phase, **facts)
     if phase == fatal:
         os.kill(os.getpid(), signal.SIGKILL)
-    return signed
+    return noted
 
 
 if __name__ == "__main__":
     fatal = sys.argv.pop(1)
-    JournalFile.sign = sign_and_die  # type: ignore[method-assign]
+    RecordFile.note = note_and_die  # type: ignore[method-assign]
     cli.entry()

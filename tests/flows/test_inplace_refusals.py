@@ -11,9 +11,8 @@ import pytest
 
 from tasks.errors import SourceError, SourceMissing, StateError
 from tasks.records import Manifest
-from tasks.recovery.in_place import feasible as replaceable
-from tasks.recovery.in_place import moves as moving
-from tasks.recovery.in_place.record import Journal
+from tasks.recovery.in_place import moves, replace
+from tasks.recovery.in_place.record import InPlaceRecord
 from tasks.sources.capabilities import in_place
 from tasks.sources.files.source import FilesOptions, FilesSource
 from tasks.sources.mariadb.source import MariadbOptions, MariadbSource
@@ -55,7 +54,7 @@ def test_without_hard_links_the_set_is_renamed_file_by_file(tmp_path: Path) -> N
         for name in names:
             (disk.path / name).write_text(name)
         place = SqliteSource(SqliteOptions(path=live)).live_data()
-        journal = Journal(
+        record = InPlaceRecord(
             source="clinic",
             backup="",
             taken=datetime.now(UTC),
@@ -64,22 +63,22 @@ def test_without_hard_links_the_set_is_renamed_file_by_file(tmp_path: Path) -> N
             folder=False,
             deep=False,
             owner=None,
-            aside=moving.aside_for(live),
+            aside=moves.aside_for(live),
             room=disk.path / "room",
             old=tuple(names),
             signed={"moving": datetime.now(UTC)},
         )
-        assert not moving.duplicate_aside(journal, place), "exFAT has no hard links"
+        assert not moves.duplicate_aside(record, place), "exFAT has no hard links"
         live.rename(disk.path / "elsewhere")
         (disk.path / "DATASAVE").mkdir()
         (disk.path / "elsewhere").rename(disk.path / "DATASAVE" / "clinic.db")
         # Cut off here, with the database moved and its WAL not: nothing of that is taken for a stranger's.
-        assert moving.withdraw(journal, place) is None
-        moving.put_back(journal)
+        assert moves.withdraw(record, place) is None
+        moves.put_back(record)
         assert [(disk.path / name).read_text() for name in names] == names
-        moving.move_aside(journal)
+        moves.move_aside(record)
         assert sorted(path.name for path in (disk.path / "DATASAVE").iterdir()) == names
-        moving.put_back(journal)
+        moves.put_back(record)
         assert [(disk.path / name).read_text() for name in names] == names
 
 
@@ -149,7 +148,7 @@ def test_a_folder_in_place_and_its_hopeless_cases(
 
     full: Callable[..., object] = lambda _path: shutil._ntuple_diskusage(10, 10, 0)  # type: ignore[attr-defined]  # noqa: E731
     with monkeypatch.context() as patched:
-        patched.setattr(replaceable.shutil, "disk_usage", full)
+        patched.setattr(replace.shutil, "disk_usage", full)
         assert restore() == 1
         assert "old and new data side by side" in capsys.readouterr().err
     assert restore() == 0
@@ -165,4 +164,4 @@ def test_a_folder_in_place_and_its_hopeless_cases(
     assert restore() == 0, "a deleted folder comes back"
     assert (live / "forms" / "letter.rtf").read_text() == "Dear patient"
     with pytest.raises(StateError, match="lies in it"):
-        replaceable.refuse_hopeless(folder(live), LiveData(live), Manifest.model_construct(), [live / "key"])
+        replace.refuse_hopeless(folder(live), LiveData(live), Manifest.model_construct(), [live / "key"])

@@ -16,8 +16,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tasks.platform.files import sha256_of, sync_folder, sync_tree
-from tasks.recovery.in_place.record import Journal
+from tasks.platform.files import sha256_of, sync_folder
+from tasks.recovery.in_place.record import InPlaceRecord
 from tasks.sources.shared.live_data import LiveData
 
 ASIDE = "DATASAVE"
@@ -41,121 +41,121 @@ def room_of_another(live: Path, source: str) -> Path | None:
     return next((path for path in sorted(live.parent.glob(f"{ROOM}*")) if path != mine), None)
 
 
-def duplicate_aside(journal: Journal, place: LiveData) -> bool:
+def duplicate_aside(record: InPlaceRecord, place: LiveData) -> bool:
     """Link the files of a set into the folder aside; whether that was possible. Nothing for a folder."""
-    if journal.folder or not place.there:
+    if record.folder or not place.there:
         return False
-    journal.aside.mkdir(mode=0o700, exist_ok=True)
+    record.aside.mkdir(mode=0o700, exist_ok=True)
     for path in place.there:
-        duplicate = journal.aside / path.name
+        duplicate = record.aside / path.name
         with suppress(FileExistsError):
             try:
                 os.link(path, duplicate)
             except FileExistsError:
                 raise
             except OSError:
-                drop_duplicates(journal)
+                drop_duplicates(record)
                 return False
-    sync_folder(journal.aside)
-    sync_folder(journal.aside.parent)
+    sync_folder(record.aside)
+    sync_folder(record.aside.parent)
     return True
 
 
-def drop_duplicates(journal: Journal) -> None:
+def drop_duplicates(record: InPlaceRecord) -> None:
     """Take the links back: what lies at the live place is all there is."""
-    if journal.folder:
+    if record.folder:
         return
-    for duplicate in journal.aside.glob("*"):
-        if _same(duplicate, journal.live.with_name(duplicate.name)):
+    for duplicate in record.aside.glob("*"):
+        if _same(duplicate, record.live.with_name(duplicate.name)):
             duplicate.unlink()
-    _leave_if_empty(journal.aside)
+    _leave_if_empty(record.aside)
 
 
-def move_aside(journal: Journal) -> None:
+def move_aside(record: InPlaceRecord) -> None:
     """Put the old data aside. Raises OSError."""
-    if journal.folder:
-        if journal.old and not os.path.lexists(journal.aside):
-            journal.live.rename(journal.aside)
+    if record.folder:
+        if record.old and not os.path.lexists(record.aside):
+            record.live.rename(record.aside)
     else:
-        for name in journal.old:
-            _one_aside(journal.live.with_name(name), journal.aside / name)
-    sync_folder(journal.live.parent)
+        for name in record.old:
+            _one_aside(record.live.with_name(name), record.aside / name)
+    sync_folder(record.live.parent)
 
 
-def place_fresh(journal: Journal) -> None:
+def place_fresh(record: InPlaceRecord) -> None:
     """Rename the new data to the live place. Raises OSError, FileExistsError where something came there."""
-    fresh = journal.fresh
+    fresh = record.fresh
     if fresh is not None and os.path.lexists(fresh):
-        if os.path.lexists(journal.live):
-            raise FileExistsError(17, "something appeared there meanwhile", str(journal.live))
-        fresh.rename(journal.live)
-    sync_folder(journal.live.parent)
+        if os.path.lexists(record.live):
+            raise FileExistsError(17, "something appeared there meanwhile", str(record.live))
+        fresh.rename(record.live)
+    sync_folder(record.live.parent)
 
 
-def old_is_lost(journal: Journal) -> bool:
+def old_is_lost(record: InPlaceRecord) -> bool:
     """Whether the old data was put aside, and is no longer there: somebody moved or deleted it.
 
     Of a set the main file counts: whoever opened it there may have cleared its journals away.
     """
-    if not (journal.has("moved") and journal.old):
+    if not (record.has("moved") and record.old):
         return False
-    main = journal.aside if journal.folder else journal.aside / journal.old[0]
+    main = record.aside if record.folder else record.aside / record.old[0]
     return not os.path.lexists(main)
 
 
-def withdraw(journal: Journal, place: LiveData) -> Path | None:
+def withdraw(record: InPlaceRecord, place: LiveData) -> Path | None:
     """Clear the live place of what is not the old data; where it was kept, if it is more than our copy."""
-    if not journal.has("moved") and not (journal.has("moving") and (journal.folder or journal.linked)):
+    if not record.has("moved") and not (record.has("moving") and (record.folder or record.linked)):
         return None  # some of the old data may still be there
-    strangers = [path for path in place.there if not _same(path, journal.aside / path.name)]
-    if journal.folder and not os.path.lexists(journal.aside) and journal.old:
+    strangers = [path for path in place.there if not _same(path, record.aside / path.name)]
+    if record.folder and not os.path.lexists(record.aside) and record.old:
         return None  # the old data never left
     if not strangers:
         return None
-    kept = None if _is_our_copy(journal, strangers) else _free(journal.live, "UNDONE")
-    away = kept or journal.room / "withdrawn"
-    if journal.folder:
-        journal.live.rename(away)
+    kept = None if _is_our_copy(record, strangers) else _free(record.live, "UNDONE")
+    away = kept or record.room / "withdrawn"
+    if record.folder:
+        record.live.rename(away)
     else:
         away.mkdir(mode=0o700, exist_ok=True)
         for path in strangers:
             path.rename(away / path.name)
-    sync_folder(journal.live.parent)
+    sync_folder(record.live.parent)
     return kept
 
 
-def put_back(journal: Journal) -> None:
+def put_back(record: InPlaceRecord) -> None:
     """Have the old data where it was; of a set the main file last, which needs the others beside it."""
-    if journal.folder:
-        if journal.old and os.path.lexists(journal.aside):
-            journal.aside.rename(journal.live)
+    if record.folder:
+        if record.old and os.path.lexists(record.aside):
+            record.aside.rename(record.live)
     else:
-        for name in reversed(journal.old):
-            _one_back(journal.aside / name, journal.live.with_name(name))
-        _leave_if_empty(journal.aside)
-    sync_folder(journal.live.parent)
+        for name in reversed(record.old):
+            _one_back(record.aside / name, record.live.with_name(name))
+        _leave_if_empty(record.aside)
+    sync_folder(record.live.parent)
 
 
-def apply_owner(fresh: Path, journal: Journal) -> None:
+def apply_owner(fresh: Path, record: InPlaceRecord) -> None:
     """Give the new data owners and permissions of the old; of the folder around it where the old is gone."""
-    old = _old_of(journal)
-    whose = (old or journal.live.parent).stat()
-    if journal.deep:
+    old = _old_of(record)
+    whose = (old or record.live.parent).stat()
+    if record.deep:
         for path in _all_in(fresh):
             twin = old / path.relative_to(fresh) if old else None
-            _dress_one(path, twin if twin and twin.exists() else None, whose, journal.owner)
-    _dress_one(fresh, old, whose, journal.owner)
+            _apply_owner_to(path, twin if twin and twin.exists() else None, whose, record.owner)
+    _apply_owner_to(fresh, old, whose, record.owner)
 
 
 def revert_owner(live: Path) -> None:
-    """Make it ours again, for a private engine that runs under our account."""
+    """Make the data ours again, for a private engine that runs under our account."""
     if os.name == "posix" and os.geteuid() == 0:
         for path in (live, *_all_in(live)):
             os.chown(path, 0, 0, follow_symlinks=False)
 
 
-def may_dress(place: LiveData) -> bool:
-    """Whether this account can make data that belongs to whom the old data belongs."""
+def may_apply_owner(place: LiveData) -> bool:
+    """Whether this account may give the new data the old data's owner."""
     if os.name != "posix" or os.geteuid() == 0:
         return True
     there = place.path if place.path.exists() else place.path.parent
@@ -163,21 +163,16 @@ def may_dress(place: LiveData) -> bool:
 
 
 def digest_of(fresh: Path) -> str:
-    """What tells a file that nobody wrote to since; empty for a folder."""
+    """The sha256 of a file, by which it is seen later that nobody wrote to it; empty for a folder."""
     return sha256_of(fresh) if fresh.is_file() else ""
 
 
-def make_durable(fresh: Path) -> None:
-    """Have all of the new data on disk before anything depends on it."""
-    sync_tree(fresh)
-
-
-def _old_of(journal: Journal) -> Path | None:
+def _old_of(record: InPlaceRecord) -> Path | None:
     """The old folder, or the old file, wherever it lies now; None where there was none."""
-    if not journal.old:
+    if not record.old:
         return None
-    aside = journal.aside if journal.folder else journal.aside / journal.live.name
-    return next((path for path in (aside, journal.live) if path.exists()), None)
+    aside = record.aside if record.folder else record.aside / record.live.name
+    return next((path for path in (aside, record.live) if path.exists()), None)
 
 
 def _all_in(folder: Path) -> Iterator[Path]:
@@ -185,7 +180,7 @@ def _all_in(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in (*folders, *names))
 
 
-def _dress_one(path: Path, twin: Path | None, whose: os.stat_result, owner: str | None) -> None:
+def _apply_owner_to(path: Path, twin: Path | None, whose: os.stat_result, owner: str | None) -> None:
     if os.name != "posix" or path.is_symlink():
         return
     like = twin.stat() if twin else whose
@@ -221,13 +216,13 @@ def _one_back(aside: Path, path: Path) -> None:
         aside.rename(path)
 
 
-def _is_our_copy(journal: Journal, found: list[Path]) -> bool:
+def _is_our_copy(record: InPlaceRecord, found: list[Path]) -> bool:
     """Whether nothing was added to the restored data: then the backup itself still has all of it."""
-    if journal.fresh is None or os.path.lexists(journal.fresh):
+    if record.fresh is None or os.path.lexists(record.fresh):
         return False  # ours never got there: it is somebody's
-    if not journal.has("starting"):
+    if not record.has("starting"):
         return True
-    return bool(journal.digest) and found == [journal.live] and sha256_of(journal.live) == journal.digest
+    return bool(record.digest) and found == [record.live] and sha256_of(record.live) == record.digest
 
 
 def _same(path: Path, other: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The journal of a restore in place: what is to be done, and which steps are signed off.
+"""The record of a restore in place: what is to be done, and which steps are done.
 
 One small file in the state folder, replaced atomically and fsynced at each step, so that whoever comes after
 a power cut knows how far it got. It holds paths and times, nothing of the data. It stays when all is done,
@@ -36,15 +36,15 @@ Phase = Literal[
     "withdrawn",
     "back",
 ]
-"""The steps, in order; each is signed off when it is finished, those in -ing before they begin.
+"""The steps, in order; each is noted when it is finished, those in -ing before they begin.
 
-From "undoing" on the old data is on its way back, whatever was signed before.
+From "undoing" on the old data is on its way back, whatever was noted before.
 """
 
 FOLDER = "in-place"
 
 
-class Journal(Record):
+class InPlaceRecord(Record):
     """One restore in place. Paths are absolute.
 
     ``live`` is the place; ``beside`` the files that belong to it where it is a file. ``aside`` is where the
@@ -71,39 +71,39 @@ class Journal(Record):
     signed: dict[Phase, datetime] = Field(default_factory=dict)
 
     def has(self, phase: Phase) -> bool:
-        """Whether that step is signed off."""
+        """Whether that step was noted."""
         return phase in self.signed
 
 
-class JournalFile:
-    """Where the journal of one source lies."""
+class RecordFile:
+    """The file that holds the record of one source."""
 
     def __init__(self, state: Path, source: str) -> None:
         self.path = state / FOLDER / f"{source}.json"
 
-    def read(self) -> Journal | None:
-        """The journal, None where there is none. Raises StateError where it cannot be read."""
+    def read(self) -> InPlaceRecord | None:
+        """The record, None where there is none. Raises StateError where it cannot be read."""
         try:
-            return Journal.model_validate_json(self.path.read_bytes())
+            return InPlaceRecord.model_validate_json(self.path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
             raise StateError(
-                f"cannot read the journal of a restore in place, {self.path}",
+                f"cannot read the record of a restore in place, {self.path}",
                 hint="Look beside the live data: DATASAVE is the old data, rename it back if need be.",
             ) from error
 
-    def unfinished(self) -> Journal | None:
-        """The journal of a restore that was cut off, None where there is none."""
-        journal = self.read()
-        under_way = journal is not None and (journal.has("undoing") or journal.has("discarding"))
-        whole = journal is None or (journal.has("done") and not under_way)
-        return None if whole else journal
+    def unfinished(self) -> InPlaceRecord | None:
+        """The record of a restore that was cut off, None where there is none."""
+        record = self.read()
+        under_way = record is not None and (record.has("undoing") or record.has("discarding"))
+        whole = record is None or (record.has("done") and not under_way)
+        return None if whole else record
 
-    def sign(self, journal: Journal, phase: Phase, **facts: object) -> Journal:
-        """Sign a step off, with what it settled; durable when this returns."""
+    def note(self, record: InPlaceRecord, phase: Phase, **facts: object) -> InPlaceRecord:
+        """Note a step, with the facts that it settled; durable when this returns."""
         now = datetime.now(UTC).replace(microsecond=0)
-        signed = journal.model_copy(update={"signed": {**journal.signed, phase: now}, **facts})
+        signed = record.model_copy(update={"signed": {**record.signed, phase: now}, **facts})
         private_folder(self.path.parent)
         write_atomic(self.path, signed.model_dump_json(indent=1).encode())
         return signed
@@ -117,10 +117,10 @@ class JournalFile:
 
 def refuse_unfinished(state: Path, source: str) -> None:
     """Raise StateError where a restore in place of ``source`` was cut off: its data may be half moved."""
-    journal = JournalFile(state, source).unfinished()
-    if journal is not None:
+    record = RecordFile(state, source).unfinished()
+    if record is not None:
         raise StateError(
-            f"a restore in place of {journal.live} was cut off",
+            f"a restore in place of {record.live} was cut off",
             hint="Run `datasave restore --resume` to finish it, or `datasave restore --undo` to have the old "
             "data back.",
         )
