@@ -14,7 +14,7 @@ from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError, Group
 
-from deployments.cli import fleet, keys, keys_opens, keys_prove, media, run, serve, target
+from deployments.cli import fleet, keys, media, run, serve, target
 from deployments.cli.demo import demo
 from deployments.cli.deploy import deploy
 from deployments.cli.doctor import doctor
@@ -60,10 +60,10 @@ KEYS = _group(
         "sheet": keys.sheet,
         "split": keys.split,
         "join": keys.join,
-        "opens": keys_opens.opens,
-        "rewrap": keys_opens.rewrap,
-        "prove": keys_prove.prove,
-        "status": keys_prove.key_status,
+        "opens": keys.opens,
+        "rewrap": keys.rewrap,
+        "prove": keys.prove,
+        "status": keys.key_status,
     },
 )
 MEDIA = _group(

@@ -1,19 +1,35 @@
-"""Commands about one holder's key: keys new, protect, sheet, split, join."""
+"""``datasave keys …``: one holder's key (new, protect, sheet, split, join), what keys open (opens, rewrap),
+whether they still do (prove, status).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.markup import escape
+from rich.table import Table
 
-from deployments.cli.options import DEFAULT_PLAN, IdentityOption, MaybePlanOption, PassphraseOption
-from deployments.cli.passphrases import new_passphrase, unlock_key
-from deployments.cli.screen import good, path_line, say
+from deployments.cli.options import (
+    DEFAULT_PLAN,
+    IdentityOption,
+    MaybePlanOption,
+    PassphraseOption,
+    PlanOption,
+    TargetsOption,
+)
+from deployments.cli.passphrases import new_passphrase, unlock, unlock_key
+from deployments.cli.screen import bad, findings_table, good, out, path_line, say, steps
 from tasks.age.hybrid import HybridIdentity
+from tasks.age.keys import Identity
 from tasks.age.x25519 import X25519Identity
+from tasks.backup.media import is_removable
+from tasks.backup.workspace import exclusively
 from tasks.context import PlanContext
-from tasks.errors import PlanError
+from tasks.errors import DatasaveError, PlanError, TargetMissing
 from tasks.keys.escrow import (
     file_stem,
     holder_of_key,
@@ -24,8 +40,22 @@ from tasks.keys.escrow import (
     write_shares,
     write_sheet,
 )
-from tasks.keys.opens import opens_where
+from tasks.keys.identities import recipients_of
+from tasks.keys.opens import Openable, is_meant, openable, opens_where, waiting
+from tasks.keys.proofs import Proofs, findings, learn, note, prove_key
+from tasks.keys.rewrap import Intent, intents, seal_anew
 from tasks.keys.shares import fingerprint
+from tasks.notices.wording import count_text, place_text, size_text, when_text
+from tasks.records import Holder
+from tasks.targets.base import Target
+
+KEEPS = (
+    "Who had a key and a copy of a backup keeps both: `datasave keys rewrap` seals anew what lies on the "
+    "targets, and can take nothing back."
+)
+IdentitiesOption = Annotated[
+    list[Path], Parameter(name=["--identity", "-i"], negative=(), help="Identity file of a holder.")
+]
 
 
 def new_key(
@@ -189,3 +219,248 @@ def _context(plan: Path | None) -> PlanContext | None:
     if plan is None and not DEFAULT_PLAN.exists():
         return None
     return PlanContext(plan or DEFAULT_PLAN)
+
+
+def opens(
+    who: Annotated[str, Parameter(help="A holder's name, or a recipient (age1…); also of a past holder.")],
+    /,
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    target: TargetsOption = None,
+) -> int:
+    """List every backup that a key opens, on every target, also those locked or in cold storage.
+
+    Manifests record whom each backup was sealed for, so this is known of removed holders too. Exit status
+    1 where a target can't be reached.
+
+    **Examples:**
+
+        datasave keys opens "Bank safe"
+
+        datasave keys opens age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p --target nas
+    """
+    context = PlanContext(plan)
+    found: list[tuple[str, Openable]] = [("waiting on this machine", one) for one in waiting(context, who)]
+    missed = False
+    for name in context.chosen(target):
+        try:
+            with context.target(name) as place:
+                found += [(name, one) for one in openable(context, place, who)]
+        except DatasaveError as error:
+            bad(error)
+            missed = True
+    _show_openable(context, who, found)
+    return 1 if missed else 0
+
+
+def _show_openable(context: PlanContext, who: str, found: list[tuple[str, Openable]]) -> None:
+    if not found:
+        say(f"No backup that was looked at is sealed for {who}.")
+        return
+    table = Table(title=f"what {escape(who)} opens", title_justify="left", show_edge=False)
+    for column in ("target", "source", "number", "slot", "taken", "size", "state"):
+        table.add_column(column, justify="right" if column in ("number", "size") else "left")
+    for name, (backup, manifest, _, bound) in found:
+        table.add_row(
+            escape(name),
+            manifest.source,
+            f"#{manifest.sequence}",
+            backup.slot or "–",
+            when_text(manifest.taken, context.timezone),
+            size_text(backup.bytes),
+            escape("; ".join(filter(None, (bound, backup.defect))) or "can be sealed anew"),
+        )
+    out.print(table)
+    say(f"{count_text(len(found), 'backup')}. {KEEPS}")
+    if not any(is_meant(holder, who) for holder in context.plan.holders):
+        say(f"{who} is not a holder in the plan: backups from now on are closed to that key.")
+
+
+def rewrap(
+    *,
+    identity: IdentitiesOption,
+    plan: PlanOption = DEFAULT_PLAN,
+    target: TargetsOption = None,
+    apply: Annotated[bool, Parameter(negative=(), help="Seal anew what the list shows.")] = False,
+    passphrase_from: PassphraseOption = None,
+) -> int:
+    """Seal the backups on the targets anew for the plan's present holders, with the key of one they name now.
+
+    New backups are for the present holders by themselves; this is for the older ones. Only the header of each
+    archive is made anew, its encrypted data is copied as it is, read back whole, and the old file removed
+    last. Locked objects and those in cold storage are left out. Without --apply it only shows.
+
+    **Examples:**
+
+        datasave keys rewrap --identity owner.key.txt
+
+        datasave keys rewrap --identity owner.key.txt --target nas --apply
+    """
+    context = PlanContext(plan)
+    identities = unlock(identity, passphrase_from)
+    names = context.chosen(target)
+    if apply:
+        with exclusively(context.staging):
+            whole = all([_rewrap_target(context, name, identities, apply=True) for name in names])
+    else:
+        whole = all([_rewrap_target(context, name, identities, apply=False) for name in names])
+        say("Nothing was changed. Add --apply to seal these anew.")
+    say(KEEPS)
+    return 0 if whole else 1
+
+
+def _rewrap_target(context: PlanContext, name: str, identities: list[Identity], *, apply: bool) -> bool:
+    try:
+        with context.target(name) as place:
+            found = intents(context, place, identities)
+            if not found:
+                say(f"{name}: every backup is sealed for the present holders")
+            return all([_rewrap_one(context, place, intent, identities, apply=apply) for intent in found])
+    except DatasaveError as error:
+        bad(error)
+        return False
+
+
+def _rewrap_one(
+    context: PlanContext, place: Target, intent: Intent, identities: list[Identity], *, apply: bool
+) -> bool:
+    if intent.skipped or not apply:
+        _tell_intent(place.name, intent)
+        return True
+    try:
+        with steps() as progress:
+            name = seal_anew(
+                context, place, intent, identities, partial(progress, f"rewrap {intent.backup.name}")
+            )
+    except DatasaveError as error:
+        bad(error)
+        return False
+    good(f"{place.name}: {name} {'removed, the old file' if intent.leftover else _change(intent)}")
+    return True
+
+
+def _tell_intent(target: str, intent: Intent) -> None:
+    told = f"{target}: {intent.backup.full_name}"
+    if intent.skipped:
+        say(f"{told} is left as it is: {intent.skipped}")
+    else:
+        say(f"{told} " + ("is an old file that goes" if intent.leftover else f"would be {_change(intent)}"))
+
+
+def _change(intent: Intent) -> str:
+    told_of = [
+        f"opened to {', '.join(intent.gained)}" if intent.gained else "",
+        f"closed to {', '.join(intent.lost)}" if intent.lost else "",
+    ]
+    return f"sealed anew, {' and '.join(filter(None, told_of))}"
+
+
+def prove(
+    *,
+    identity: IdentitiesOption,
+    plan: PlanOption = DEFAULT_PLAN,
+    target: TargetsOption = None,
+    whole: Annotated[
+        bool, Parameter(negative=(), help="Decrypt and compare the whole archive, not only its beginning.")
+    ] = False,
+    passphrase_from: PassphraseOption = None,
+) -> int:
+    """Prove that a key still opens the newest backup on each target, and note that.
+
+    Header, manifest and the first part of the archive are opened; nothing is restored (`datasave drill`
+    does that, and counts as well). Cold storage is left out.
+
+    **Examples:**
+
+        datasave keys prove --identity /media/usb/bank-safe.key.txt
+
+        datasave keys prove --identity owner.key.txt --target nas --whole
+    """
+    context = PlanContext(plan)
+    identities = unlock(identity, passphrase_from)
+    holders = [_holder(context, one) for one in identities]
+    proven = True
+    for name in context.chosen(target):
+        try:
+            with context.target(name) as place:
+                if place.properties.thaw_seconds:
+                    say(f"{name} is cold storage and was not read; a drill with --wait proves a key there")
+                    continue
+                for holder, one in zip(holders, identities, strict=True):
+                    proven &= all(
+                        [
+                            _prove(context, place, source_name, holder, one, whole)
+                            for source_name in context.source_names
+                        ]
+                    )
+        except DatasaveError as error:
+            if isinstance(error, TargetMissing) and is_removable(context.entry(name)):
+                say(f"{name}: no medium is plugged in, nothing was proven there")
+                continue
+            bad(error)
+            proven = False
+    _proofs_table(context, note(context, ()), holders)
+    return 0 if proven else 1
+
+
+def _prove(
+    context: PlanContext, place: Target, source_name: str, holder: Holder, identity: Identity, whole: bool
+) -> bool:
+    shown = place_text(place.name, source_name)
+    try:
+        with steps() as progress:
+            watch = partial(progress, f"prove {shown}")
+            proof = prove_key(context, place, source_name, identity, whole=whole, progress=watch)
+    except DatasaveError as error:
+        bad(error)
+        return False
+    good(f"{shown}: the key of {holder.name} opens {proof.sealed_name} ({proof.how} was read)")
+    return True
+
+
+def _holder(context: PlanContext, identity: Identity) -> Holder:
+    mine = recipients_of([identity])
+    for holder in context.plan.holders:
+        if holder.recipient in mine:
+            return holder
+    raise PlanError(
+        "the key is not that of any holder in the plan",
+        hint="Name a present holder's identity file. What others open: `datasave keys opens RECIPIENT`.",
+    )
+
+
+def key_status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
+    """Show for each holder when and where their key last opened a backup, by proof or drill.
+
+    Exit status 1 where that is longer ago than the plan allows (`keys: {prove_days: 100}`).
+
+    **Examples:**
+
+        datasave keys status
+
+        datasave keys status --plan clinic.yaml
+    """
+    context = PlanContext(plan)
+    for entry in context.plan.targets:
+        try:
+            with context.target(entry.name) as place:
+                learn(context, place)
+        except DatasaveError as error:
+            say(f"{entry.name} could not be looked at for drills: {error.message}")
+    found = findings(context)
+    _proofs_table(context, note(context, ()), context.plan.holders)
+    findings_table(f"each key proven in the last {context.plan.keys.prove_days} days?", found)
+    return 0 if all(finding.passed for finding in found) else 1
+
+
+def _proofs_table(context: PlanContext, proofs: Proofs, holders: Sequence[Holder]) -> None:
+    names = [entry.name for entry in context.plan.targets]
+    when = {(proof.recipient, proof.target): proof for proof in proofs.proofs}
+    table = Table(title="when each key last opened a backup", title_justify="left", show_edge=False)
+    for column in ("holder", *names):
+        table.add_column(column, overflow="fold")
+    for holder in holders:
+        cells = [when.get((holder.recipient, name)) for name in names]
+        shown = [f"{when_text(one.at, context.timezone)} ({one.how})" if one else "never" for one in cells]
+        table.add_row(escape(holder.name), *map(escape, shown))
+    out.print(table)

@@ -9,12 +9,19 @@ from typing import NamedTuple
 from tasks.backup.workspace import Workspace, spools
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.keys.sheet import Opens
 from tasks.manifests.manifest import MANIFEST_SUFFIX, read_manifest
 from tasks.manifests.shelf import read_shelf
 from tasks.notices.wording import count_text
 from tasks.records import BackupEntry, Holder, Manifest
 from tasks.targets.base import Target
+
+
+class Opens(NamedTuple):
+    """What a key opens at one target, for its recovery sheet: whose backups, since when, how many."""
+
+    source: str
+    target: str
+    detail: str
 
 
 class Openable(NamedTuple):
@@ -38,7 +45,7 @@ def openable(context: PlanContext, target: Target, who: str) -> list[Openable]:
         for backup in shelf
         if backup.manifest
         for holder in backup.manifest.recipients
-        if _is(holder, who)
+        if is_meant(holder, who)
     ]
 
 
@@ -59,12 +66,13 @@ def waiting(context: PlanContext, who: str) -> list[Openable]:
             found += [
                 Openable(backup, manifest, holder, "waits to be delivered")
                 for holder in manifest.recipients
-                if _is(holder, who)
+                if is_meant(holder, who)
             ]
     return found
 
 
-def _is(holder: Holder, who: str) -> bool:
+def is_meant(holder: Holder, who: str) -> bool:
+    """Whether ``who``, a recipient or a name, is that holder."""
     return who == holder.recipient or who.casefold() == holder.name.casefold()
 
 

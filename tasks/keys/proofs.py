@@ -1,7 +1,7 @@
 """When each holder's key last opened a backup, and where: proven on purpose, or seen in a drill.
 
-A key that nobody tried for years is a hope. What is known stands in the state folder; drills that other
-machines did are learned from their signed certificates on the targets.
+A key that nobody has tried for years may have been lost, or its medium gone bad. What is known stands in the
+state folder; drills that other machines did are learned from their signed certificates on the targets.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Proofs(Record):
     proofs: tuple[KeyProof, ...] = ()
 
 
-def prove(
+def prove_key(
     context: PlanContext,
     target: Target,
     source_name: str,

@@ -66,7 +66,7 @@ def intents(context: PlanContext, target: Target, identities: Sequence[Identity]
     return found
 
 
-def rewrap(
+def seal_anew(
     context: PlanContext,
     target: Target,
     intent: Intent,
