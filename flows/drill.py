@@ -41,7 +41,8 @@ def drill(
         identity: The file with a holder's key, on the machine that runs this; never the key itself. Leave it
             empty where the keys that the plan names take turns.
         source: Which of the plan's sources. Leave it empty for each of them.
-        wait: How many hours to wait for an archive out of cold storage. Leave it empty for the plan's word.
+        wait: How many hours to wait for an archive out of cold storage. Leave it empty for as long
+            as the plan says.
     """
     started = now()
     try:

@@ -71,7 +71,7 @@ AS_USUAL = Wanted()
 
 @contextmanager
 def origin_in(context: PlanContext, source_name: str, wanted: Wanted) -> Iterator[Origin]:
-    """The folder that was named, else the target, with what the plan knows of what should lie there."""
+    """The folder that was named, else the target, with what the plan knows about the source."""
     if wanted.folder is not None:
         yield origin_of(context, UnmarkedFolder(wanted.folder), source_name)
         return
@@ -80,7 +80,7 @@ def origin_in(context: PlanContext, source_name: str, wanted: Wanted) -> Iterato
 
 
 def chosen(origin: Origin, backup: str) -> Choice:
-    """The backup that a person named, what they should know about it said."""
+    """The backup that a person named; what they should know about it is shown."""
     choice = choose(origin, backup)
     for text in choice.warnings:
         warning(text)
@@ -102,7 +102,7 @@ def recovered(opened: Opened, room: Path) -> Recovered:
 
 
 def bring_back(choice: Choice, identities: Sequence[Identity], room: Path, hours: float) -> Recovered:
-    """All of it, from the keys on. Nothing is waited for that they do not open."""
+    """Try the keys on a backup, wait for cold storage, fetch and judge it, with progress shown."""
     return recovered(thawed(open_backup(choice, identities), hours), room)
 
 

@@ -24,7 +24,7 @@ from tasks.errors import MismatchError, PlanError
 from tasks.notices.wording import duration_text
 from tasks.platform.secrets import REFERENCE, typed
 from tasks.recovery.find import Choice, FoundShelf, Origin, choose_each, may_open, shelves
-from tasks.recovery.recover import restore
+from tasks.recovery.recover import put_into_place
 from tasks.targets.addresses import Access, needs_password, open_place
 from tasks.targets.base import Target
 from tasks.targets.shared.media import usual_places
@@ -174,7 +174,7 @@ def _one(choice: Choice, identities: list[Identity], wanted: RescueOptions, dest
     with room_beside(destination) as room:
         restored = bring_back(choice, identities, room, wanted.wait)
         if not wanted.drill:
-            return tell(restored, restore(restored, destination, accept_damage=wanted.accept_damage))
+            return tell(restored, put_into_place(restored, destination, accept_damage=wanted.accept_damage))
     findings_table(title_of(choice.manifest), restored.findings)
     title = f"{choice.backup.full_name} in {choice.origin.target.name}"
     require(restored.findings, f"{title} did not pass", MismatchError, "Try another backup or another place.")

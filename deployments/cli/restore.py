@@ -33,8 +33,7 @@ from tasks.platform.files import private_folder
 from tasks.records import CopiedFile
 from tasks.recovery.find import Choice, Origin
 from tasks.recovery.pick import files_that_fit, pick_files, pick_table
-from tasks.recovery.recover import Opened, open_backup
-from tasks.recovery.recover import restore as put_into_place
+from tasks.recovery.recover import Opened, log_backups_of, open_backup, put_into_place
 from tasks.sources.capabilities import SupportsFiles
 from tasks.targets.unmarked import UnmarkedFolder
 
@@ -94,14 +93,12 @@ def restore(
         with _origin(wanted) as origin:
             return _only(only, chosen(origin, wanted.backup), identities, destination, wanted.wait)
     with _origin(wanted) as origin, room_beside(destination) as room:
-        restored = bring_back(chosen(origin, wanted.backup), identities, room, wanted.wait)
-        path = put_into_place(
-            restored,
-            destination,
-            accept_damage=accept_damage,
-            logs=logs,
-            until=_moment(until, origin.timezone) if until else None,
-        )
+        choice = chosen(origin, wanted.backup)
+        moment = _moment(until, origin.timezone) if until else None
+        if logs:
+            log_backups_of(choice, logs)
+        restored = bring_back(choice, identities, room, wanted.wait)
+        path = put_into_place(restored, destination, accept_damage=accept_damage, logs=logs, until=moment)
     return tell(restored, path)
 
 

@@ -1,18 +1,23 @@
-"""What a key opens: every backup on every target whose manifest names it, of past holders too."""
+"""What a key opens: the sealed part of a manifest; every backup that names it, of past holders too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
+from tasks.age.file import decrypt
+from tasks.age.keys import Identity
 from tasks.backup.workspace import Workspace, spools
 from tasks.context import PlanContext
-from tasks.errors import DatasaveError
+from tasks.errors import AgeError, DatasaveError, ManifestError, NoMatchingIdentity
 from tasks.manifests.manifest import MANIFEST_SUFFIX, read_manifest
 from tasks.manifests.shelf import read_shelf
 from tasks.notices.wording import count_text
-from tasks.records import BackupEntry, Holder, Manifest
+from tasks.records import BackupEntry, Contents, Holder, Manifest
 from tasks.targets.base import Target
 
 
@@ -31,6 +36,26 @@ class Openable(NamedTuple):
     manifest: Manifest
     holder: Holder
     bound: str
+
+
+def open_contents(manifest: Manifest, identities: Sequence[Identity]) -> Contents:
+    """The encrypted part of a manifest. Raises NoMatchingIdentity naming the holders, or ManifestError."""
+    plain = BytesIO()
+    try:
+        decrypt(BytesIO(manifest.contents.encode("ascii")), plain, identities)
+    except NoMatchingIdentity as error:
+        names = ", ".join(holder.name for holder in manifest.recipients)
+        raise NoMatchingIdentity(
+            f"this key does not open {manifest.sealed_name}", hint=f"It was sealed for: {names}."
+        ) from error
+    except (AgeError, UnicodeEncodeError) as error:
+        raise ManifestError(f"the contents of the manifest of {manifest.sealed_name} are damaged") from error
+    try:
+        return Contents.model_validate_json(plain.getvalue())
+    except ValidationError as error:
+        raise ManifestError(
+            f"the contents of the manifest of {manifest.sealed_name} cannot be read"
+        ) from error
 
 
 def openable(context: PlanContext, target: Target, who: str) -> list[Openable]:

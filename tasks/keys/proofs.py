@@ -22,11 +22,11 @@ from tasks.context import PlanContext
 from tasks.errors import MismatchError, NoBackup, StateError
 from tasks.health.drills import look
 from tasks.keys.identities import recipients_of
+from tasks.keys.opens import open_contents
 from tasks.manifests.shelf import newest_verified, read_shelf
 from tasks.notices.wording import count_text, when_text
 from tasks.platform.files import HashingReader, kept_in_state, private_folder, write_atomic
 from tasks.records import BackupEntry, Certificate, Finding, Holder, Manifest, Progress, Record, no_progress
-from tasks.recovery.recover import open_contents
 from tasks.targets.base import Target
 
 NAME = "proofs.json"

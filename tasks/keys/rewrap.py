@@ -22,13 +22,12 @@ from tasks.backup.seal import seal_text
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetLocked
 from tasks.keys.identities import recipients_of
-from tasks.keys.opens import bound_by
+from tasks.keys.opens import bound_by, open_contents
 from tasks.manifests.manifest import SEALED_SUFFIX, anew_name, to_json
 from tasks.manifests.shelf import SEALED_ANEW, read_shelf
 from tasks.manifests.signing import sign_record
 from tasks.platform.files import HashingReader
 from tasks.records import BackupEntry, Holder, Manifest, Progress, no_progress
-from tasks.recovery.recover import open_contents
 from tasks.targets.base import Target
 from tasks.targets.capabilities import verify
 

@@ -22,7 +22,7 @@ from tasks.recovery.recover import Recovered, open_backup, recover, thaw
 from tasks.recovery.thaw import IMPATIENT, Patience
 
 
-def drill(
+def drill_backup(
     context: PlanContext,
     target_name: str,
     wanted: str,

@@ -1,8 +1,8 @@
 """The one way back, behind restore, ``--only``, ``--in-place``, rescue, drills and the UI's restore.
 
 ``find.choose`` → ``open_backup`` (the keys are tried) → ``thaw`` (cold storage is waited for) → ``recover``
-(fetched, decrypted, unpacked, proven) → ``restore``. Only what the keys open can be waited for or fetched: a
-wrong key shows before anybody waits for hours.
+(fetched, decrypted, unpacked, proven) → ``put_into_place``. Only what the keys open can be waited for or
+fetched: a wrong key shows before anybody waits for hours.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 
-from pydantic import ValidationError as RecordError
-
-from tasks.age.file import decrypt
 from tasks.age.keys import Identity
 from tasks.backup.rehearse import Proof, unpack
 from tasks.backup.validate import require, same_digest
-from tasks.errors import AgeError, ManifestError, MismatchError, NoMatchingIdentity
+from tasks.errors import MismatchError
 from tasks.keys.identities import recipients_of
+from tasks.keys.opens import open_contents
 from tasks.platform.files import HashingReader, private_folder
 from tasks.records import Contents, Finding, Manifest, Progress, no_progress
 from tasks.recovery.find import Choice
@@ -108,26 +105,6 @@ def thaw(opened: Opened, patience: Patience = IMPATIENT) -> Opened:
     return replace(opened, thawed=thawed)
 
 
-def open_contents(manifest: Manifest, identities: Sequence[Identity]) -> Contents:
-    """The encrypted part of a manifest. Raises NoMatchingIdentity naming the holders, or ManifestError."""
-    plain = BytesIO()
-    try:
-        decrypt(BytesIO(manifest.contents.encode("ascii")), plain, identities)
-    except NoMatchingIdentity as error:
-        names = ", ".join(holder.name for holder in manifest.recipients)
-        raise NoMatchingIdentity(
-            f"this key does not open {manifest.sealed_name}", hint=f"It was sealed for: {names}."
-        ) from error
-    except (AgeError, UnicodeEncodeError) as error:
-        raise ManifestError(f"the contents of the manifest of {manifest.sealed_name} are damaged") from error
-    try:
-        return Contents.model_validate_json(plain.getvalue())
-    except RecordError as error:
-        raise ManifestError(
-            f"the contents of the manifest of {manifest.sealed_name} cannot be read"
-        ) from error
-
-
 def fetch(
     opened: Opened,
     folder: Path,
@@ -161,7 +138,17 @@ def recover(opened: Opened, room: Path, progress: Progress = no_progress) -> Rec
     return Recovered.since(began, opened, folder, findings)
 
 
-def restore(
+def log_backups_of(choice: Choice, logs: Path) -> SupportsLogBackups:
+    """What applies the log backups in ``logs`` to a backup. Raises SourceError where its engine has none."""
+    return required(
+        choice.adapter,
+        SupportsLogBackups,
+        f"a source of kind {choice.manifest.kind} has no log backups: {logs} cannot be applied",
+        "Restore without --logs.",
+    )
+
+
+def put_into_place(
     recovered: Recovered,
     destination: Path,
     *,
@@ -183,13 +170,7 @@ def restore(
             "Nothing was restored. Take another backup or another target, or keep this one as it is "
             "with --accept-damage.",
         )
-    adapter = recovered.choice.adapter
     if logs is not None:
-        logged = required(
-            adapter,
-            SupportsLogBackups,
-            f"a source of kind {adapter.kind} has no log backups: {logs} cannot be applied",
-            "Restore without --logs.",
-        )
-        return logged.roll_forward(recovered.folder, logs, destination, until)
-    return adapter.restore(recovered.folder, destination)
+        source = log_backups_of(recovered.choice, logs)
+        return source.roll_forward(recovered.folder, logs, destination, until)
+    return recovered.choice.adapter.restore(recovered.folder, destination)

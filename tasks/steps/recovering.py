@@ -17,10 +17,9 @@ from tasks.notices.wording import step_text
 from tasks.platform.files import private_folder
 from tasks.policy.drill_turns import Pair
 from tasks.records import Certificate, Progress
-from tasks.recovery.drill import drill as drill_backup
+from tasks.recovery.drill import drill_backup
 from tasks.recovery.find import choose, origin_of
-from tasks.recovery.recover import open_backup, recover, thaw
-from tasks.recovery.recover import restore as put_into_place
+from tasks.recovery.recover import open_backup, put_into_place, recover, thaw
 from tasks.recovery.thaw import Patience
 from tasks.steps.progress import progress_of
 

@@ -15,7 +15,7 @@ import pytest
 from tasks.keys.identities import read_identities
 from tasks.platform.processes import run
 from tasks.records import Certificate
-from tasks.recovery.drill import drill
+from tasks.recovery.drill import drill_backup
 from tests.contract import mariadb_ledger, postgresql_ledger
 from tests.flows.engines import options_of
 from tests.flows.nights import night
@@ -138,7 +138,7 @@ def test_the_watcher_would_see_a_leak() -> None:
 
 
 def drilled(site: Site) -> Certificate:
-    return drill(site.office, "nas", "latest", read_identities([site.keys[0]]))
+    return drill_backup(site.office, "nas", "latest", read_identities([site.keys[0]]))
 
 
 @pytest.mark.parametrize("production", [postgresql, mariadb])

@@ -1,4 +1,4 @@
-"""Whichever way a backup is brought back: the key is tried before cold storage is asked for or waited for."""
+"""Whichever way a backup is brought back: cold storage is not asked for before what can be known is known."""
 
 from __future__ import annotations
 
@@ -93,7 +93,23 @@ def test_no_key_no_thaw(office: Site, tmp_path: Path, asked: list[str], way: Way
     assert (office.root / "letters" / "one.txt").read_text() == "Dear patient"
 
 
-def test_a_pattern_that_fits_nothing_is_told_at_once(office: Site, tmp_path: Path, asked: list[str]) -> None:
-    key = str(office.keys[0])
-    assert office.run("restore", "--only", "two.txt", "-i", key, "--to", str(tmp_path / "new")) == 1
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--only", "two.txt"), "none of the 1 files"),
+        (("--logs", "logs"), "no log backups"),
+        (("--logs", "logs", "--until", "yesterday"), "is no time"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_done_is_told_at_once(
+    office: Site,
+    tmp_path: Path,
+    asked: list[str],
+    options: tuple[str, ...],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert office.run("restore", *options, "-i", str(office.keys[0]), "--to", str(tmp_path / "new")) == 1
+    assert words in capsys.readouterr().err
     assert asked == []
