@@ -22,7 +22,7 @@ from tasks.records import Manifest
 from tasks.recovery.find import Choice, Origin, choose, origin_of
 from tasks.recovery.recover import Opened, Recovered, open_backup, recover, thaw
 from tasks.recovery.thaw import Patience
-from tasks.targets.unmarked import UnmarkedFolder
+from tasks.targets.shared.unmarked import UnmarkedFolder
 
 
 @Parameter(name="*")

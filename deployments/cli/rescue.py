@@ -25,10 +25,11 @@ from tasks.notices.wording import duration_text
 from tasks.platform.secrets import REFERENCE, typed
 from tasks.recovery.find import Choice, FoundShelf, Origin, choose_each, may_open, shelves
 from tasks.recovery.recover import put_into_place
-from tasks.targets.addresses import Access, needs_password, open_place
 from tasks.targets.base import Target
+from tasks.targets.registry import needs_password, open_place
+from tasks.targets.shared.addresses import Access
 from tasks.targets.shared.media import usual_places
-from tasks.targets.unmarked import plugged_in_places
+from tasks.targets.shared.unmarked import plugged_in_places
 
 BY_ADDRESS = Access()
 

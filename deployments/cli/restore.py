@@ -35,7 +35,7 @@ from tasks.recovery.find import Choice, Origin
 from tasks.recovery.pick import files_that_fit, pick_files, pick_table
 from tasks.recovery.recover import Opened, log_backups_of, open_backup, put_into_place
 from tasks.sources.capabilities import SupportsFiles
-from tasks.targets.unmarked import UnmarkedFolder
+from tasks.targets.shared.unmarked import UnmarkedFolder
 
 SHOWN_FILES = 20
 

@@ -31,8 +31,8 @@ from tasks.platform.files import private_folder, write_atomic
 from tasks.policy.due_rules import when_due_text
 from tasks.records import Certificate
 from tasks.sources.capabilities import in_place
-from tasks.targets.addresses import access_needed, rescue_words
 from tasks.targets.base import Target
+from tasks.targets.shared.addresses import access_needed, rescue_words
 
 MARKDOWN = "RUNBOOK.md"
 PAGE = "RUNBOOK.html"

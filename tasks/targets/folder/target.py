@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import ClassVar, Literal
+from urllib.parse import SplitResult, unquote
 
 from pydantic import Field
 
 from tasks.targets.base import TargetOptions
 from tasks.targets.capabilities import SupportsPrepare
+from tasks.targets.shared.addresses import Access, checked
 from tasks.targets.shared.marker import Medium, find_medium, prepare_folder
 from tasks.targets.shared.mounted import MountedFolder
 
@@ -21,6 +24,24 @@ class FolderOptions(TargetOptions):
         description="the folder, made ready once by `datasave target init`",
         examples=["/mnt/nas/datasave", "Z:\\datasave"],
     )
+
+    @classmethod
+    def from_address(cls, address: str, parts: SplitResult, _access: Access) -> FolderOptions:
+        """See shared.addresses: file:///path."""
+        return checked(cls, address, path=unquote(parts.path))
+
+    @classmethod
+    def needs_password(cls, _access: Access) -> bool:
+        """See shared.addresses."""
+        return False
+
+    def rescue_words(self) -> tuple[str, ...]:
+        """See shared.addresses."""
+        return (quote(str(self.path)),)
+
+    def access_needed(self) -> str:
+        """See shared.addresses."""
+        return ""
 
 
 class FolderTarget(MountedFolder, SupportsPrepare):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import quote as escaped
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -14,6 +16,7 @@ from tasks.options import problem
 from tasks.platform.secrets import SecretReference
 from tasks.records import Record
 from tasks.targets.base import TargetOptions, check_name
+from tasks.targets.shared.addresses import Access, checked, option
 
 MIB = 1 << 20
 # Limits of the service: Amazon S3, "multipart upload limits". The last part alone may be smaller.
@@ -223,3 +226,30 @@ class S3Options(TargetOptions):
         if self.storage_class == "DEEP_ARCHIVE" and self.thaw.tier == "Expedited":
             raise problem("must be Standard or Bulk with DEEP_ARCHIVE", place="thaw.tier")
         return self
+
+    @classmethod
+    def from_address(cls, address: str, parts: SplitResult, access: Access) -> S3Options:
+        """See shared.addresses: s3://bucket/prefix."""
+        return checked(
+            cls,
+            address,
+            bucket=parts.netloc,
+            prefix=unquote(parts.path),
+            endpoint=access.endpoint,
+            region=access.region,
+            ca_bundle=access.ca_bundle,
+        )
+
+    @classmethod
+    def needs_password(cls, _access: Access) -> bool:
+        """See shared.addresses. The bucket's keys are found where Amazon's own tools look for them."""
+        return False
+
+    def rescue_words(self) -> tuple[str, ...]:
+        """See shared.addresses."""
+        address = f"s3://{self.bucket}/{escaped(self.prefix)}".rstrip("/")
+        return quote(address), *option("--endpoint", self.endpoint), *option("--region", self.region)
+
+    def access_needed(self) -> str:
+        """See shared.addresses."""
+        return "Have the bucket's reading key at hand: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."

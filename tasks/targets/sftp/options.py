@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import binascii
+import os
 from base64 import b64decode
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
+from urllib.parse import SplitResult, unquote
+from urllib.parse import quote as escaped
 
 from pydantic import AfterValidator, Field, model_validator
 
 from tasks.options import problem
 from tasks.platform.secrets import SecretReference
 from tasks.targets.base import TargetOptions
+from tasks.targets.shared.addresses import Access, checked, option
 
+PORT = 22
 _KEY_HINT = (
     "Copy the line from the server itself, for example from /etc/ssh/ssh_host_ed25519_key.pub: "
     "ssh-ed25519 AAAA…"
@@ -42,7 +48,7 @@ class SftpOptions(TargetOptions):
         description="the server's name or address",
         examples=["nas.office"],
     )
-    port: int = Field(22, ge=1, le=65_535, description="The server's SSH port.")
+    port: int = Field(PORT, ge=1, le=65_535, description="The server's SSH port.")
     user: str = Field(min_length=1, description="the account on the server", examples=["datasave"])
     path: str = Field(
         min_length=1,
@@ -89,3 +95,48 @@ class SftpOptions(TargetOptions):
         if self.key_passphrase is not None and self.key is None:
             raise problem("key_passphrase belongs to `key`, which is missing")
         return self
+
+    @classmethod
+    def from_address(cls, address: str, parts: SplitResult, access: Access) -> SftpOptions:
+        """See shared.addresses: sftp://user@host:port/path."""
+        path = unquote(parts.path) or "."
+        # As curl and others have it: "/~/x" is below the account's home folder.
+        path = path.removeprefix("/~/") if path.startswith("/~/") else path
+        return checked(
+            cls,
+            address,
+            host=parts.hostname,
+            port=parts.port,
+            user=unquote(parts.username or ""),
+            path=path,
+            **_server_key(access),
+            key=access.key,
+            password=access.password,
+        )
+
+    @classmethod
+    def needs_password(cls, access: Access) -> bool:
+        """See shared.addresses."""
+        return access.password is None and access.key is None
+
+    def rescue_words(self) -> tuple[str, ...]:
+        """See shared.addresses."""
+        port = f":{self.port}" if self.port != PORT else ""
+        path = self.path if self.path.startswith("/") else f"/~/{self.path}"
+        address = f"sftp://{escaped(self.user)}@{self.host}{port}{escaped(path, safe='/~')}"
+        return quote(address), *option("--host-key", self.host_key)
+
+    def access_needed(self) -> str:
+        """See shared.addresses."""
+        return f"Have the password of {self.user} at hand, or its SSH key (--key FILE)."
+
+
+def _server_key(access: Access) -> dict[str, object]:
+    """By what the server is known: as told, or by this account's known_hosts, or by nothing at all, and
+    then the connection is refused with the fingerprint that the server shows.
+    """
+    if access.host_key is not None:
+        return {"host_key": access.host_key}
+    usual = Path("~/.ssh/known_hosts").expanduser()
+    known = access.known_hosts or (usual if usual.is_file() else Path(os.devnull))
+    return {"known_hosts": known}

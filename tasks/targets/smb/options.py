@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated, Literal
+from urllib.parse import SplitResult, unquote
+from urllib.parse import quote as escaped
 
 from pydantic import AfterValidator, Field
 
 from tasks.options import problem
 from tasks.platform.secrets import SecretReference
 from tasks.targets.base import TargetOptions
+from tasks.targets.shared.addresses import Access, checked, option
 
+PORT = 445
 # What Windows takes in no name, and what would reach another place ([MS-FSCC] 2.1.5: a colon names a stream).
 FORBIDDEN = frozenset('<>:"|?*') | {chr(code) for code in range(32)}
 
@@ -38,7 +43,7 @@ class SmbOptions(TargetOptions):
         description="the server's name or address",
         examples=["nas.office"],
     )
-    port: int = Field(445, ge=1, le=65_535, description="The server's SMB port.")
+    port: int = Field(PORT, ge=1, le=65_535, description="The server's SMB port.")
     share: str = Field(
         min_length=1, pattern=r'^[^/\\:*?"<>|]+$', description="the share's name", examples=["backups"]
     )
@@ -62,3 +67,35 @@ class SmbOptions(TargetOptions):
         "messages are always signed.",
     )
     timeout: int = Field(60, ge=1, le=3600, description="Seconds without a sign of life until we give up.")
+
+    @classmethod
+    def from_address(cls, address: str, parts: SplitResult, access: Access) -> SmbOptions:
+        """See shared.addresses: smb://user@server/share/path."""
+        share, _, path = unquote(parts.path).strip("/").partition("/")
+        return checked(
+            cls,
+            address,
+            server=parts.hostname,
+            port=parts.port,
+            share=share,
+            path=path,
+            user=unquote(parts.username or ""),
+            password=access.password,
+            domain=access.domain,
+        )
+
+    @classmethod
+    def needs_password(cls, access: Access) -> bool:
+        """See shared.addresses."""
+        return access.password is None
+
+    def rescue_words(self) -> tuple[str, ...]:
+        """See shared.addresses."""
+        port = f":{self.port}" if self.port != PORT else ""
+        folder = f"{self.share}/{self.path}".rstrip("/")
+        address = f"smb://{escaped(self.user)}@{self.server}{port}/{escaped(folder)}"
+        return quote(address), *option("--domain", self.domain)
+
+    def access_needed(self) -> str:
+        """See shared.addresses."""
+        return f"Have the password of {self.user} at hand."

@@ -20,14 +20,15 @@ from tasks.notices.runbook_page import (
     runbook_markdown,
 )
 from tasks.options import Options
-from tasks.targets.addresses import Access, open_place, rescue_words
 from tasks.targets.folder.target import FolderOptions
+from tasks.targets.registry import open_place
 from tasks.targets.s3.options import S3Options
 from tasks.targets.sftp.options import SftpOptions
 from tasks.targets.sftp.target import SftpRemote
+from tasks.targets.shared.addresses import Access, rescue_words
+from tasks.targets.shared.unmarked import UnmarkedRemote
 from tasks.targets.smb.options import SmbOptions
 from tasks.targets.smb.target import SmbRemote
-from tasks.targets.unmarked import UnmarkedRemote
 from tests.unit.targets.test_addresses import KEY
 
 AT = datetime(2026, 11, 26, 7, 0, tzinfo=UTC)

@@ -9,10 +9,11 @@ import pytest
 
 from deployments.cli import app as cli
 from tasks.errors import PlanError, TargetReadOnly
-from tasks.targets.addresses import Access, needs_password, open_place
 from tasks.targets.base import Target
+from tasks.targets.registry import needs_password, open_place
 from tasks.targets.s3.target import S3Target
-from tasks.targets.unmarked import UnmarkedFolder, UnmarkedRemote
+from tasks.targets.shared.addresses import Access
+from tasks.targets.shared.unmarked import UnmarkedFolder, UnmarkedRemote
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHJwRdNnZ6EtvjYvzmJmEJ3nQv0eAJXjL6d4hJnB2J3n"  # a public one
 ACCESS = Access(host_key=KEY, key=Path("id"), password="env:NAS")
