@@ -1,7 +1,7 @@
-"""Archives in cold storage: asked for, waited for as long as the caller will, and the wait counted.
+"""Archives in cold storage: request a thaw, wait for it as long as the caller wants to, and measure the wait.
 
-Services take hours. When each was first asked for is noted in the state folder, where there is one, so that
-a drill that comes back the next day states the whole time that a recovery would have taken.
+Services take hours. When each archive was first requested is noted in the state folder, where there is one,
+so that a drill that comes back the next day states the whole time that a recovery would have taken.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _TICK = 1.0
 _DAY = 86_400.0
 
 
-class Asked(Record):
-    """When an object was asked for, and how long that was to take at the most, in seconds."""
+class ThawRequest(Record):
+    """When a thaw was requested, and how many seconds it was to take at the most."""
 
     at: datetime
     expected: float
 
 
-_ASKED: TypeAdapter[dict[str, Asked]] = TypeAdapter(dict[str, Asked])
+_REQUESTS: TypeAdapter[dict[str, ThawRequest]] = TypeAdapter(dict[str, ThawRequest])
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ def wait_for_thaw(target: Target, name: str, patience: Patience) -> float:
     expected = thaw(target, name)
     key = f"{target.name}/{name}"
     asked = _read(patience.notes).get(key)
-    if expected and (asked is None or _forgotten(asked)):
-        asked = Asked(at=began, expected=expected)
+    if expected and (asked is None or _expired(asked)):
+        asked = ThawRequest(at=began, expected=expected)
         _note(patience.notes, key, asked)
     if expected:
-        _wait(target, name, expected, asked or Asked(at=began, expected=expected), patience)
+        _wait(target, name, expected, asked or ThawRequest(at=began, expected=expected), patience)
     elif asked is None:
         return 0.0
     _note(patience.notes, key, None)
@@ -82,7 +82,7 @@ def thaw_finding(seconds: float) -> tuple[Finding, ...]:
     return (Finding(check="thaw", passed=True, detail=detail),)
 
 
-def _wait(target: Target, name: str, expected: float, asked: Asked, patience: Patience) -> None:
+def _wait(target: Target, name: str, expected: float, asked: ThawRequest, patience: Patience) -> None:
     began = time.monotonic()
     pause = _FIRST_LOOK
     while True:
@@ -103,12 +103,12 @@ def _pause(seconds: float, began: float, expected: float, patience: Patience) ->
         patience.progress(min(int(time.monotonic() - began), int(expected)), int(expected))
 
 
-def _forgotten(asked: Asked) -> bool:
-    """Whether it was asked for so long ago that it is frozen once more by now."""
+def _expired(asked: ThawRequest) -> bool:
+    """Whether the request was made so long ago that the object is frozen again by now."""
     return (datetime.now(UTC) - asked.at).total_seconds() > 2 * asked.expected + _DAY
 
 
-def _frozen(target: Target, name: str, asked: Asked) -> ObjectFrozen:
+def _frozen(target: Target, name: str, asked: ThawRequest) -> ObjectFrozen:
     left = asked.expected - (datetime.now(UTC) - asked.at).total_seconds()
     when = f"in about {duration_text(left)}" if left > 0 else "any time now"
     return ObjectFrozen(
@@ -118,17 +118,17 @@ def _frozen(target: Target, name: str, asked: Asked) -> ObjectFrozen:
     )
 
 
-def _read(notes: Path | None) -> dict[str, Asked]:
+def _read(notes: Path | None) -> dict[str, ThawRequest]:
     try:
-        return _ASKED.validate_json(notes.read_bytes()) if notes else {}
+        return _REQUESTS.validate_json(notes.read_bytes()) if notes else {}
     except (FileNotFoundError, ValidationError):
         return {}  # a lost note makes a drill's time too short by the wait before it, and nothing else
 
 
-def _note(notes: Path | None, key: str, asked: Asked | None) -> None:
+def _note(notes: Path | None, key: str, asked: ThawRequest | None) -> None:
     if notes is None:
         return
     # On a full disk the drill itself still counts.
     with suppress(OSError), FileLock(f"{notes}.lock", mode=0o600):
         known = {name: one for name, one in _read(notes).items() if name != key}
-        write_atomic(notes, _ASKED.dump_json({**known, key: asked} if asked else known))
+        write_atomic(notes, _REQUESTS.dump_json({**known, key: asked} if asked else known))

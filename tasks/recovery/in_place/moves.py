@@ -62,7 +62,7 @@ def duplicate_aside(record: InPlaceRecord, place: LiveData) -> bool:
 
 
 def drop_duplicates(record: InPlaceRecord) -> None:
-    """Take the links back: what lies at the live place is all there is."""
+    """Remove the links from the folder aside; the files at the live place stay."""
     if record.folder:
         return
     for duplicate in record.aside.glob("*"):
