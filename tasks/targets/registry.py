@@ -1,11 +1,11 @@
-"""The kinds of target a plan can name. A new adapter is one package and one line here."""
+"""The kinds of target a plan can name. A new adapter is one file and one line here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from tasks.errors import PlanError
 from tasks.options import Options
@@ -52,9 +52,8 @@ _SCHEMES: dict[str, tuple[type[Addressed], Callable[[str, Any], Target]]] = {
 
 
 def needs_password(address: str, access: Access) -> bool:
-    """Whether a password must be asked for before the place can be opened."""
-    scheme = address.partition("://")[0] if "://" in address else ""
-    return scheme in _SCHEMES and _SCHEMES[scheme][0].needs_password(access)
+    """Whether a password must be asked for before the place can be opened. Raises PlanError."""
+    return "://" in address and _SCHEMES[_parts(address).scheme][0].needs_password(access)
 
 
 def open_place(address: str, access: Access) -> Target:
@@ -64,6 +63,16 @@ def open_place(address: str, access: Access) -> Target:
     """
     if "://" not in address:
         return UnmarkedFolder(Path(address).expanduser().absolute())
+    parts = _parts(address)
+    options, opened = _SCHEMES[parts.scheme]
+    try:
+        return opened(address, options.from_address(address, parts, access))
+    except ValueError as error:
+        raise wrong_address(address, str(error)) from error
+
+
+def _parts(address: str) -> SplitResult:
+    """The parts of an address of a known scheme. Raises PlanError; a password in it is never quoted."""
     parts = urlsplit(address)
     if parts.password:
         raise PlanError(
@@ -72,8 +81,4 @@ def open_place(address: str, access: Access) -> Target:
         )
     if parts.scheme not in _SCHEMES:
         raise wrong_address(address, f"{parts.scheme}:// is no kind of place")
-    options, opened = _SCHEMES[parts.scheme]
-    try:
-        return opened(address, options.from_address(address, parts, access))
-    except ValueError as error:
-        raise wrong_address(address, str(error)) from error
+    return parts

@@ -72,6 +72,7 @@ def test_nothing_is_changed_there(tmp_path: Path) -> None:
     [
         (["smb://k@nas/backups", "--password", "hunter2", "--list"], "takes no password"),
         (["smb://k@nas/backups", "--list"], "no terminal"),
+        (["smb://k:hunter2@nas/backups", "--list"], "does not belong into an address"),
         (["/nowhere/at/all", "--list"], "no such folder"),
         (["--mounts", "/nowhere/*", "--list"], "no drive with backups"),
         (["/nowhere"], "needs a key"),
