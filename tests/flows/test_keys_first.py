@@ -13,7 +13,7 @@ from flows.drill import drill
 from flows.restore import restore
 from tasks.age.x25519 import X25519Identity
 from tasks.platform.files import create_private
-from tasks.targets.folder.target import FolderTarget
+from tasks.targets.base import Target
 from tests.flows.site import Site
 
 TWELVE_HOURS = 43_200.0
@@ -36,14 +36,14 @@ def office(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Sit
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of all objects that a folder, which from now on is cold storage, was asked for."""
+    """The names of all objects that targets, which are cold storage from now on, were asked for."""
     names: list[str] = []
 
-    def thaw(_self: FolderTarget, name: str) -> float:
+    def thaw(_self: Target, name: str) -> float:
         names.append(name)
         return TWELVE_HOURS
 
-    monkeypatch.setattr(FolderTarget, "thaw", thaw, raising=False)
+    monkeypatch.setattr(Target, "thaw", thaw, raising=False)
     return names
 
 
