@@ -154,7 +154,8 @@ def restore_the_newest(year: Year, folder: Path) -> None:
             place = world.site.root / "media" / "usb"
             assert made(files(place / FOLDER))[""] == year.almanac.drives[label]
             found = bring_back(target, office, identities, folder / label)
-            assert found == year.rows(year.almanac.drives[label][-1]), label
+            wanted = year.almanac.drives[label][-1]
+            assert found == year.rows(wanted), (label, found, wanted, year.rows(wanted))
 
 
 def bring_back(
