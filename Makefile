@@ -1,6 +1,8 @@
 # make demo       set up, then show the whole chain on a made-up clinic
-# make test       set up, install what tests need on this machine, then everything
+# make test       set up, install what tests need on this machine, then all but what is marked long
+# make test-all   the same, and the sweeps: 400 nights, files beyond 4 GiB, the stand-ins' own tests
 # make test-fast  the libraries alone: no whole runs, no adapter that needs a server, nothing marked slow
+# make bench      how fast it is, beside other programs in the same run
 # make setup      .venv with the locked dependencies
 # make lock       resolve the dependencies anew (needs uv)
 
@@ -9,7 +11,7 @@ BIN := .venv/bin
 LOCAL := $(foreach what,folder targets sources bandwidth source_files,tests/contract/test_$(what).py)
 READY := .venv/.ready
 
-.PHONY: demo test test-disk test-heartbeats test-fast check setup machine lock bench clean
+.PHONY: demo test test-most test-heartbeats test-long test-all test-fast check setup machine lock bench clean
 
 demo: setup
 	$(BIN)/datasave demo demo
@@ -31,19 +33,29 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What counts heartbeats mostly waits, beside all else; that gives way to it.
 test: machine check
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not disk and not heartbeats"
-	$(MAKE) --no-print-directory -j 2 test-disk test-heartbeats
+	$(MAKE) --no-print-directory -j 2 test-most test-heartbeats
 
-test-disk test-heartbeats: test-%:
-	$(BIN)/python -m pytest -m $*
+test-most:
+	nice -n 10 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not long and not heartbeats" --durations 20
+
+test-heartbeats:
+	$(BIN)/python -m pytest -m heartbeats
+
+test-long:
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
+
+test-all: test
+	$(MAKE) --no-print-directory test-long
 
 test-fast: check
-	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow" tests/unit tests/golden tests/conformance $(LOCAL)
+	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow and not long" tests/unit tests/golden tests/conformance $(LOCAL)
 
 bench: machine setup
 	$(BIN)/python -m tests.benchmarks.seal
 	$(BIN)/python -m tests.benchmarks.fanout
+	$(BIN)/python -m tests.benchmarks.waits
 
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras \

@@ -203,7 +203,7 @@ def pipe_through(arguments: Sequence[str | Path]) -> tuple[subprocess.Popen[byte
     return child, cast(BinaryIO, child.stdin), cast(BinaryIO, child.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_age_opens_ours_beyond_4_gib(holder: X25519Identity, tmp_path: Path) -> None:
     child, feed, result = pipe_through([program("age"), "-d", "-i", tmp_path / "key.txt"])
 
@@ -222,7 +222,7 @@ def test_age_opens_ours_beyond_4_gib(holder: X25519Identity, tmp_path: Path) -> 
         result.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_we_open_theirs_beyond_4_gib(holder: X25519Identity) -> None:
     child, feed, result = pipe_through([program("age"), "-r", str(holder.recipient())])
 

@@ -16,8 +16,8 @@ from tests.servers.mariadb import mariadb_server
 from tests.servers.postgresql import ACCOUNTS, SUPERUSER, PostgresqlServer, postgresql_server, started
 from tests.standins.sqlanywhere.production import PASSWORDS
 
-SMALL, LARGE = 2_000, 100_000
-"""Rows in each half of the ledger: 4 MB and 200 MB."""
+SMALL = 2_000
+"""Rows in each half of the ledger: 4 MB."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from deployments.cli.demo_clinic import make_clinic
 from tests.flows.site import Site, counts
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_gigabyte_beside_a_busy_writer(tmp_path: Path, prefect_server: str) -> None:
     """Figures are printed: pytest -rP."""

@@ -26,6 +26,9 @@ from tests.standins.sqlanywhere.client import Client
 from tests.standins.sqlanywhere.codes import Failure
 from tests.standins.sqlanywhere.production import PASSWORDS
 
+# What stands in for an engine is held to the documents, not the program to it: in `make test-all`.
+pytestmark = pytest.mark.long
+
 BACKUP_USER = "uid=BU_BILL;pwd=PASSword#1;dsn=SOSDATA"
 TABLES = (
     "SELECT u.user_name, t.table_name FROM SYS.SYSTAB t JOIN SYS.SYSUSER u ON u.user_id=t.creator "

@@ -15,6 +15,9 @@ from tests.contract.sqlserver_ledger import DATABASE, Site, connect, ledger_site
 from tests.standins.sqlserver.dialect import Refused, words
 from tests.standins.sqlserver.statements import options
 
+# What stands in for an engine is held to the documents, not the program to it: in `make test-all`.
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -260,7 +260,7 @@ def test_a_stream_that_takes_little_at_a_time_gets_everything(tmp_path: Path) ->
     assert bytes(sips.taken) == pack(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_beyond_eight_gibibytes(tmp_path: Path) -> None:
     """The old tar header ends at 8 GiB; stock tar and our reader must see the true size."""
     size = 9 << 30
