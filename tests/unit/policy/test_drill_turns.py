@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.policy.drill_turns import NEVER, DrillTarget, Pair, Proof, newest, next_pair, proved
@@ -73,6 +73,7 @@ def test_only_success_proves() -> None:
     assert newest([]) is None
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5), st.integers(1, 4), st.data())
 def test_every_target_and_key_is_proved_in_time(targets: int, holders: int, data: st.DataObject) -> None:
     where = places(*(f"t{n}" for n in range(targets)))
