@@ -1,6 +1,6 @@
 """Prefect automations for what no run can report itself: that its machine died, or that it never started.
 
-Where only the run's process is killed, the process that started it reports that (flows/clearing.py,
+Where only the run's process is killed, the process that started it reports that (flows/ending.py,
 tasks/steps/notices.py).
 
 Created or updated by name whenever the plan is served or registered. They live in the Prefect server and
