@@ -15,7 +15,7 @@ from tasks.backup.workspace import sweep
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.steps.notices import notify_at_every_end, told
-from tasks.steps.reporting import now, reported
+from tasks.steps.report import now, reported
 from tasks.steps.running import ended_by_itself, name_run
 
 NEXT = "Start a backup (`datasave backup`, or Run on the backup's page), and find out why none ended."

@@ -13,9 +13,9 @@ from flows.report import audit_report
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.records import Scope
-from tasks.steps.apart import audit as audit_target
 from tasks.steps.notices import notify_at_every_end
-from tasks.steps.reporting import now, reported
+from tasks.steps.on_request import audit as audit_target
+from tasks.steps.report import now, reported
 from tasks.steps.running import name_run
 
 

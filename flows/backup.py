@@ -32,7 +32,7 @@ from tasks.steps.backup import (
 from tasks.steps.notices import begin, notify_at_every_end, told
 from tasks.steps.outcomes import Steps, settle
 from tasks.steps.progress import stopping_steps
-from tasks.steps.reporting import now, reported
+from tasks.steps.report import now, reported
 
 # A waiting task occupies a thread: six steps a source, and three for each of a handful of targets.
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)

@@ -17,12 +17,12 @@ from tasks.backup.workspace import Workspace, working
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.records import Scope, Validated
-from tasks.steps.apart import look, own_checks, put_in_place
 from tasks.steps.backup import live_copy, validate_copy
 from tasks.steps.notices import notify_at_every_end
+from tasks.steps.on_request import look, own_checks, put_in_place
 from tasks.steps.outcomes import Steps, settle
 from tasks.steps.progress import stopping_steps
-from tasks.steps.reporting import now, reported
+from tasks.steps.report import now, reported
 from tasks.steps.running import name_run
 
 

@@ -20,7 +20,7 @@ from tasks.steps.backup import deliver as deliver_to
 from tasks.steps.backup import prune
 from tasks.steps.notices import notify_at_every_end
 from tasks.steps.outcomes import Steps, settle
-from tasks.steps.reporting import now
+from tasks.steps.report import now
 from tasks.steps.running import name_run
 
 

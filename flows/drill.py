@@ -15,9 +15,9 @@ from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.steps.notices import notify_at_every_end
 from tasks.steps.outcomes import state_error
-from tasks.steps.recovering import drill as drill_target
-from tasks.steps.recovering import whose_turn
-from tasks.steps.reporting import now, reported
+from tasks.steps.recovery import drill as drill_target
+from tasks.steps.recovery import whose_turn
+from tasks.steps.report import now, reported
 from tasks.steps.running import name_run
 
 

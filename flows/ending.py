@@ -20,7 +20,7 @@ from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.reports import RunReport
 from tasks.steps.notices import told
-from tasks.steps.reporting import tell
+from tasks.steps.report import tell
 
 
 def concluded(plan: Path, facts: RunReport, *, reporting: bool = True) -> State[Any]:

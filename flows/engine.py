@@ -13,10 +13,10 @@ from flows.report import step_report
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.records import Scope
-from tasks.steps.apart import back_up_log, restart_engine
 from tasks.steps.declaration import Step
 from tasks.steps.notices import notify_at_every_end
-from tasks.steps.reporting import now, reported
+from tasks.steps.on_request import back_up_log, restart_engine
+from tasks.steps.report import now, reported
 from tasks.steps.running import name_run
 
 

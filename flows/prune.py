@@ -15,10 +15,10 @@ from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.notices.wording import place_text
 from tasks.records import Scope
-from tasks.steps.apart import prune_now
 from tasks.steps.notices import notify_at_every_end
+from tasks.steps.on_request import prune_now
 from tasks.steps.outcomes import error_of, result_of
-from tasks.steps.reporting import now
+from tasks.steps.report import now
 from tasks.steps.running import name_run
 
 

@@ -18,10 +18,10 @@ from tasks.notices.wording import count_text, duration_text, step_text
 from tasks.policy.retention import CLOCK_JUMP
 from tasks.records import Certificate, Finding, Profile, Run
 from tasks.reports import Delivery, RunReport, SourceReport
-from tasks.steps import apart, backup
+from tasks.steps import backup, on_request
 from tasks.steps.declaration import Step
 from tasks.steps.outcomes import Steps, state_error
-from tasks.steps.reporting import now
+from tasks.steps.report import now
 
 MARKED = (
     "Look at the database today, before anyone works on: is this damage, ransomware, or was it meant? If it "
@@ -262,7 +262,7 @@ def _counted(looked: Sequence[Steps]) -> str:
 
 
 def _looked_at(context: PlanContext, steps: Steps) -> SourceReport:
-    run, copy = steps.result(apart.look), steps.result(backup.live_copy)
+    run, copy = steps.result(on_request.look), steps.result(backup.live_copy)
     validated = steps.result(backup.validate_copy)
     return SourceReport(
         source=context.full_name(steps.source_name),
@@ -284,7 +284,7 @@ def _tables(profile: Profile) -> list[Finding]:
 def _findings(steps: Steps) -> tuple[Finding, ...]:
     """All findings of steps that check something, also of those that failed for them."""
     found: list[Finding] = []
-    checks: tuple[Step[..., Any], ...] = (backup.validate_copy, apart.own_checks, backup.rehearse)
+    checks: tuple[Step[..., Any], ...] = (backup.validate_copy, on_request.own_checks, backup.rehearse)
     for check in checks:
         found += getattr(steps.result(check), "findings", ())
     return (*found, *(f for error in steps.errors if isinstance(error, ProofError) for f in error.findings))

@@ -11,8 +11,8 @@ from prefect.states import Completed, Failed
 
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.steps.recovering import restore as restore_from
-from tasks.steps.reporting import tell
+from tasks.steps.recovery import restore as restore_from
+from tasks.steps.report import tell
 from tasks.steps.running import name_run
 
 

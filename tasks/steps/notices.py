@@ -19,7 +19,7 @@ from tasks.health.notify import HEARTBEAT, Channel, notifier_of, outcome_of, tel
 from tasks.notices.notice import Notice
 from tasks.reports import Notified, RunReport
 from tasks.steps.declaration import worth_another_try
-from tasks.steps.reporting import amend
+from tasks.steps.report import amend
 
 # Greylisting servers take a mail at the second or third try, after some five minutes at the most.
 PATIENCE = [10.0, 60.0, 360.0]

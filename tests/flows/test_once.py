@@ -51,7 +51,7 @@ def test_the_plan_is_read_once_and_a_delivery_opens_its_target_once(
 def test_the_report_is_written_once_and_amended_when_people_were_told(
     running_site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.steps import reporting
+    from tasks.steps import report as reporting
 
     site = running_site
     judged = counted(monkeypatch, reporting, "posture_of")

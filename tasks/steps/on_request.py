@@ -1,4 +1,4 @@
-"""Steps apart from the backup: copying and checking the database, its engine, retention, audit."""
+"""Steps outside a backup, when someone asks or a schedule does: copying and checking the database, its engine, retention, audit."""
 
 from __future__ import annotations
 
