@@ -1,4 +1,4 @@
-"""Steps outside a backup, when someone asks or a schedule does: copying and checking the database, its engine, retention, audit."""
+"""Steps outside a backup: copying and checking the database, its engine, retention on request, audit."""
 
 from __future__ import annotations
 
