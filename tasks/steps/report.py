@@ -37,10 +37,7 @@ def report(plan: Path, facts: RunReport) -> Path:
     """Write the run's page into the plan's reports folder and put the same facts into the UI."""
     context = PlanContext(plan)
     path = _write_page(context, facts)
-    text, about = _artifact(context, facts, path)
-    create_markdown_artifact(markdown=text, key=_key(facts), description=about)
-    for kind, description, rows in report_grids(facts):
-        create_table_artifact(table=rows, key=f"{kind}-{facts.source}", description=description)
+    _make_artifacts(context, facts, path)
     return path
 
 
@@ -108,11 +105,18 @@ def _artifact(context: PlanContext, facts: RunReport, path: Path) -> tuple[str, 
     return text, verdict(facts, when_text(facts.started, context.timezone))
 
 
+def _make_artifacts(context: PlanContext, facts: RunReport, path: Path) -> None:
+    text, about = _artifact(context, facts, path)
+    create_markdown_artifact(markdown=text, key=_key(facts), description=about)
+    for kind, description, rows in report_grids(facts):
+        create_table_artifact(table=rows, key=f"{kind}-{facts.source}", description=description)
+
+
 def _amend_artifact(context: PlanContext, facts: RunReport, path: Path) -> None:
     """Replace what this run's report says in the UI; the page on disk is amended already."""
     text, about = _artifact(context, facts, path)
     with suppress(HTTPError), get_client(sync_client=True) as client:
-        [mine] = client.read_artifacts(
+        found = client.read_artifacts(
             artifact_filter=ArtifactFilter(
                 key=ArtifactFilterKey(any_=[_key(facts)]),
                 flow_run_id=ArtifactFilterFlowRunId(any_=[runtime.flow_run.id]),
@@ -120,7 +124,10 @@ def _amend_artifact(context: PlanContext, facts: RunReport, path: Path) -> None:
             sort=ArtifactSort.CREATED_DESC,
             limit=1,
         )
-        client.update_artifact(mine.id, ArtifactUpdate(data=text, description=about))
+        for mine in found:
+            client.update_artifact(mine.id, ArtifactUpdate(data=text, description=about))
+        if not found:  # on a full disk the report could not be written at first
+            _make_artifacts(context, facts, path)
 
 
 def _key(facts: RunReport) -> str:

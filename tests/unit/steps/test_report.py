@@ -1,0 +1,68 @@
+"""The report is written, and amended when people were told; also where it could not be written at first."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+
+from tasks.reports import Notified, RunReport
+from tasks.steps.report import amend, reported
+from tests.flows.site import Site
+
+AT = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
+TOLD = Notified(channel="mail → owner@office.example", told=True)
+FACTS = RunReport(
+    flow="audit",
+    run="audit",
+    source="clinic",
+    started=AT,
+    finished=AT,
+    succeeded=True,
+    headline="All is well",
+)
+
+
+@flow(name="pretend")
+def pretend(plan: Path, in_the_way: Path | None = None) -> list[RunReport]:
+    before = reported(plan, FACTS)
+    if in_the_way is not None:
+        in_the_way.unlink()
+    return [before, amend(plan, before, before.model_copy(update={"notices": (TOLD,)}))]
+
+
+def pages_in_the_ui() -> list[str]:
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts()
+    return [str(artifact.data) for artifact in found if artifact.key == "report-clinic"]
+
+
+@pytest.fixture
+def site(tmp_path: Path, prefect_server: str) -> Site:
+    assert prefect_server
+    (tmp_path / "clinic.db").touch()
+    return Site.make(tmp_path, ["nas"])
+
+
+def test_who_was_told_is_added_to_the_page_that_is_there(site: Site) -> None:
+    known = len(pages_in_the_ui())
+    pretend(site.plan)
+    assert len(pages_in_the_ui()) == known + 1
+    assert any("Who was told" in page for page in pages_in_the_ui())
+
+
+def test_a_report_that_could_not_be_written_is_written_when_people_were_told(site: Site) -> None:
+    """As where the disk was full, and somebody made room while mails were sent."""
+    known = len(pages_in_the_ui())
+    reports = site.office.reports
+    site.staging.mkdir(parents=True)
+    reports.touch()
+    before, after = pretend(site.plan, reports)
+    assert not before.succeeded and "Besides" in before.headline
+    assert after.headline == before.headline
+    assert len(pages_in_the_ui()) == known + 1
+    (page,) = reports.glob("*.html")
+    assert "owner@office.example" in page.read_text("utf-8")
