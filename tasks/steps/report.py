@@ -70,8 +70,7 @@ def amend(plan: Path, before: RunReport, after: RunReport) -> RunReport:
                 remember(context, after)
                 write_status(context)
         finally:
-            path = _write_page(context, after)
-        _amend_artifact(context, after, path)
+            _amend_artifact(context, after, _write_page(context, after))
     except StateError as error:
         return after if error.message in after.headline else _besides(after, error)
     return after

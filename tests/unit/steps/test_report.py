@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import flow
@@ -27,11 +28,11 @@ FACTS = RunReport(
 
 
 @flow(name="pretend")
-def pretend(plan: Path, in_the_way: Path | None = None) -> list[RunReport]:
+def pretend(plan: Path, in_the_way: Path | None = None, **amended: Any) -> list[RunReport]:
     before = reported(plan, FACTS)
     if in_the_way is not None:
         in_the_way.unlink()
-    return [before, amend(plan, before, before.model_copy(update={"notices": (TOLD,)}))]
+    return [before, amend(plan, before, before.model_copy(update={"notices": (TOLD,), **amended}))]
 
 
 def pages_in_the_ui() -> list[str]:
@@ -66,3 +67,13 @@ def test_a_report_that_could_not_be_written_is_written_when_people_were_told(sit
     assert len(pages_in_the_ui()) == known + 1
     (page,) = reports.glob("*.html")
     assert "owner@office.example" in page.read_text("utf-8")
+
+
+def test_who_was_told_is_shown_also_where_the_outcome_cannot_be_noted(site: Site) -> None:
+    known = pages_in_the_ui()
+    site.staging.mkdir(parents=True)
+    (site.office.state / "history.json").write_text("damaged", "utf-8")
+    _, after = pretend(site.plan, succeeded=False, headline="Somebody could not be told")
+    assert "Besides" in after.headline
+    (page,) = [page for page in pages_in_the_ui() if page not in known]
+    assert "Who was told" in page
