@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -100,8 +100,9 @@ class _OpenTargets:
                 left = [] if self._runs else [idle.target for kept in self._idle.values() for idle in kept]
                 if left:
                     self._idle.clear()
-            for target in left:
-                target.close()
+            with ExitStack() as closing:  # one that cannot be closed must not keep the others open
+                for target in left:
+                    closing.callback(target.close)
 
     @contextmanager
     def lent(

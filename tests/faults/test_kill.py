@@ -32,7 +32,7 @@ def test_kill_9(
     site = running_site
     flag = tmp_path / "in the middle"
     command = ["backup", "--target", "nas", "--plan", str(site.plan)]
-    backup = warm.start([step, str(flag), *command], site.root / "killed.log")
+    backup = warm.halting([step, str(flag), *command], site.root / "killed.log")
     backup.wait_for(flag)
     assert backup.kill() == -9
     if step in PLAINTEXT_ON_DISK:

@@ -84,8 +84,8 @@ def readable(site: Site) -> list[Path]:
     ("step", "sent"),
     [
         ("live copy", signal.SIGINT),
-        ("archive", signal.SIGTERM),
-        ("rehearse", signal.SIGINT),
+        pytest.param("archive", signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param("rehearse", signal.SIGINT, marks=pytest.mark.long),
         ("deliver to nas", signal.SIGTERM),
     ],
 )

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +25,7 @@ from tasks.calendars import WEEKDAYS
 from tests.conftest import ROOT
 from tests.contract.s3_targets import credentials, secrets_in
 from tests.flows.site import Site, counts
+from tests.flows.warm import Warm
 from tests.mounts import ext4
 from tests.servers.account import PASSWORD, USER
 from tests.servers.radosgw import Radosgw, s3
@@ -146,6 +146,8 @@ class Machine:
 
     root: Path
     key: Path
+    warm: Warm
+    log: Path
 
     def rescue(self, way: Way, *words: str, status: int = 0) -> str:
         environment = {
@@ -156,18 +158,10 @@ class Machine:
             "AWS_EC2_METADATA_DISABLED": "true",
             **way.environment,
         }
-        command = [sys.executable, "-m", "deployments", "rescue", *way.words, *words]
-        done = subprocess.run(
-            command,
-            cwd=self.root / "here",
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        said = done.stdout + done.stderr
-        assert done.returncode == status, said
+        log = self.log / "rescue.log"
+        child = self.warm.datasave(["rescue", *way.words, *words], log, self.root / "here", environment)
+        ended, said = child.wait(300), log.read_text("utf-8")
+        assert ended == status, said
         assert "Traceback" not in said
         return said
 
@@ -175,13 +169,19 @@ class Machine:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*"))
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    with Warm({**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+        yield process
+
+
 @pytest.fixture
-def machine(tmp_path: Path, left: Left) -> Machine:
+def machine(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, left: Left, warm: Warm) -> Machine:
     for name in ("home", "here"):
         (tmp_path / name).mkdir()
     key = tmp_path / "here" / "owner.key.txt"
     shutil.copy(left.site.keys[0], key)
-    return Machine(tmp_path, key)
+    return Machine(tmp_path, key, warm, tmp_path_factory.mktemp("log"))
 
 
 def mutable(root: Path) -> dict[str, tuple[int, int]]:

@@ -1,7 +1,7 @@
 """The command line in children of one process that has everything imported: starting one takes no seconds.
 
 Usage: ``python -m tests.flows.warm`` reads orders from standard input, JSON objects a line each, and answers
-with the child's process id; tests use `Warm`. A child runs the command line of ``tests.flows.halting``, with
+with the child's process id; tests use `Warm`. A child runs ``datasave``, or ``tests.flows.halting``, with
 standard output and error in a file.
 """
 
@@ -17,6 +17,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from deployments.cli import app
+from tests.flows import halting
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,12 +74,20 @@ class Warm:
     def __exit__(self, *_: object) -> None:
         self._process.__exit__(None, None, None)  # closes its pipes, waits for it
 
-    def start(self, arguments: list[str], log: Path) -> Child:
-        """A command in a child; the arguments are those of ``tests.flows.halting``."""
+    def halting(self, arguments: list[str], log: Path) -> Child:
+        """A command in a child that halts in a step; the arguments are those of ``tests.flows.halting``."""
+        return self._start({"program": "halting", "arguments": arguments}, log)
+
+    def datasave(self, arguments: list[str], log: Path, folder: Path, environment: dict[str, str]) -> Child:
+        """A command in a child, in that folder, with that environment and no standard input."""
+        order = {"program": "datasave", "folder": str(folder), "environment": environment}
+        return self._start({**order, "arguments": arguments}, log)
+
+    def _start(self, order: dict[str, Any], log: Path) -> Child:
         status = log.with_suffix(".status")
         status.unlink(missing_ok=True)
         assert self._process.stdin and self._process.stdout
-        order = {"arguments": arguments, "log": str(log), "status": str(status)}
+        order = {**order, "log": str(log), "status": str(status)}
         self._process.stdin.write(f"{json.dumps(order)}\n")
         self._process.stdin.flush()
         return Child(int(self._process.stdout.readline()), log, status)
@@ -109,19 +120,24 @@ def main() -> None:
 
 
 def _run(order: dict[str, Any]) -> None:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     output = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    from tests.flows import halting
-
-    sys.argv = ["halting", *order["arguments"]]
+    sys.argv = [order["program"], *order["arguments"]]
     status = 1
     try:
-        halting.main()
+        if order["program"] == "halting":
+            halting.main()
+        os.chdir(order["folder"])
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        app.entry()
     except SystemExit as ended:
         status = int(ended.code or 0)
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status)
 
 

@@ -194,6 +194,7 @@ def test_restored_in_part(earlier: Path) -> None:
     assert len(table.read_text("utf-8").splitlines()) == 1 + FACTS["tables"]["1"]["patients"][0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("server", "program"), [("billing", "pg_restore"), ("stock", "mariadbd")])
 def test_restored_into_a_server(earlier: Path, server: str, program: str) -> None:
     if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
@@ -204,6 +205,7 @@ def test_restored_into_a_server(earlier: Path, server: str, program: str) -> Non
     assert len(re.findall(r"ok .*left_half.* 20 rows, content identical", said)) == 1
 
 
+@pytest.mark.long
 def test_a_medium_is_known(earlier: Path) -> None:
     with plugged_in("WED"):
         assert verified(datasave("list", "--target", "drives")) == [3, 3]
@@ -216,6 +218,7 @@ def test_a_medium_is_known(earlier: Path) -> None:
     assert re.search(f"WED .*{MOUNT}.* 2026-11-25", said)
 
 
+@pytest.mark.long
 def test_keys(earlier: Path) -> None:
     shares = [earlier / "keys" / "shares" / f"owner.share-{number}-of-3.txt" for number in (1, 3)]
     datasave("keys", "join", *shares, "--out", earlier / "joined")

@@ -182,3 +182,22 @@ def test_one_still_in_use_when_the_run_ends_is_closed_by_its_user(office: Site, 
     ended.set()
     user.join(10)
     assert made[0].closed == 1
+
+
+def test_one_that_cannot_be_closed_keeps_no_other_open(office: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Counting] = []
+
+    class Stuck(Counting):
+        def close(self) -> None:
+            super().close()
+            raise TargetMissing("the server went away")
+
+    def make(name: str, _entry: Any) -> Counting:
+        made.append(Stuck(name) if made else Counting(name))
+        return made[-1]
+
+    monkeypatch.setattr("tasks.targets.registry.make_target", make)
+    with pytest.raises(TargetMissing), targets_kept_open():
+        with office.office.target("nas"), office.office.target("nas"):
+            pass
+    assert [target.closed for target in made] == [1, 1]

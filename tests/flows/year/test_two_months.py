@@ -66,7 +66,3 @@ def test_with_the_clock_wrong_nothing_good_goes(year: Year) -> None:
 
 def test_the_newest_backup_of_every_target_restores(year: Year, tmp_path: Path) -> None:
     restore_the_newest(year, tmp_path)
-
-
-def test_staging_is_empty(year: Year) -> None:
-    assert [path for path in year.world.site.staging.iterdir() if path.is_dir()] == []
