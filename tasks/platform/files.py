@@ -6,6 +6,7 @@ folder (pattern of every database's own commit; see litestream's file replica cl
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -24,6 +25,7 @@ from tasks.records import Progress, no_progress
 BLOCK = 1 << 20
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 MORE_ROOM = "Free some space there, or set `state:` in the plan to a folder on a larger disk."
 
 
@@ -54,12 +56,19 @@ def kept_in_state(operation: str) -> Iterator[None]:
 
 
 def sync_folder(path: Path) -> None:
-    """Make a rename in ``path`` durable. Windows cannot open folders; NTFS journals the rename itself."""
+    """Make a rename or deletion in ``path`` durable where the file system can. Raises OSError.
+
+    Windows cannot open folders; NTFS journals the rename itself. Some network file systems and shared folders
+    of virtual machines refuse to sync a folder: there the server answers for the rename.
+    """
     if os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

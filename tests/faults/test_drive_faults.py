@@ -314,7 +314,7 @@ def test_unplugged_in_mid_copy(media: Path, tuesday: Path, name: str, beneath: s
     assert tree(tuesday) == ([] if beneath == "nothing" else EMPTY)
 
 
-@pytest.mark.parametrize("moment", ["make_folders", "create_private", "sync"])
+@pytest.mark.parametrize("moment", ["make_folders", "create_private", "sync_folder"])
 def test_unplugged_between_two_calls(
     media: Path, tuesday: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

@@ -76,7 +76,7 @@ def test_lazy_unmount_in_mid_copy(tmp_path: Path, name: str, beneath: str) -> No
 
 
 @pytest.mark.parametrize("name", [SEALED, f"TUE/{SEALED}"])
-@pytest.mark.parametrize("moment", ["make_folders", "create_private", "sync"])
+@pytest.mark.parametrize("moment", ["make_folders", "create_private", "sync_folder"])
 def test_lazy_unmount_between_two_calls(
     mount: Path, monkeypatch: pytest.MonkeyPatch, name: str, moment: str
 ) -> None:
@@ -86,7 +86,7 @@ def test_lazy_unmount_between_two_calls(
 
     def after_the_fault(*arguments: object) -> object:
         # Making the slot's folder syncs too: meant is the moment after the object got its name.
-        made_a_folder = moment == "sync" and arguments != ((mount / name).parent,)
+        made_a_folder = moment == "sync_folder" and arguments != ((mount / name).parent,)
         if not fired and not made_a_folder:
             fired.append(moment)
             mounts.unmount_lazily(mount)
@@ -98,7 +98,7 @@ def test_lazy_unmount_between_two_calls(
         target_at(mount).put(name, reader, MIB)
     assert fired
     assert tree(mount) == []
-    assert reader.tell() == (MIB if moment == "sync" else 0), "not a byte goes to the disk beneath"
+    assert reader.tell() == (MIB if moment == "sync_folder" else 0), "not a byte goes to the disk beneath"
 
 
 def test_lazy_unmount_while_listing(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:

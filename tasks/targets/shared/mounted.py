@@ -65,7 +65,7 @@ class MountedFolder(Target):
             self._same_medium(medium, operation)
             with self._translated(operation, writing=True):
                 part.replace(final)
-                sync(final.parent)
+                sync_folder(final.parent)
             self._same_medium(medium, operation)
         except BaseException as error:
             with suppress(OSError):
@@ -114,7 +114,7 @@ class MountedFolder(Target):
         path = self._object(name, operation)
         with self._translated(operation, writing=True):
             path.unlink()
-            sync(path.parent)
+            sync_folder(path.parent)
 
     def free_space(self) -> int | None:
         """Bytes free for this user; None where the share answers 0/0/0, which means unknown."""
@@ -233,7 +233,7 @@ def make_folders(folder: Path, root: Path, made: list[Path]) -> None:
             raise
         return
     made.append(folder)
-    sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def remove_empty(folders: list[Path]) -> None:
@@ -241,16 +241,6 @@ def remove_empty(folders: list[Path]) -> None:
     for folder in reversed(folders):
         with suppress(OSError):
             folder.rmdir()
-
-
-def sync(folder: Path) -> None:
-    """Make renames and deletions in ``folder`` durable where the file system can. Raises OSError."""
-    try:
-        sync_folder(folder)
-    except OSError as error:
-        # Some network file systems cannot sync a folder; there the server answers for the rename.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
-            raise
 
 
 def walk(folder: Path, prefix: str = "") -> Iterator[Stat]:
