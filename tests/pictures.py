@@ -71,7 +71,7 @@ def made_up_office(root: Path) -> Site:
             copy_bytes=4_000_000_000 + number * 9_000_000,
             sealed_bytes=800_000_000 + number * 2_000_000,
         )
-        remember(site.office, facts)
+        remember(site.context, facts)
     return site
 
 
@@ -80,7 +80,7 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         site = made_up_office(root)
-        pages = {"status": write_status(site.office)}
+        pages = {"status": write_status(site.context)}
         assert cli.main(["runbook", "--plan", str(site.plan), "--out", scratch]) == 0
         pages["runbook"] = root / "RUNBOOK.html"
         sheet = root / "sheet.html"

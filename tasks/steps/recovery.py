@@ -11,8 +11,8 @@ from tasks.backup.copy import refuse_occupied
 from tasks.backup.workspace import scratch_room, sweep
 from tasks.context import PlanContext
 from tasks.health.drills import next_drill
-from tasks.keys import proofs as keyproofs
 from tasks.keys.identities import drill_identities, read_identities
+from tasks.keys.proofs import note_drill
 from tasks.notices.wording import step_text
 from tasks.platform.files import private_folder
 from tasks.policy.drill_turns import Pair
@@ -53,7 +53,7 @@ def drill(
     ):
         patience = _patience(context, thawing, wait)
         certificate = drill_backup(context, target, backup, identities, progress, source_name, patience)
-    keyproofs.note_drill(context, certificate, identities)
+    note_drill(context, certificate, identities)
     return certificate
 
 

@@ -43,7 +43,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class ScratchServer:
+class SealBench:
     """The scratch folder: the database lies in copy/clinic.db, outputs in out/."""
 
     folder: Path
@@ -64,14 +64,14 @@ class Contender:
 
     name: str
     needs: tuple[str, ...]
-    command: Callable[[ScratchServer], Sequence[str]]
-    prepare: Callable[[ScratchServer], Sequence[str]] | None = None
+    command: Callable[[SealBench], Sequence[str]]
+    prepare: Callable[[SealBench], Sequence[str]] | None = None
 
     def missing(self) -> list[str]:
         return [program for program in self.needs if shutil.which(program) is None]
 
 
-def _ours(bench: ScratchServer) -> Sequence[str]:
+def _ours(bench: SealBench) -> Sequence[str]:
     module = [sys.executable, "-m", "tests.benchmarks.seal", "--ours", bench.recipient]
     return [*module, "--folder", str(bench.folder)]
 
@@ -111,7 +111,7 @@ BORG = Contender(
 CONTENDERS = (OURS, ZSTD, PIPE, RESTIC, BORG)
 
 
-def _restic(bench: ScratchServer) -> list[str]:
+def _restic(bench: SealBench) -> list[str]:
     return ["restic", "-q", "-r", str(bench.out / "restic")]
 
 
@@ -151,7 +151,7 @@ def seal(folder: Path, recipient: str) -> dict[str, float]:
 def compare(scratch: Path, size: int, rounds: int) -> None:
     """Make the input, run everybody in turn, print the table."""
     identity = X25519Identity.generate()
-    bench = ScratchServer(scratch, str(identity.recipient()))
+    bench = SealBench(scratch, str(identity.recipient()))
     bench.database.parent.mkdir()
     # In a process of its own: its memory would count for the peak of every process started later.
     maker = [sys.executable, "-m", "tests.benchmarks.database", str(bench.database), str(size)]
@@ -175,7 +175,7 @@ def compare(scratch: Path, size: int, rounds: int) -> None:
         print(f"datasave, {step}: {statistics.median(one[step] for one in steps):.2f} s")
 
 
-def run(bench: ScratchServer, contender: Contender) -> tuple[Cost, str]:
+def run(bench: SealBench, contender: Contender) -> tuple[Cost, str]:
     """Run one contender once, in an empty out/ folder, on a warm input; its cost and what it printed."""
     shutil.rmtree(bench.out, ignore_errors=True)
     bench.out.mkdir()
@@ -198,7 +198,7 @@ def run(bench: ScratchServer, contender: Contender) -> tuple[Cost, str]:
     return Cost(seconds, processor, usage.ru_maxrss * 1024, _size(bench.out) - before), printed
 
 
-def prove(bench: ScratchServer, identity: X25519Identity) -> None:
+def prove(bench: SealBench, identity: X25519Identity) -> None:
     """What was measured is a backup: stock programs bring back the same bytes."""
     key = bench.folder / "key"
     key.write_text(identity.secret_text() + "\n")

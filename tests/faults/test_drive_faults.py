@@ -19,7 +19,7 @@ from tasks.errors import ObjectMissing, TargetError, TargetFull, TargetMissing, 
 from tasks.targets.drive.target import DriveTarget
 from tasks.targets.shared import marker as folder_marker
 from tasks.targets.shared import media as drive_media
-from tasks.targets.shared import mounted as folder_module
+from tasks.targets.shared import mounted
 from tasks.targets.shared.media import FOLDER, MARKER, init_medium, plugged_in, read_medium, usual_places
 from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
@@ -319,7 +319,7 @@ def test_unplugged_between_two_calls(
     media: Path, tuesday: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """Whichever call is the first to reach the disk beneath, nothing stays there."""
-    real = getattr(folder_module, moment)
+    real = getattr(mounted, moment)
     fired: list[str] = []
 
     def after_the_fault(*arguments: object) -> object:
@@ -328,7 +328,7 @@ def test_unplugged_between_two_calls(
             mounts.unmount_lazily(tuesday)
         return real(*arguments)
 
-    monkeypatch.setattr(folder_module, moment, after_the_fault)
+    monkeypatch.setattr(mounted, moment, after_the_fault)
     with pytest.raises(TargetMissing):
         put(drives(media, "TUE"), SEALED, bytes(MIB))
     assert fired

@@ -20,7 +20,7 @@ import pytest
 
 from tasks.errors import ObjectMissing, TargetError, TargetMissing
 from tasks.records import Stat
-from tasks.targets.shared import mounted as folder_module
+from tasks.targets.shared import mounted
 from tasks.targets.shared.marker import MARKER
 from tasks.targets.shared.mounted import walk
 from tests import mounts
@@ -81,7 +81,7 @@ def test_lazy_unmount_between_two_calls(
     mount: Path, monkeypatch: pytest.MonkeyPatch, name: str, moment: str
 ) -> None:
     """Whichever call is the first one to reach the disk beneath, nothing stays there."""
-    real = getattr(folder_module, moment)
+    real = getattr(mounted, moment)
     fired: list[str] = []
 
     def after_the_fault(*arguments: object) -> object:
@@ -92,7 +92,7 @@ def test_lazy_unmount_between_two_calls(
             mounts.unmount_lazily(mount)
         return real(*arguments)
 
-    monkeypatch.setattr(folder_module, moment, after_the_fault)
+    monkeypatch.setattr(mounted, moment, after_the_fault)
     reader = io.BytesIO(bytes(MIB))
     with pytest.raises(TargetMissing):
         target_at(mount).put(name, reader, MIB)
@@ -110,7 +110,7 @@ def test_lazy_unmount_while_listing(mount: Path, monkeypatch: pytest.MonkeyPatch
         mounts.unmount_lazily(mount)
         return list(walk(root))
 
-    monkeypatch.setattr(folder_module, "walk", walk_beneath)
+    monkeypatch.setattr(mounted, "walk", walk_beneath)
     with pytest.raises(TargetMissing, match="cannot list nas"):
         target.list()
 

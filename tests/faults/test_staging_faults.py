@@ -140,13 +140,13 @@ def test_staging_runs_full_while_delivering(small: Site) -> None:
 def test_a_report_that_cannot_be_written(running_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """The run has failed then, but nobody is left to think that there is no backup."""
     site = running_site
-    site.office.state.mkdir(parents=True)
-    site.office.reports.write_text("in the way")
+    site.context.state.mkdir(parents=True)
+    site.context.reports.write_text("in the way")
     assert site.run("backup") == 1
     said = clear_failure(capsys)
-    assert "clinic #1 is backed up and proven at nas" in said and str(site.office.reports) in said
+    assert "clinic #1 is backed up and proven at nas" in said and str(site.context.reports) in said
     assert [len(site.manifests(target)) for target in TARGETS] == [1, 1, 1]
-    site.office.reports.unlink()
+    site.context.reports.unlink()
     assert site.run("retry") == 0
     assert "#1" in site.report()
     assert [len(site.manifests(target)) for target in TARGETS] == [1, 1, 1], "nothing is sent twice"
@@ -196,13 +196,13 @@ def test_staging_turns_read_only(small: Site, switch: Hooks, capsys: pytest.Capt
 def test_a_staging_that_others_could_read_is_closed(running_site: Site) -> None:
     site = running_site
     site.staging.mkdir(parents=True)
-    for folder in (site.staging, site.office.state):
+    for folder in (site.staging, site.context.state):
         folder.chmod(0o777)
     seen: list[int] = []
 
     def look(step: str, _done: int, _total: int) -> None:
         if step == "archive":
-            seen.extend(stat.S_IMODE(folder.stat().st_mode) for folder in (site.staging, site.office.state))
+            seen.extend(stat.S_IMODE(folder.stat().st_mode) for folder in (site.staging, site.context.state))
 
     with progress.watched_by(look):
         assert site.run("backup", "--target", "nas") == 0
@@ -211,7 +211,7 @@ def test_a_staging_that_others_could_read_is_closed(running_site: Site) -> None:
 
 def test_a_file_in_place_of_staging(running_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site = running_site
-    site.office.state.mkdir(parents=True)
+    site.context.state.mkdir(parents=True)
     site.staging.write_text("not a folder")
     assert site.run("backup") == 1
     assert str(site.staging) in clear_failure(capsys)

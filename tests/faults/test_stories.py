@@ -95,7 +95,7 @@ def test_nothing_is_delivered_without_evidence(site: Site, findings: tuple[Findi
     )
     rehearsed = Rehearsed(findings=findings, seconds=0.0, manifest=path)
     with pytest.raises(MismatchError, match="not rehearsed"):
-        deliver.deliver(site.office, run, sealed, rehearsed, "nas")
+        deliver.deliver(site.context, run, sealed, rehearsed, "nas")
     assert site.objects("nas") == []
 
 
@@ -178,9 +178,9 @@ def damaged_delivery(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[byt
     def install(damage: Callable[[bytes], bytes]) -> list[Path]:
         real, fired = deliver.deliver, []
 
-        def deliver_and_damage(office: Any, *arguments: Any, **options: Any) -> Any:
-            placed = real(office, *arguments, **options)
-            path = office.entry(placed.target).path / placed.name
+        def deliver_and_damage(context: Any, *arguments: Any, **options: Any) -> Any:
+            placed = real(context, *arguments, **options)
+            path = context.entry(placed.target).path / placed.name
             path.write_bytes(damage(path.read_bytes()))
             fired.append(path)
             return placed

@@ -39,22 +39,22 @@ def nights(site: Site, first: datetime, count: int) -> list[Night]:
     return [night(site, first + timedelta(days=number)) for number in range(count)]
 
 
-def _night(office: PlanContext, run_id: str) -> Night:
-    with working(office.staging, run_id, office.source_names, office.plan.spool) as (workspace, *_):
-        run, sealed, rehearsed = proven(office, workspace)
+def _night(context: PlanContext, run_id: str) -> Night:
+    with working(context.staging, run_id, context.source_names, context.plan.spool) as (workspace, *_):
+        run, sealed, rehearsed = proven(context, workspace)
         pruned = []
-        for entry in office.plan.targets:
-            placed = deliver(office, run, sealed, rehearsed, entry.name)
-            placed = read_back(office, run, sealed, rehearsed, placed)
-            pruned.append(prune(office, entry.name, "", placed.name, day_of(office, run.started)))
+        for entry in context.plan.targets:
+            placed = deliver(context, run, sealed, rehearsed, entry.name)
+            placed = read_back(context, run, sealed, rehearsed, placed)
+            pruned.append(prune(context, entry.name, "", placed.name, day_of(context, run.started)))
     return Night(run.sequence, rehearsed, tuple(pruned))
 
 
-def proven(office: PlanContext, workspace: Workspace) -> tuple[Run, Sealed, Rehearsed]:
+def proven(context: PlanContext, workspace: Workspace) -> tuple[Run, Sealed, Rehearsed]:
     """Everything of a run until its first delivery."""
-    run = preflight(office, workspace.folder.name)
-    copy = live_copy(office, run)
-    validated = validate_copy(office, run, copy)
-    archived = archive_copy(office, workspace, copy)
-    sealed = encrypt_archive(office, workspace, run, archived)
-    return run, sealed, prove(office, run, copy, archived, sealed, validated)
+    run = preflight(context, workspace.folder.name)
+    copy = live_copy(context, run)
+    validated = validate_copy(context, run, copy)
+    archived = archive_copy(context, workspace, copy)
+    sealed = encrypt_archive(context, workspace, run, archived)
+    return run, sealed, prove(context, run, copy, archived, sealed, validated)

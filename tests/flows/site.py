@@ -65,10 +65,10 @@ class Site:
 
     @property
     def staging(self) -> Path:
-        return self.office.staging
+        return self.context.staging
 
     def init_target(self, target: str) -> None:
-        with self.office.target(target) as place:
+        with self.context.target(target) as place:
             place.prepare()
 
     def run(self, *arguments: str) -> int:
@@ -102,7 +102,7 @@ class Site:
 
     def report(self) -> str:
         """The newest report page."""
-        pages = sorted(self.office.reports.glob("*.html"), key=lambda page: page.stat().st_mtime_ns)
+        pages = sorted(self.context.reports.glob("*.html"), key=lambda page: page.stat().st_mtime_ns)
         return pages[-1].read_text("utf-8")
 
 

@@ -23,9 +23,9 @@ def failed(findings: tuple[Finding, ...]) -> dict[str, str]:
     return {finding.check: finding.detail for finding in findings if not finding.passed}
 
 
-def later(office: PlanContext, target: str, **after: float) -> dict[str, str]:
+def later(context: PlanContext, target: str, **after: float) -> dict[str, str]:
     """What an audit finds some time after now."""
-    return failed(audit_target(office, target, now=datetime.now(UTC) + timedelta(**after)))
+    return failed(audit_target(context, target, now=datetime.now(UTC) + timedelta(**after)))
 
 
 @pytest.fixture
@@ -46,30 +46,30 @@ def backed_up(running_site: Site) -> Site:
 
 
 def test_fresh_by_the_schedule(backed_up: Site) -> None:
-    office = backed_up.office
-    assert later(office, "nas") == later(office, "cellar") == {}
-    stale = later(office, "nas", days=2, hours=3)["newest is fresh"]
+    context = backed_up.context
+    assert later(context, "nas") == later(context, "cellar") == {}
+    stale = later(context, "nas", days=2, hours=3)["newest is fresh"]
     assert "by the plan there should be one since" in stale
-    assert later(office, "cellar", days=5) == {}, "a weekly target has a week"
-    assert "newest is fresh" in later(office, "cellar", days=8, hours=5)
-    slots = later(office, "second-disk", days=16)
+    assert later(context, "cellar", days=5) == {}, "a weekly target has a week"
+    assert "newest is fresh" in later(context, "cellar", days=8, hours=5)
+    slots = later(context, "second-disk", days=16)
     assert "missed two turns" in slots["slot is fresh"]
 
     target = {"name": "nas", "kind": "folder", "path": "nas"}
     far_month = (datetime.now(UTC).month + 5) % 12 + 1
     backed_up.change_plan(schedule={"backup": f"0 2 1 {far_month} *"}, targets=[target])
-    assert later(backed_up.office, "nas", days=2) == {}, "no run was due since"
+    assert later(backed_up.context, "nas", days=2) == {}, "no run was due since"
     backed_up.change_plan(targets=[{**target, "fresh_hours": 30}])
-    assert "newest is fresh" in later(backed_up.office, "nas", days=2), "as the plan says it"
+    assert "newest is fresh" in later(backed_up.context, "nas", days=2), "as the plan says it"
     backed_up.change_plan(schedule={}, targets=[target])
-    assert later(backed_up.office, "nas", hours=20) == {}
-    assert "newest is fresh" in later(backed_up.office, "nas", hours=30)
+    assert later(backed_up.context, "nas", hours=20) == {}
+    assert "newest is fresh" in later(backed_up.context, "nas", hours=30)
 
 
 def test_an_empty_target_is_a_finding(backed_up: Site) -> None:
     for path in (backed_up.root / "nas").glob("clinic-*"):
         path.unlink()
-    assert set(later(backed_up.office, "nas")) == {"backups on the shelf", "newest is fresh"}
+    assert set(later(backed_up.context, "nas")) == {"backups on the shelf", "newest is fresh"}
 
 
 def test_every_older_backup_is_read_in_its_turn(backed_up: Site) -> None:
@@ -80,9 +80,9 @@ def test_every_older_backup_is_read_in_its_turn(backed_up: Site) -> None:
     data = bytearray(second.read_bytes())
     data[-1] ^= 1
     second.write_bytes(data)
-    office = site.office
-    assert "sha256" in failed(audit_target(office, "nas", read_all=True))["archive reads back"]
-    found = [bool(later(office, "nas", days=number).get("archive reads back")) for number in range(3)]
+    context = site.context
+    assert "sha256" in failed(audit_target(context, "nas", read_all=True))["archive reads back"]
+    found = [bool(later(context, "nas", days=number).get("archive reads back")) for number in range(3)]
     assert found.count(True) == 1, "of three older ones another each day"
 
 
@@ -94,14 +94,14 @@ def test_on_another_machine_with_the_plan_alone(
     shutil.copy(backed_up.plan, away / "clinic.yaml")
     shutil.copytree(backed_up.root / "nas", away / "nas")
     elsewhere = Site(away, away / "clinic.yaml", backed_up.keys)
-    assert "signed by another machine" in later(elsewhere.office, "nas")["backup counts"]
+    assert "signed by another machine" in later(elsewhere.context, "nas")["backup counts"]
     machine = backed_up.manifests("nas")[0]["machine"]
     elsewhere.change_plan(signers=[machine])
     assert (
-        PlanContext(elsewhere.plan).machine_key().public_key() != backed_up.office.machine_key().public_key()
+        PlanContext(elsewhere.plan).machine_key().public_key() != backed_up.context.machine_key().public_key()
     )
-    assert later(elsewhere.office, "nas") == {}
+    assert later(elsewhere.context, "nas") == {}
     assert elsewhere.run("audit", "--target", "nas") == 0, "the whole flow needs no database"
     (forged,) = (away / "nas").glob("*.manifest.json")
     forged.write_text(forged.read_text().replace('"copy_bytes": ', '"copy_bytes": 1'))
-    assert "signature does not match" in later(elsewhere.office, "nas")["backup counts"]
+    assert "signature does not match" in later(elsewhere.context, "nas")["backup counts"]

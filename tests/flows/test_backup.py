@@ -125,7 +125,7 @@ def test_nothing_secret_or_personal_is_kept_outside_staging(running_site: Site) 
     with closing(sqlite3.connect(site.database)) as database:
         names = [row[0] for row in database.execute("SELECT name FROM patients LIMIT 50")]
     secret = site.keys[0].read_text().strip()
-    machine_key = (site.office.state / "machine.key").read_text()
+    machine_key = (site.context.state / "machine.key").read_text()
     import os
 
     kept = [path for path in site.root.rglob("*") if path.is_file() and path.name != "clinic.db"]
@@ -139,9 +139,9 @@ def test_nothing_secret_or_personal_is_kept_outside_staging(running_site: Site) 
         if path in results:
             assert path.stat().st_size < 20_000, path
             json.loads(data)
-    for path in (site.office.state, site.staging, site.office.reports):
+    for path in (site.context.state, site.staging, site.context.reports):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    for path in (site.office.state / "machine.key", *site.office.reports.iterdir()):
+    for path in (site.context.state / "machine.key", *site.context.reports.iterdir()):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for manifest in site.manifests("nas"):
         assert "visits" not in json.dumps(manifest), "table names are for holders only"

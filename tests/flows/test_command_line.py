@@ -329,8 +329,8 @@ def no_identity(site: Site) -> None:
 
 
 def own_machine_key_open(site: Site) -> None:
-    site.office.machine_key()
-    (site.office.state / "machine.key").chmod(0o644)
+    site.context.machine_key()
+    (site.context.state / "machine.key").chmod(0o644)
 
 
 SINGLE_FAULTS: list[tuple[Callable[[Site], None], str, str]] = [
@@ -401,7 +401,7 @@ def test_an_unknown_target_is_refused_before_anything_runs(running_site: Site, c
         assert "nas, second-disk, cellar" in clear_line(capsys)
     assert site.run("drill", "--target", "nsa", "--identity", str(site.keys[0])) == 1
     assert "nas, second-disk, cellar" in clear_line(capsys)
-    assert not site.office.staging.exists() or site.plaintext() == []
+    assert not site.context.staging.exists() or site.plaintext() == []
 
 
 def test_a_drill_without_identity_or_backup(running_site: Site, capsys: Captured) -> None:
@@ -702,7 +702,7 @@ def test_the_same_plan_on_a_new_machine(stocked: Site, tmp_path: Path, capsys: C
     shutil.copy(stocked.plan, tmp_path / "clinic.yaml")
     shutil.copytree(stocked.root / "nas", tmp_path / "nas")
     elsewhere = Site(tmp_path, tmp_path / "clinic.yaml", stocked.keys)
-    assert PlanContext(elsewhere.plan).trusted().isdisjoint(stocked.office.trusted())
+    assert PlanContext(elsewhere.plan).trusted().isdisjoint(stocked.context.trusted())
     assert elsewhere.run("list") == 0
     assert "verified" not in capsys.readouterr().out
     assert elsewhere.run("restore", "-i", str(stocked.keys[0]), "--to", str(tmp_path / "new")) == 1

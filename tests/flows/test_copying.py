@@ -41,7 +41,7 @@ def test_a_copy_is_whole_private_and_in_the_clear(
         assert not forbidden.exists()
 
     assert site.run("copy") == 0
-    (found,) = (site.office.state / "copies").rglob("clinic.db")
+    (found,) = (site.context.state / "copies").rglob("clinic.db")
     assert counts(found) == counts(site.database)
     assert site.run("backup") == 0
     assert [manifest["sequence"] for manifest in site.manifests("nas")] == [1], "a copy takes no number"

@@ -43,7 +43,7 @@ PLUG = Path("/media") / f"datasave-test-{os.getpid()}"
 
 
 @dataclass(frozen=True)
-class PlanContext:
+class LostOffice:
     """A backed-up office in a folder of its own; ``machine`` is where a person types, with one key."""
 
     site: Site
@@ -103,7 +103,7 @@ class PlanContext:
 @pytest.fixture(scope="module")
 def backed_up(
     tmp_path_factory: pytest.TempPathFactory, clinic: Path, prefect_server: str, s3: Radosgw
-) -> Iterator[PlanContext]:
+) -> Iterator[LostOffice]:
     """The office, with a backup of each source on each target, and the drive taken home."""
     assert prefect_server
     root = tmp_path_factory.mktemp("template") / "office"
@@ -137,18 +137,18 @@ def backed_up(
             ]
         )
         with drive.plugged_in(PLUG):
-            today = WEEKDAYS[datetime.now(site.office.timezone).weekday()].upper()
+            today = WEEKDAYS[datetime.now(site.context.timezone).weekday()].upper()
             assert cli.main(["media", "init", str(PLUG), "--label", today, "--plan", str(site.plan)]) == 0
             assert site.run("backup") == 0
         keys = {"AWS_ACCESS_KEY_ID": s3.admin.access, "AWS_SECRET_ACCESS_KEY": s3.admin.secret}
         keys[variable(s3.admin)] = s3.admin.secret
         rows = counts(root / "data" / "clinic.db")
-        yield PlanContext(site, server, drive, keys, rows, writer.commits, root)
+        yield LostOffice(site, server, drive, keys, rows, writer.commits, root)
     PLUG.rmdir()
 
 
 @pytest.fixture
-def office(backed_up: PlanContext, tmp_path: Path) -> PlanContext:
+def office(backed_up: LostOffice, tmp_path: Path) -> LostOffice:
     """A copy of the office to be destroyed, and beside it the machine at which a person sits."""
     root, machine = tmp_path / "office", tmp_path / "machine"
     shutil.copytree(backed_up.site.root, root)
@@ -163,15 +163,15 @@ def office(backed_up: PlanContext, tmp_path: Path) -> PlanContext:
     return replace(backed_up, site=site, machine=machine)
 
 
-def at_the_office(office: PlanContext) -> PlanContext:
+def at_the_office(office: LostOffice) -> LostOffice:
     """The person sits at the office's own machine, where the plan is."""
     for name in ("RUNBOOK.md", "holder.key.txt", "bin", "home"):
         shutil.move(office.machine / name, office.site.root / name)
     return replace(office, machine=office.site.root)
 
 
-def test_the_plan_lies_on_every_target(backed_up: PlanContext) -> None:
-    office = backed_up.site.office
+def test_the_plan_lies_on_every_target(backed_up: LostOffice) -> None:
+    office = backed_up.site.context
     edition = f"Edition {runbook_of(office).edition}"
     assert edition in (backed_up.site.root / "nas" / "RUNBOOK.md").read_text("utf-8")
     with office.target("vault") as vault, vault.open("RUNBOOK.html") as page:
@@ -180,7 +180,7 @@ def test_the_plan_lies_on_every_target(backed_up: PlanContext) -> None:
         assert drive.stat("RUNBOOK.md").bytes > 1000
 
 
-def test_an_update_went_wrong(office: PlanContext) -> None:
+def test_an_update_went_wrong(office: LostOffice) -> None:
     office.database.write_bytes(b"made by version 2 of another program" + office.database.read_bytes()[36:])
     with pytest.raises(sqlite3.DatabaseError):
         counts(office.database)
@@ -192,7 +192,7 @@ def test_an_update_went_wrong(office: PlanContext) -> None:
         assert office.server.commits(connection) == office.commits
 
 
-def test_the_power_went_out(office: PlanContext) -> None:
+def test_the_power_went_out(office: LostOffice) -> None:
     with office.database.open("r+b") as stream:
         stream.truncate(office.database.stat().st_size // 2)
     with pytest.raises(sqlite3.DatabaseError):
@@ -202,14 +202,14 @@ def test_the_power_went_out(office: PlanContext) -> None:
     assert counts(office.database) == office.rows
 
 
-def test_files_were_deleted(office: PlanContext) -> None:
+def test_files_were_deleted(office: LostOffice) -> None:
     office.database.unlink()
     office = at_the_office(office)
     office.follow("Files were deleted")
     assert counts(office.database) == office.rows
 
 
-def test_everything_was_stolen(office: PlanContext) -> None:
+def test_everything_was_stolen(office: LostOffice) -> None:
     """The drive that was at home is left."""
     shutil.rmtree(office.site.root)
     with office.drive.plugged_in(PLUG):
@@ -219,7 +219,7 @@ def test_everything_was_stolen(office: PlanContext) -> None:
     office.came_back()
 
 
-def test_the_office_burned(office: PlanContext) -> None:
+def test_the_office_burned(office: LostOffice) -> None:
     """The drive as well; the locked bucket is left."""
     shutil.rmtree(office.site.root)
     said = office.follow("Fire or flood", may_fail=True)
@@ -227,7 +227,7 @@ def test_the_office_burned(office: PlanContext) -> None:
     office.came_back()
 
 
-def test_a_backup_cannot_be_read(office: PlanContext) -> None:
+def test_a_backup_cannot_be_read(office: LostOffice) -> None:
     for archive in office.site.archives("nas"):
         with archive.open("r+b") as stream:
             stream.seek(archive.stat().st_size // 2)
@@ -244,11 +244,11 @@ def test_a_backup_cannot_be_read(office: PlanContext) -> None:
         assert counts(office.machine / folder / "clinic.db") == office.rows
 
 
-def test_ransomware(office: PlanContext) -> None:
+def test_ransomware(office: LostOffice) -> None:
     """All that the machine could write to is noise, and its keys were used to delete the rest."""
     for path in (office.database, *office.site.archives("nas")):
         path.write_bytes(os.urandom(path.stat().st_size))
-    with office.site.office.target("vault") as vault:
+    with office.site.context.target("vault") as vault:
         for stat in vault.list():
             if stat.name.endswith((".age", ".manifest.json")):
                 with pytest.raises(TargetLocked):

@@ -138,7 +138,7 @@ def test_the_watcher_would_see_a_leak() -> None:
 
 
 def drilled(site: Site) -> Certificate:
-    return drill_backup(site.office, "nas", "latest", read_identities([site.keys[0]]))
+    return drill_backup(site.context, "nas", "latest", read_identities([site.keys[0]]))
 
 
 @pytest.mark.parametrize("production", [postgresql, mariadb])

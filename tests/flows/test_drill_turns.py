@@ -43,7 +43,7 @@ def test_each_target_and_each_key_is_proved_in_turn(turns: Site, capsys: pytest.
 
     assert turns.run("drills") == 0
     assert "each target and each key was proved in time" in told(capsys)
-    page = (turns.office.reports / "clinic-drills.html").read_text("utf-8")
+    page = (turns.context.reports / "clinic-drills.html").read_text("utf-8")
     assert page.count("clinic</bdi>") >= 1
     assert "from <bdi>cellar</bdi> with <bdi>Bank safe</bdi>’s key" in page
 
@@ -51,7 +51,7 @@ def test_each_target_and_each_key_is_proved_in_turn(turns: Site, capsys: pytest.
     for target, name in certificate_names(turns):
         (turns.root / target / name).unlink()
     assert turns.run("drills") == 0
-    forged = next((turns.office.state / "drills" / "nas").glob("*.json"))
+    forged = next((turns.context.state / "drills" / "nas").glob("*.json"))
     forged.write_text(forged.read_text().replace('"Owner"', '"Bank safe"'))
     assert turns.run("drills") == 1, "a certificate that was altered proves nothing"
 

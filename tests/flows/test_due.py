@@ -77,4 +77,4 @@ def test_nothing_due_is_no_failure(running_site: Site, capsys: pytest.CaptureFix
 
 def test_the_day_is_the_offices(site: Site) -> None:
     site.change_plan(schedule={"timezone": "Pacific/Auckland"})
-    assert due_targets.day_of(site.office, datetime(2026, 11, 23, 13, tzinfo=UTC)) == date(2026, 11, 24)
+    assert due_targets.day_of(site.context, datetime(2026, 11, 23, 13, tzinfo=UTC)) == date(2026, 11, 24)

@@ -48,7 +48,7 @@ def test_backup_drill_and_restore_beside_a_writer(
     assert made.programs <= watcher.programs, "the watcher saw the programs run"
     assert watcher.leaks == set()
     # Reports, staging, the targets; Prefect's database, results and logs.
-    kept = [site.office.state, *(site.root / target for target in ("nas", "cellar")), HOME]
+    kept = [site.context.state, *(site.root / target for target in ("nas", "cellar")), HOME]
     for secret in made.secrets:
         assert files_with(secret, *kept) == []
     assert files_with("clinic", HOME), "what Prefect keeps was looked at"

@@ -30,7 +30,7 @@ def test_a_folder_goes_and_comes_back(tmp_path: Path, prefect_server: str) -> No
     assert "DATA/sosdata.db (SQL Anywhere)" in site.report()
     assert site.plaintext() == []
     # A file's name may be a patient's: it leaves staging in nothing but the encrypted parts.
-    assert files_with("Smith, John", HOME, site.office.state, site.root / "nas") == []
+    assert files_with("Smith, John", HOME, site.context.state, site.root / "nas") == []
     assert files_with("clinic", HOME), "what Prefect keeps was looked at"
     restored = tmp_path / "restored"
     assert site.run("restore", "--identity", str(site.keys[0]), "--to", str(restored)) == 0

@@ -18,7 +18,7 @@ from prefect.states import Completed, Failed
 from deployments.cli import app as cli
 from deployments.serving.deployments import deployment_name
 from deployments.serving.fleet import OfficeStatus, statuses_of
-from tests.flows.site import Site as PlanContext
+from tests.flows.site import Site
 
 POOL = "offices-under-test"
 
@@ -32,7 +32,7 @@ def plans(tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch) 
     for name in ("north", "south"):
         root = tmp_path / name
         root.mkdir()
-        office = PlanContext.make(root, ["nas"], schedule={"backup": "0 2 * * *"})
+        office = Site.make(root, ["nas"], schedule={"backup": "0 2 * * *"})
         office.change_plan(name=name)
         shutil.copy(office.plan, folder / f"{name}.yaml")
     yield folder

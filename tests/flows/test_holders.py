@@ -23,7 +23,7 @@ from tasks.age.keys import X25519Identity
 from tasks.backup.retain import remove_backup
 from tasks.errors import TargetLocked
 from tasks.health.drills import look
-from tasks.keys import rewrap as rewrapping
+from tasks.keys import rewrap
 from tasks.platform.files import create_private
 from tasks.records import Properties
 from tasks.targets.folder.target import FolderTarget
@@ -223,20 +223,20 @@ def test_a_rewrap_that_was_cut_off_leaves_two_whole_backups_and_is_finished(
 ) -> None:
     """Killed between the new manifest and the removal of the old file: both are on the shelf then."""
     add_holder(office, "Heir")
-    rewrapping_nas = ["keys", "rewrap", "--identity", str(office.keys[0]), "--target", "nas", "--apply"]
+    rewrap_nas = ["keys", "rewrap", "--identity", str(office.keys[0]), "--target", "nas", "--apply"]
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(rewrapping, "remove_backup", die)
-        assert office.run(*rewrapping_nas) == 130
+        patch.setattr(rewrap, "remove_backup", die)
+        assert office.run(*rewrap_nas) == 130
     assert len(office.archives("nas")) == 2, "the fault fired"
     capsys.readouterr()
     assert office.run("list", "--target", "nas") == 0
     shown = capsys.readouterr().out
     assert shown.count("verified") == 1 and "it was sealed anew for other holders" in shown
-    assert office.run(*rewrapping_nas) == 0
+    assert office.run(*rewrap_nas) == 0
     assert "removed, the old file" in capsys.readouterr().out
     assert [path.name.partition(".")[2] for path in office.archives("nas")] == ["r1.tar.zst.age"]
 
@@ -245,13 +245,13 @@ def test_the_old_file_of_a_cut_off_rewrap_stays_where_the_new_one_is_damaged(
     office: Site, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_holder(office, "Heir")
-    rewrapping_nas = ["keys", "rewrap", "--identity", str(office.keys[0]), "--target", "nas", "--apply"]
+    rewrap_nas = ["keys", "rewrap", "--identity", str(office.keys[0]), "--target", "nas", "--apply"]
     with monkeypatch.context() as patch:
-        patch.setattr(rewrapping, "remove_backup", lambda *_: None)
-        assert office.run(*rewrapping_nas) == 0
+        patch.setattr(rewrap, "remove_backup", lambda *_: None)
+        assert office.run(*rewrap_nas) == 0
     (new,) = [path for path in office.archives("nas") if ".r1." in path.name]
     flip(new, -100)
-    assert office.run(*rewrapping_nas) == 1
+    assert office.run(*rewrap_nas) == 1
     assert "does not read back" in capsys.readouterr().err
     assert len(office.archives("nas")) == 2
 
@@ -325,7 +325,7 @@ def test_a_lock_that_nobody_knew_of_keeps_the_old_file_and_is_told(
         assert office.run(*command) == 1
     assert "a lock keeps the old file on nas" in capsys.readouterr().err
     assert len(office.archives("nas")) == 2
-    assert remove_backup is rewrapping.remove_backup
+    assert remove_backup is rewrap.remove_backup
     assert office.run(*command) == 0
     assert len(office.archives("nas")) == 1
 
@@ -375,7 +375,7 @@ def test_a_sheet_says_what_its_key_opens_where_and_whom_to_call(office: Site, tm
 
 def age_notes(site: Site, days: int) -> None:
     """Move all that is noted about keys that many days into the past."""
-    path = site.office.state / "proofs.json"
+    path = site.context.state / "proofs.json"
     notes = json.loads(path.read_text("utf-8"))
     back = timedelta(days=days)
     notes["known"] = {key: earlier(when, back) for key, when in notes["known"].items()}
@@ -394,7 +394,7 @@ def test_a_key_is_proven_at_each_target(office: Site, capsys: Captured, options:
     shown = capsys.readouterr().out
     for target in ("nas", "second-disk"):
         assert f"✓ {target}: the key of Partner opens clinic-" in shown
-    assert stat.S_IMODE((office.office.state / "proofs.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((office.context.state / "proofs.json").stat().st_mode) == 0o600
     assert office.run("keys", "status") == 0
     shown = capsys.readouterr().out
     assert "key of Partner" in shown and "not seen to open a backup yet" in shown
@@ -434,7 +434,7 @@ def test_a_damaged_backup_proves_no_key(
 def test_drills_count_and_are_learned_from_their_certificates(office: Site, capsys: Captured) -> None:
     assert office.run("keys", "status") == 0
     assert "used in a drill on nas" in capsys.readouterr().out
-    (office.office.state / "proofs.json").unlink()
+    (office.context.state / "proofs.json").unlink()
     assert office.run("keys", "status") == 0
     shown = capsys.readouterr().out
     owner = next(line for line in shown.splitlines() if "key of Owner" in line)
@@ -445,8 +445,8 @@ def test_a_certificate_that_was_tampered_with_proves_nothing(office: Site, capsy
     (name,) = [name for name in office.objects("nas") if ".drill-" in name]
     certificate = office.root / "nas" / name
     certificate.write_text(certificate.read_text("utf-8").replace('"Owner"', '"Bank safe"', 1), "utf-8")
-    (office.office.state / "proofs.json").unlink()
-    shutil.rmtree(office.office.state / "drills")
+    (office.context.state / "proofs.json").unlink()
+    shutil.rmtree(office.context.state / "drills")
     assert office.run("keys", "status") == 0
     assert "used in a drill" not in capsys.readouterr().out
 
@@ -457,7 +457,7 @@ def test_a_certificate_counts_on_its_own_target_and_is_fetched_once(
     (name,) = [name for name in office.objects("nas") if ".drill-" in name]
     beside = next((office.root / "second-disk").rglob("*.manifest.json")).parent
     shutil.copy(office.root / "nas" / name, beside / Path(name).name)
-    shutil.rmtree(office.office.state / "drills")
+    shutil.rmtree(office.context.state / "drills")
     fetched: list[str] = []
     really_open = FolderTarget.open
 
@@ -467,9 +467,9 @@ def test_a_certificate_counts_on_its_own_target_and_is_fetched_once(
 
     monkeypatch.setattr(FolderTarget, "open", counted)
     for _ in range(2):
-        with office.office.target("nas") as nas, office.office.target("second-disk") as copied:
-            assert [drill.target for drill in look(office.office, nas).certificates] == ["nas"]
-            assert look(office.office, copied).certificates == (), "that target was not drilled"
+        with office.context.target("nas") as nas, office.context.target("second-disk") as copied:
+            assert [drill.target for drill in look(office.context, nas).certificates] == ["nas"]
+            assert look(office.context, copied).certificates == (), "that target was not drilled"
     assert fetched.count(f"nas/{name}") == 1
 
 

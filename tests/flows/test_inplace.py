@@ -50,7 +50,7 @@ def backed_up(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> 
 def office(backed_up: Site) -> Iterator[Site]:
     """The same, set up anew."""
     root = backed_up.root
-    for path in (root / "data", backed_up.office.state / "in-place"):
+    for path in (root / "data", backed_up.context.state / "in-place"):
         shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(root / "template", root / "data")
     (root / "running").touch()

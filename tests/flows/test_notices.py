@@ -14,7 +14,7 @@ import pytest
 
 from deployments.cli import screen
 from tasks.backup.workspace import exclusively
-from tasks.health import audit as auditing
+from tasks.health import audit
 from tasks.steps import notices
 from tests.flows.site import Site
 from tests.flows.test_interrupted import PATIENCE, start_halting
@@ -296,7 +296,7 @@ def test_an_audit_from_elsewhere_alarms_when_no_backup_comes(
         def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
             return later.astimezone(tz)
 
-    monkeypatch.setattr(auditing, "datetime", Later)
+    monkeypatch.setattr(audit, "datetime", Later)
     assert second.run("audit") == 1
     (subject,) = mails.subjects[MANAGER]
     assert subject.startswith("FAILED clinic: ") and "is 2 h 0 min old; by the plan" in subject

@@ -51,11 +51,11 @@ def test_the_plan_is_read_once_and_a_delivery_opens_its_target_once(
 def test_the_report_is_written_once_and_amended_when_people_were_told(
     running_site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.steps import report as reporting
+    from tasks.steps import report
 
     site = running_site
-    judged = counted(monkeypatch, reporting, "posture_of")
-    remembered = counted(monkeypatch, reporting, "remember")
+    judged = counted(monkeypatch, report, "posture_of")
+    remembered = counted(monkeypatch, report, "remember")
     with hooks() as switch:
         site.change_plan(notices={"heartbeat": f"{switch.url}/beat"})
         assert site.run("backup", "--target", "nas") == 0

@@ -125,7 +125,7 @@ def left(
 
 def _back_up_twice(site: Site, stick: Path) -> None:
     plan = ("--plan", str(site.plan))
-    today = WEEKDAYS[datetime.now(site.office.timezone).weekday()].upper()
+    today = WEEKDAYS[datetime.now(site.context.timezone).weekday()].upper()
     assert cli.main(["media", "init", str(stick), "--label", today, *plan]) == 0
     for name in ("vault", "share"):
         assert cli.main(["target", "init", name, *plan]) == 0
@@ -134,7 +134,7 @@ def _back_up_twice(site: Site, stick: Path) -> None:
 
 
 def _lose_the_office(site: Site) -> None:
-    shutil.rmtree(site.office.state)
+    shutil.rmtree(site.context.state)
     site.database.unlink()
     site.plan.unlink()
     site.keys[1].unlink()

@@ -48,12 +48,12 @@ def with_bucket(site: Site, s3: Radosgw, bucket: str, keys: Keys, **more: Any) -
         **more,
     }
     site.change_plan(targets=[{"name": "nas", "kind": "folder", "path": "nas"}, cloud])
-    with site.office.target("cloud") as target:
+    with site.context.target("cloud") as target:
         s3.grant(bucket, target.policies())  # type: ignore[attr-defined]
 
 
 def bucket_of(site: Site) -> str:
-    return str(site.office.entry("cloud").bucket)  # type: ignore[attr-defined]
+    return str(site.context.entry("cloud").bucket)  # type: ignore[attr-defined]
 
 
 def test_backup_with_least_rights_and_restore(
@@ -96,7 +96,7 @@ def test_a_whole_run_with_keys_that_only_write(
     assert len([key for key in keys if key.endswith(".manifest.json")]) == 2
     with pytest.raises(ClientError, match="AccessDenied"):
         s3.client(staff["writer"]).get_object(Bucket=bucket, Key=keys[0])
-    with site.office.target("cloud") as target:
+    with site.context.target("cloud") as target:
         for key in keys:
             with pytest.raises(TargetError):
                 target.delete(key.removeprefix("clinic/"))
@@ -129,7 +129,7 @@ def test_the_pruner_has_keys_of_its_own(
 def test_the_audit_asks_for_every_lock(office: Site, s3: Radosgw, staff: dict[str, Keys]) -> None:
     assert office.run("backup") == 0
     with_bucket(office, s3, bucket_of(office), staff["reader"])
-    before = {finding.check: finding for finding in audit_target(office.office, "cloud")}
+    before = {finding.check: finding for finding in audit_target(office.context, "cloud")}
     assert all(finding.passed for finding in before.values())
     assert "2 of 2 archives and manifests" in before["locks"].detail
 
@@ -139,14 +139,14 @@ def test_the_audit_asks_for_every_lock(office: Site, s3: Radosgw, staff: dict[st
     (manifest,) = (key for key in keys if key.endswith(".manifest.json"))
     body = s3.client(staff["reader"]).get_object(Bucket=bucket, Key=manifest)["Body"].read()
     s3.client(staff["writer"]).put_object(Bucket=bucket, Key=manifest, Body=body)
-    after = [finding for finding in audit_target(office.office, "cloud") if not finding.passed]
+    after = [finding for finding in audit_target(office.context, "cloud") if not finding.passed]
     assert {finding.check for finding in after} == {"locked", "locks"}
     assert any("UNLOCKED" in finding.detail and ".manifest.json" in finding.detail for finding in after)
 
     # The newest one's lock must hold today, not only have been there.
     soon = datetime.now(UTC) + timedelta(days=31)
     lapsed = [
-        finding.detail for finding in audit_target(office.office, "cloud", now=soon) if not finding.passed
+        finding.detail for finding in audit_target(office.context, "cloud", now=soon) if not finding.passed
     ]
     assert any("the newest, ended on" in detail for detail in lapsed)
 

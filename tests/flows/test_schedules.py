@@ -57,7 +57,7 @@ def test_the_plans_timezone_decides(site: Site) -> None:
 
 def _due(site: Site, flow: str, start: datetime, end: datetime) -> list[datetime]:
     """When the plan's deployment of a flow is due, by the object that the server schedules runs with."""
-    (made,) = [entry for entry in deployments_of(site.office) if entry.flow_name == flow]
+    (made,) = [entry for entry in deployments_of(site.context) if entry.flow_name == flow]
     (entry,) = made.schedules or []
     assert entry.schedule is not None
     schedule = CronSchedule.model_validate(entry.schedule.model_dump())

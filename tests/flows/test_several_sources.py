@@ -66,7 +66,7 @@ def test_one_run_two_archives_one_report(several: Site, capsys: pytest.CaptureFi
     assert "clinic #1 with letters is backed up and proven" in said
     for target in ("nas", "cellar"):
         assert sequences(several, target) == {"clinic": [1], "clinic.letters": [1]}
-    assert len(list(several.office.reports.glob("*.html"))) == 1
+    assert len(list(several.context.reports.glob("*.html"))) == 1
     page = several.report()
     assert "Besides: letters" in page
     assert "nas (letters)" in page

@@ -147,13 +147,13 @@ def test_the_daily_restart_is_never_done_beside_a_backup(
         signal.signal(signal.SIGUSR1, lambda *_: production.start())
         before = production.pid
         with exclusively(site.staging), pytest.raises(BusyError):
-            restart(site.office)
+            restart(site.context)
         assert production.pid == before
         assert site.run("restart") == 0
         assert production.pid != before
         assert "was restarted and answers" in " ".join(capsys.readouterr().out.split())
         assert site.run("backup") == 0
-    assert len(list(site.office.reports.glob("*-restart.html"))) == 1
+    assert len(list(site.context.reports.glob("*-restart.html"))) == 1
 
 
 def test_a_stopped_engine_is_one_clear_line(

@@ -33,7 +33,7 @@ class Counting(MemoryTarget):
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> Site:
     site = Site.make(tmp_path, ["nas"])
     os.utime(site.plan, (LONG_AGO, LONG_AGO))
     return site
@@ -67,91 +67,89 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Counting]]:
     assert all(target.closed == 1 for target in found), "each is closed in the end, once"
 
 
-def test_a_plan_is_read_once(office: Site, read: list[Path]) -> None:
-    assert PlanContext(office.plan).plan is PlanContext(office.plan).plan
-    assert read == [office.plan]
+def test_a_plan_is_read_once(site: Site, read: list[Path]) -> None:
+    assert PlanContext(site.plan).plan is PlanContext(site.plan).plan
+    assert read == [site.plan]
 
 
-def test_a_changed_plan_is_read_anew(office: Site, read: list[Path]) -> None:
-    assert PlanContext(office.plan).plan.drill.within_days != 41
-    office.change_plan(drill={"within_days": 41})
-    os.utime(
-        office.plan, (LONG_AGO, LONG_AGO)
-    )  # as a tool that keeps dates; its size and its change time tell
-    assert PlanContext(office.plan).plan.drill.within_days == 41
+def test_a_changed_plan_is_read_anew(site: Site, read: list[Path]) -> None:
+    assert PlanContext(site.plan).plan.drill.within_days != 41
+    site.change_plan(drill={"within_days": 41})
+    os.utime(site.plan, (LONG_AGO, LONG_AGO))  # as a tool that keeps dates; its size and its change time tell
+    assert PlanContext(site.plan).plan.drill.within_days == 41
     assert len(read) == 2
 
 
-def test_a_plan_written_just_now_is_not_trusted_to_stay(office: Site, read: list[Path]) -> None:
+def test_a_plan_written_just_now_is_not_trusted_to_stay(site: Site, read: list[Path]) -> None:
     for days in (41, 42, 43):  # same size, and the clock of a file system may not have gone on
-        office.change_plan(drill={"within_days": days})
-        assert PlanContext(office.plan).plan.drill.within_days == days
+        site.change_plan(drill={"within_days": days})
+        assert PlanContext(site.plan).plan.drill.within_days == days
 
 
-def test_a_plan_that_is_gone_is_told_as_ever(office: Site) -> None:
-    assert PlanContext(office.plan).plan
-    office.plan.unlink()
+def test_a_plan_that_is_gone_is_told_as_ever(site: Site) -> None:
+    assert PlanContext(site.plan).plan
+    site.plan.unlink()
     with pytest.raises(PlanError, match=r"clinic\.yaml"):
-        PlanContext(office.plan)
+        PlanContext(site.plan)
 
 
-def test_without_a_run_each_use_opens_and_closes(office: Site, made: list[Counting]) -> None:
+def test_without_a_run_each_use_opens_and_closes(site: Site, made: list[Counting]) -> None:
     for _ in range(2):
-        with office.office.target("nas"):
+        with site.context.target("nas"):
             pass
     assert len(made) == 2
 
 
-def test_in_a_run_a_target_is_opened_once(office: Site, made: list[Counting]) -> None:
+def test_in_a_run_a_target_is_opened_once(site: Site, made: list[Counting]) -> None:
     with targets_kept_open():
         for _ in range(3):
-            with PlanContext(office.plan).target("nas") as target:
+            with PlanContext(site.plan).target("nas") as target:
                 assert not made[0].closed
         assert len(made) == 1 and made[0] is target
 
 
-def test_two_steps_at_a_time_do_not_share_one(office: Site, made: list[Counting]) -> None:
+def test_two_steps_at_a_time_do_not_share_one(site: Site, made: list[Counting]) -> None:
     with targets_kept_open():
-        with office.office.target("nas") as one, office.office.target("nas") as other:
+        with site.context.target("nas") as one, site.context.target("nas") as other:
             assert one is not other
-        with office.office.target("nas"), office.office.target("nas"):
+        with site.context.target("nas"), site.context.target("nas"):
             pass
     assert len(made) == 2
 
 
-def test_after_an_error_it_is_opened_anew(office: Site, made: list[Counting]) -> None:
+def test_after_an_error_it_is_opened_anew(site: Site, made: list[Counting]) -> None:
     with targets_kept_open():
-        with pytest.raises(TargetMissing), office.office.target("nas"):
+        with pytest.raises(TargetMissing), site.context.target("nas"):
             raise TargetMissing("the cable was pulled")
         assert made[0].closed == 1
-        with office.office.target("nas"):
+        with site.context.target("nas"):
             pass
     assert len(made) == 2
 
 
 def test_one_that_lay_idle_for_long_is_not_used(
-    office: Site, made: list[Counting], monkeypatch: pytest.MonkeyPatch
+    site: Site, made: list[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with targets_kept_open():
-        with office.office.target("nas"):
+        with site.context.target("nas"):
             pass
         monkeypatch.setattr(context_module, "_IDLE_SECONDS", -1.0)
-        with office.office.target("nas"):
+        with site.context.target("nas"):
             assert made[0].closed == 1
     assert len(made) == 2
 
 
-def test_a_target_whose_options_changed_is_another(office: Site, made: list[Counting]) -> None:
+def test_a_target_whose_options_changed_is_another(site: Site, made: list[Counting]) -> None:
     with targets_kept_open():
-        with office.office.target("nas"):
+        with site.context.target("nas"):
             pass
-        office.change_plan(targets=[{"name": "nas", "kind": "folder", "path": "elsewhere"}])
-        with office.office.target("nas"):
+        site.change_plan(targets=[{"name": "nas", "kind": "folder", "path": "elsewhere"}])
+        with site.context.target("nas"):
             pass
     assert len(made) == 2
 
 
-def test_removable_media_are_looked_for_anew(office: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removable_media_are_looked_for_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Counting] = []
 
     def make(name: str, _entry: Any) -> Counting:
@@ -161,16 +159,16 @@ def test_removable_media_are_looked_for_anew(office: Site, monkeypatch: pytest.M
     monkeypatch.setattr("tasks.targets.registry.make_target", make)
     with targets_kept_open():
         for _ in range(2):
-            with office.office.target("nas"):
+            with site.context.target("nas"):
                 pass
     assert [target.closed for target in made] == [1, 1]
 
 
-def test_one_still_in_use_when_the_run_ends_is_closed_by_its_user(office: Site, made: list[Counting]) -> None:
+def test_one_still_in_use_when_the_run_ends_is_closed_by_its_user(site: Site, made: list[Counting]) -> None:
     holds, ended = threading.Event(), threading.Event()
 
     def use() -> None:
-        with office.office.target("nas"):
+        with site.context.target("nas"):
             holds.set()
             ended.wait(10)
 

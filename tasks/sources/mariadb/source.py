@@ -23,13 +23,13 @@ from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsGrants, SupportsInPlace
-from tasks.sources.mariadb import restore as restoring
 from tasks.sources.mariadb.catalog import tables_of
 from tasks.sources.mariadb.check import LOOPBACK, grants_for, ready_to_copy
 from tasks.sources.mariadb.connection import MariadbLogin, ServerFacts
 from tasks.sources.mariadb.copy import Dump, take_physical
 from tasks.sources.mariadb.programs import Programs
 from tasks.sources.mariadb.record import AFTER_RESTORE, DATA, DUMP, CopyRecord, read_record, write_record
+from tasks.sources.mariadb.restore import answers, live_data, open_in_place, restore_copy
 from tasks.sources.mariadb.scratch import open_copy
 from tasks.sources.mariadb.validate import check_copy
 from tasks.sources.shared.folders import copied_files, emptied
@@ -177,11 +177,11 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
 
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore: the prepared data folder of a physical copy, or ``dump.sql``."""
-        return restoring.restore_copy(copy, destination, self._folder)
+        return restore_copy(copy, destination, self._folder)
 
     def live_data(self) -> LiveData:
         """See SupportsInPlace: the server's data folder, for physical copies."""
-        return restoring.live_data(self._options.method, self._options.in_place)
+        return live_data(self._options.method, self._options.in_place)
 
     def in_place_options(self) -> InPlaceOptions:
         """See SupportsInPlace."""
@@ -190,11 +190,11 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
     def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
         """See SupportsInPlace: a private server over the folder, which prepares it for the real one."""
         record = read_record(copy)
-        return restoring.open_in_place(Programs(self._folder, record.release), record, live.path, scratch)
+        return open_in_place(Programs(self._folder, record.release), record, live.path, scratch)
 
     def answers(self) -> bool:
         """See SupportsInPlace."""
-        return restoring.answers(self._login())
+        return answers(self._login())
 
     def grants(self) -> str:
         """See SupportsGrants: for an account on the server's own machine, else from any."""

@@ -22,13 +22,21 @@ from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsGrants, SupportsInPlace, SupportsLogBackups
-from tasks.sources.postgresql import copy as copying
-from tasks.sources.postgresql import restore as restoring
 from tasks.sources.postgresql.catalog import user_tables
 from tasks.sources.postgresql.check import grants_for, look, try_replication
 from tasks.sources.postgresql.connection import PostgresqlLogin, local_host, pass_file
+from tasks.sources.postgresql.copy import back_up_log, take_logical, take_physical
 from tasks.sources.postgresql.programs import Programs, programs_for, unprivileged
 from tasks.sources.postgresql.record import AFTER_RESTORE, Method, read_record
+from tasks.sources.postgresql.restore import (
+    in_use,
+    is_ready,
+    live_data,
+    open_in_place,
+    refuse_tablespaces,
+    restore_copy,
+    roll_forward,
+)
 from tasks.sources.postgresql.scratch import ScratchCluster
 from tasks.sources.postgresql.validate import check_copy
 from tasks.sources.shared.folders import copied_files
@@ -131,7 +139,7 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
         with self._server() as login:
             engine, programs = self._ready(login)
             physical = self._options.method == "physical"
-            take = copying.take_physical if physical else copying.take_logical
+            take = take_physical if physical else take_logical
             take(login, programs, destination, engine.bytes, progress)
         files = copied_files(destination)
         size = sum(file.bytes for file in files)
@@ -161,7 +169,7 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
 
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore. The data folder of a physical copy, the folder of a logical one's dump."""
-        return restoring.restore_copy(copy, destination)
+        return restore_copy(copy, destination)
 
     def back_up_log(self) -> Path:
         """See SupportsLogBackups: by pg_receivewal, which ends when it has all there is."""
@@ -173,15 +181,15 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
             )
         with self._server() as login:
             programs = self._ready(login)[1]
-            return copying.back_up_log(login, programs, options.log_folder)
+            return back_up_log(login, programs, options.log_folder)
 
     def roll_forward(self, copy: Path, logs: Path, destination: Path, until: datetime | None = None) -> Path:
         """See SupportsLogBackups."""
-        return restoring.roll_forward(copy, logs, destination, until, self._programs_folder)
+        return roll_forward(copy, logs, destination, until, self._programs_folder)
 
     def live_data(self) -> LiveData:
         """See SupportsInPlace: the server's data folder, for physical copies."""
-        return restoring.live_data(self._options.method, self._options.in_place)
+        return live_data(self._options.method, self._options.in_place)
 
     def in_place_options(self) -> InPlaceOptions:
         """See SupportsInPlace."""
@@ -189,24 +197,24 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
 
     def in_use(self, live: LiveData) -> str:
         """See SupportsInPlace."""
-        return restoring.in_use(live)
+        return in_use(live)
 
     def build(self, copy: Path, destination: Path) -> Path:
         """See SupportsInPlace. Raises SourceError too where tablespaces lie elsewhere."""
-        restoring.refuse_tablespaces(copy)
+        refuse_tablespaces(copy)
         return self.restore(copy, destination)
 
     def open_live(self, copy: Path, live: LiveData, scratch: Path) -> AbstractContextManager[Connection]:
         """See SupportsInPlace: a private server over the folder, which replays what the copy's log holds."""
         record = read_record(copy)
         programs = ScratchCluster(copy, record, scratch, self._programs_folder).programs
-        return restoring.open_in_place(programs, record, copy, live.path, scratch)
+        return open_in_place(programs, record, copy, live.path, scratch)
 
     def answers(self) -> bool:
         """See SupportsInPlace: as pg_isready sees it, which needs no account."""
         options = self._options
         host = options.host or local_host(options.port)
-        return restoring.is_ready(self._any_programs(), host, options.port)
+        return is_ready(self._any_programs(), host, options.port)
 
     def _any_programs(self) -> Programs:
         return programs_for(("pg_isready",), lambda _: True, "any version", self._programs_folder)

@@ -42,8 +42,8 @@ class Year:
     def live(self, day: date, *, whole: bool = False) -> None:
         """One day and its night; ``whole`` runs the flow itself, as a person would by the command."""
         self.clock.turn_to(day)
-        office = self.world.site.office
-        [(_, advice)] = which(office, day)
+        context = self.world.site.context
+        [(_, advice)] = which(context, day)
         assert advice.model_dump() == self.almanac.advice(day)._asdict(), day
         plugged = events.PLUGGED.get(day, medium_of(day))
         with self.circumstances(day), self.world.plugged(plugged) as place:
@@ -56,7 +56,7 @@ class Year:
             if outcomes and whole:
                 assert self.world.site.run("backup") == 0, day
             elif outcomes:
-                self.nights[day] = back_up(office)
+                self.nights[day] = back_up(context)
                 assert self.nights[day].outcomes == outcomes, (day, self.nights[day].problems)
             self.look_at(place, plugged, day)
         self.clock.turn_to(day)
@@ -107,7 +107,7 @@ class Year:
         return patients, 3 * patients
 
     def log(self) -> list[tuple[date, str]]:
-        return sorted(load_media(self.world.site.office.state / LOG).log("drives"))
+        return sorted(load_media(self.world.site.context.state / LOG).log("drives"))
 
 
 def remove(folder: Path, wrong: list[Made]) -> None:
@@ -142,27 +142,27 @@ def lived(folder: Path, nights: Sequence[date]) -> Iterator[Year]:
 
 def restore_the_newest(year: Year, folder: Path) -> None:
     """The newest backup of every target and every drive, opened with a holder's key, holds what it must."""
-    world, office = year.world, year.world.site.office
+    world, context = year.world, year.world.site.context
     identities = read_identities([world.site.keys[1]])
     newest = {"nas": max(max(shelf) for shelf in year.almanac.nas.values() if shelf)}
     newest |= {"cloud": year.almanac.cloud[-1], "vault": year.almanac.vault[-1]}
     for name, expected in newest.items():
-        with office.target(name) as target:
-            assert bring_back(target, office, identities, folder / name) == year.rows(expected)
+        with context.target(name) as target:
+            assert bring_back(target, context, identities, folder / name) == year.rows(expected)
     for label in MEDIA:
-        with world.plugged(label), office.target("drives") as target:
+        with world.plugged(label), context.target("drives") as target:
             place = world.site.root / "media" / "usb"
             assert made(files(place / FOLDER))[""] == year.almanac.drives[label]
-            found = bring_back(target, office, identities, folder / label)
+            found = bring_back(target, context, identities, folder / label)
             wanted = year.almanac.drives[label][-1]
             assert found == year.rows(wanted), (label, found, wanted, year.rows(wanted))
 
 
 def bring_back(
-    target: Target, office: PlanContext, identities: list[Identity], room: Path
+    target: Target, context: PlanContext, identities: list[Identity], room: Path
 ) -> tuple[int, int]:
     """Patients and visits in the newest backup of a target, opened with a holder's key and proven."""
-    choice = choose(origin_of(office, target, ""), "latest")
+    choice = choose(origin_of(context, target, ""), "latest")
     recovered = recover(open_backup(choice, identities), private_folder(room))
     assert recovered.passed, recovered.findings
     with closing(sqlite3.connect(recovered.folder / "clinic.db")) as database:

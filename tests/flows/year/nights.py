@@ -30,18 +30,18 @@ class Night:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-def back_up(office: PlanContext) -> Night:
+def back_up(context: PlanContext) -> Night:
     """A whole run."""
-    with working(office.staging, str(uuid4()), office.source_names, office.plan.spool) as (workspace,):
-        run, sealed, rehearsed = proven(office, workspace)
-        spool.remember(office, spool.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
+    with working(context.staging, str(uuid4()), context.source_names, context.plan.spool) as (workspace,):
+        run, sealed, rehearsed = proven(context, workspace)
+        spool.remember(context, spool.Spooled(run=run, sealed=sealed, rehearsed=rehearsed))
         workspace.mark("sealed")
         night = Night(run)
-        for entry in office.plan.targets:
+        for entry in context.plan.targets:
             if entry.name in run.not_due:
                 night.outcomes[entry.name] = "not due"
             else:
-                send(office, night, sealed, rehearsed, entry.name)
+                send(context, night, sealed, rehearsed, entry.name)
         if not night.problems:
             workspace.unmark("sealed")
         # The kernel has a clock of its own, and how long an archive waits here goes by that.
@@ -49,15 +49,15 @@ def back_up(office: PlanContext) -> Night:
     return night
 
 
-def send(office: PlanContext, night: Night, sealed: Sealed, rehearsed: Rehearsed, name: str) -> None:
+def send(context: PlanContext, night: Night, sealed: Sealed, rehearsed: Rehearsed, name: str) -> None:
     """Deliver, read back and prune at one target; a failure is noted and keeps no other from its backup."""
     run = night.run
     try:
-        placed = deliver(office, run, sealed, rehearsed, name)
-        placed = read_back(office, run, sealed, rehearsed, placed)
-        pruned = prune(office, name, run.source_name, placed.name, day_of(office, run.started))
+        placed = deliver(context, run, sealed, rehearsed, name)
+        placed = read_back(context, run, sealed, rehearsed, placed)
+        pruned = prune(context, name, run.source_name, placed.name, day_of(context, run.started))
     except TargetError as error:
-        missed = isinstance(error, TargetMissing) and is_removable(office.entry(name))
+        missed = isinstance(error, TargetMissing) and is_removable(context.entry(name))
         night.outcomes[name] = "missed" if missed else "failed"
         night.problems[name] = error.message
         return

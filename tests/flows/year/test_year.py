@@ -146,7 +146,7 @@ def test_a_whole_run_does_the_same(year: Year, day: date, capsys: pytest.Capture
     assert year.almanac.number == number + 1
     # In New York it was still the evening before.
     stamp = f"{day + events.DAY:%Y%m%d}T033"
-    assert stamp in max(path.name for path in year.world.site.office.reports.glob("*.html"))
+    assert stamp in max(path.name for path in year.world.site.context.reports.glob("*.html"))
     assert "proven at nas" in capsys.readouterr().out
 
 

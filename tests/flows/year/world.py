@@ -89,7 +89,7 @@ class World:
         world = cls(site, s3, buckets, drives)
         for label in MEDIA:
             with world.plugged(label) as path:
-                media.init(site.office, "drives", path, label)
+                media.init(site.context, "drives", path, label)
         return world
 
     @contextmanager

@@ -16,25 +16,25 @@ from tasks.manifests.signing import sign_record
 from tasks.records import Engine, Run
 from tests import mounts
 from tests.contract.target_contract import put
-from tests.unit.backup.test_media import MONDAY, held_then, office_at, on
+from tests.unit.backup.test_media import MONDAY, context_at, held_then, on
 from tests.unit.manifests.shelves import manifest
 
 MB = 1 << 20
 TAKEN = datetime(2026, 11, 2, 7, tzinfo=UTC)
 
 
-def full_medium(root: Path, office: PlanContext, **newest: Any) -> Any:
+def full_medium(root: Path, context: PlanContext, **newest: Any) -> Any:
     """Monday's medium of 4 MB with backups 1 to 3 of 1 MB, the newest with these facts; and Tuesday's."""
-    media.init(office, "drives", root / "media" / "usb0", "MON")
-    held_then(office, root / "media" / "usb1", "TUE", 2)
-    drive = on(office, MONDAY)
+    media.init(context, "drives", root / "media" / "usb0", "MON")
+    held_then(context, root / "media" / "usb1", "TUE", 2)
+    drive = on(context, MONDAY)
     for number in (1, 2, 3):
         more = newest if number == 3 else {}
         taken = TAKEN + number * timedelta(days=1)
         facts = manifest(number, taken, source="office", sealed_bytes=MB, **more)
         put(drive, facts.sealed_name, bytes(MB))
         name = manifest_name(stem("office", taken, number))
-        put(drive, name, to_json(sign_record(facts, office.machine_key())))
+        put(drive, name, to_json(sign_record(facts, context.machine_key())))
     return drive
 
 
@@ -57,16 +57,16 @@ def left(drive: Any) -> list[int]:
 def test_a_full_medium(
     tmp_path: Path, options: dict[str, Any], newest: dict[str, Any], room: bool, there: list[int]
 ) -> None:
-    office = office_at(tmp_path, **options)
+    context = context_at(tmp_path, **options)
     with mounts.tmpfs(tmp_path / "media" / "usb0", 4), mounts.tmpfs(tmp_path / "media" / "usb1", 4):
-        drive = full_medium(tmp_path, office, **newest)
+        drive = full_medium(tmp_path, context, **newest)
         run = Run(
-            plan=office.path,
+            plan=context.path,
             id="run",
             source="office",
             sequence=4,
             started=datetime(2026, 11, 9, 7, tzinfo=UTC),
             engine=Engine(kind="sqlite", version="3", bytes=MB),
         )
-        assert make_room(office, run, drive, 2 * MB + MB // 2) is room
+        assert make_room(context, run, drive, 2 * MB + MB // 2) is room
         assert left(drive) == there

@@ -30,12 +30,12 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> PlanContext:
+def context(tmp_path: Path) -> PlanContext:
     """An office with a folder target and drives that turn up in ``media``; it took a backup before."""
-    return office_at(tmp_path)
+    return context_at(tmp_path)
 
 
-def office_at(root: Path, **options: Any) -> PlanContext:
+def context_at(root: Path, **options: Any) -> PlanContext:
     drive = {
         "name": "drives",
         "kind": "drive",
@@ -66,24 +66,24 @@ def plugged(tmp_path: Path) -> Iterator[Any]:
         yield lambda place: stack.enter_context(mounts.tmpfs(tmp_path / "media" / place))
 
 
-def target_of(office: PlanContext) -> DriveTarget:
-    target = make_target("drives", office.entry("drives"))
+def target_of(context: PlanContext) -> DriveTarget:
+    target = make_target("drives", context.entry("drives"))
     assert isinstance(target, DriveTarget)
     return target
 
 
-def on(office: PlanContext, day: date) -> DriveTarget:
-    target = target_of(office)
-    media.take_turn(office, target, day)
+def on(context: PlanContext, day: date) -> DriveTarget:
+    target = target_of(context)
+    media.take_turn(context, target, day)
     return target
 
 
-def held_then(office: PlanContext, path: Path, label: str, count: int) -> None:
+def held_then(context: PlanContext, path: Path, label: str, count: int) -> None:
     """Make a medium ready, and have it remembered that it held ``count`` backups on Monday."""
-    media.init(office, "drives", path, label)
+    media.init(context, "drives", path, label)
     marker = read_medium(path, "")
     assert marker
-    file = office.state / "media.json"
+    file = context.state / "media.json"
     save_media(file, load_media(file).with_use(marker, MONDAY, count))
 
 
@@ -94,54 +94,54 @@ def mode(path: Path) -> int:
 # Made ready
 
 
-def test_init(office: PlanContext, plugged: Any) -> None:
+def test_init(context: PlanContext, plugged: Any) -> None:
     path = plugged("usb0")
-    assert media.init(office, "drives", path, "MON").endswith("write MON on it")
+    assert media.init(context, "drives", path, "MON").endswith("write MON on it")
     marker = read_medium(path, "")
     assert marker
     assert (marker.label, marker.target, marker.plan) == ("MON", "drives", "office")
-    file = office.state / "media.json"
+    file = context.state / "media.json"
     assert mode(file) == 0o600
     assert load_media(file).of("drives")["MON"].id == marker.id
 
 
-def test_init_of_what_the_plan_does_not_name(office: PlanContext, plugged: Any) -> None:
+def test_init_of_what_the_plan_does_not_name(context: PlanContext, plugged: Any) -> None:
     path = plugged("usb0")
     with pytest.raises(PlanError, match="'SAT' is not in the calendar") as caught:
-        media.init(office, "drives", path, "SAT")
+        media.init(context, "drives", path, "SAT")
     assert "MON, TUE, WED, THU, F1, F2" in caught.value.hint
     with pytest.raises(PlanError, match="the target nas has no media") as caught:
-        media.init(office, "nas", path, "MON")
+        media.init(context, "nas", path, "MON")
     assert "drives" in caught.value.hint
     with pytest.raises(PlanError, match="no target"):
-        media.init(office, "tapes", path, "MON")
+        media.init(context, "tapes", path, "MON")
     assert not (path / MARKER).exists()
-    assert not (office.state / "media.json").exists()
+    assert not (context.state / "media.json").exists()
 
 
-def test_one_label_is_given_once(office: PlanContext, plugged: Any) -> None:
+def test_one_label_is_given_once(context: PlanContext, plugged: Any) -> None:
     """Two drives of one label would be found out on the night when both are plugged in: better now."""
     first, second = plugged("usb0"), plugged("usb1")
-    media.init(office, "drives", first, "MON")
+    media.init(context, "drives", first, "MON")
     with pytest.raises(TargetError, match="one of that label already"):
-        media.init(office, "drives", second, "MON")
+        media.init(context, "drives", second, "MON")
     assert not (second / MARKER).exists()
 
 
-def test_a_lost_medium_is_replaced_and_refused_from_then_on(office: PlanContext, plugged: Any) -> None:
+def test_a_lost_medium_is_replaced_and_refused_from_then_on(context: PlanContext, plugged: Any) -> None:
     old = plugged("usb0")
-    media.init(office, "drives", old, "MON")
-    mounts.run("mount", "--move", old, moved(office, "drawer"))
-    media.init(office, "drives", plugged("usb1"), "MON", replace=True)
-    put(on(office, MONDAY), SEALED, b"x")
-    mounts.run("umount", office.path.parent / "media" / "usb1")
-    mounts.run("mount", "--move", moved(office, "drawer"), old)
+    media.init(context, "drives", old, "MON")
+    mounts.run("mount", "--move", old, moved(context, "drawer"))
+    media.init(context, "drives", plugged("usb1"), "MON", replace=True)
+    put(on(context, MONDAY), SEALED, b"x")
+    mounts.run("umount", context.path.parent / "media" / "usb1")
+    mounts.run("mount", "--move", moved(context, "drawer"), old)
     with pytest.raises(TargetMissing, match="not the one known here"):
-        put(on(office, MONDAY), SEALED, b"x")
+        put(on(context, MONDAY), SEALED, b"x")
 
 
-def moved(office: PlanContext, name: str) -> Path:
-    path = office.path.parent / name
+def moved(context: PlanContext, name: str) -> Path:
+    path = context.path.parent / name
     path.mkdir(exist_ok=True)
     return path
 
@@ -150,79 +150,79 @@ def test_init_refuses_the_disk_of_the_state_folder(tmp_path: Path, plugged: Any)
     root = tmp_path / "media"
     root.mkdir()
     path = plugged("data")
-    office = office_at(path)
+    context = context_at(path)
     with pytest.raises(TargetError, match="of this computer lies on the same disk"):
-        media.init(office, "drives", path, "MON")
+        media.init(context, "drives", path, "MON")
     assert not (path / MARKER).exists()
 
 
 # In turn
 
 
-def test_label_due(office: PlanContext) -> None:
-    drives, nas = office.entry("drives"), office.entry("nas")
+def test_label_due(context: PlanContext) -> None:
+    drives, nas = context.entry("drives"), context.entry("nas")
     week = [media.label_due(drives, MONDAY + DAY * n) for n in range(7)]
     assert week == ["MON", "TUE", "WED", "THU", "F2", None, None]
     assert media.label_due(drives, date(2026, 11, 26)) is None
     assert media.label_due(nas, MONDAY) == ""
 
 
-def test_each_night_goes_to_its_own_medium(office: PlanContext, plugged: Any) -> None:
+def test_each_night_goes_to_its_own_medium(context: PlanContext, plugged: Any) -> None:
     """Story 11: each medium is a shelf of its own; what lies on Monday's is not seen on Tuesday."""
     for place, label in (("usb0", "MON"), ("usb1", "TUE")):
-        media.init(office, "drives", plugged(place), label)
-    monday, tuesday = on(office, MONDAY), on(office, MONDAY + DAY)
+        media.init(context, "drives", plugged(place), label)
+    monday, tuesday = on(context, MONDAY), on(context, MONDAY + DAY)
     put(monday, SEALED, b"Monday's")
-    media.note_use(office, monday, MONDAY, held=1)
+    media.note_use(context, monday, MONDAY, held=1)
     assert tuesday.list() == []
     put(tuesday, "other", b"x")
-    media.note_use(office, tuesday, MONDAY + DAY, held=1)
+    media.note_use(context, tuesday, MONDAY + DAY, held=1)
     assert [item.name for item in monday.list()] == [SEALED]
-    assert load_media(office.state / "media.json").log("drives") == [(MONDAY, "MON"), (MONDAY + DAY, "TUE")]
+    assert load_media(context.state / "media.json").log("drives") == [(MONDAY, "MON"), (MONDAY + DAY, "TUE")]
 
 
-def test_the_wrong_medium_costs_that_target_only(office: PlanContext, plugged: Any) -> None:
+def test_the_wrong_medium_costs_that_target_only(context: PlanContext, plugged: Any) -> None:
     path = plugged("usb0")
-    media.init(office, "drives", path, "MON")
-    put(on(office, MONDAY), SEALED, b"x")
-    media.note_use(office, on(office, MONDAY), MONDAY, held=1)
+    media.init(context, "drives", path, "MON")
+    put(on(context, MONDAY), SEALED, b"x")
+    media.note_use(context, on(context, MONDAY), MONDAY, held=1)
     with pytest.raises(TargetMissing, match="MON, with the newest backup on it, is still plugged in"):
-        put(on(office, MONDAY + DAY), SEALED, b"y")
-    assert get(target_of(office), SEALED) == b"x"
-    nas = make_target("nas", office.entry("nas"))
-    media.take_turn(office, nas, MONDAY)
-    media.note_use(office, nas, MONDAY, held=1)
-    assert len(load_media(office.state / "media.json").uses) == 1
+        put(on(context, MONDAY + DAY), SEALED, b"y")
+    assert get(target_of(context), SEALED) == b"x"
+    nas = make_target("nas", context.entry("nas"))
+    media.take_turn(context, nas, MONDAY)
+    media.note_use(context, nas, MONDAY, held=1)
+    assert len(load_media(context.state / "media.json").uses) == 1
 
 
 def test_a_calendar_changed_overnight_does_not_use_one_medium_twice(
-    office: PlanContext, plugged: Any, tmp_path: Path
+    context: PlanContext, plugged: Any, tmp_path: Path
 ) -> None:
-    media.init(office, "drives", plugged("usb0"), "MON")
-    media.note_use(office, on(office, MONDAY), MONDAY, held=1)
+    media.init(context, "drives", plugged("usb0"), "MON")
+    media.note_use(context, on(context, MONDAY), MONDAY, held=1)
     swapped = {**CALENDAR, "mon": "TUE", "tue": "MON"}
-    changed = office_at(tmp_path, calendar=swapped)
+    changed = context_at(tmp_path, calendar=swapped)
     with pytest.raises(TargetMissing, match="two days running"):
         put(on(changed, MONDAY + DAY), SEALED, b"x")
     # A second run on the same day, or a week later, is no such thing.
-    put(on(office, MONDAY), SEALED, b"x")
-    put(on(office, MONDAY + 7 * DAY), SEALED, b"x")
+    put(on(context, MONDAY), SEALED, b"x")
+    put(on(context, MONDAY + 7 * DAY), SEALED, b"x")
 
 
-def test_no_medium_on_that_day(office: PlanContext) -> None:
+def test_no_medium_on_that_day(context: PlanContext) -> None:
     with pytest.raises(TargetMissing, match="no medium for sat 2026-11-14") as caught:
-        media.take_turn(office, target_of(office), MONDAY + 5 * DAY)
+        media.take_turn(context, target_of(context), MONDAY + 5 * DAY)
     assert "mon 2026-11-16" in caught.value.hint
 
 
-def test_a_new_machine_learns_its_media_as_they_come(office: PlanContext, plugged: Any) -> None:
-    media.init(office, "drives", plugged("usb0"), "MON")
-    file = office.state / "media.json"
+def test_a_new_machine_learns_its_media_as_they_come(context: PlanContext, plugged: Any) -> None:
+    media.init(context, "drives", plugged("usb0"), "MON")
+    file = context.state / "media.json"
     before = load_media(file).of("drives")
     file.unlink()
-    target = on(office, MONDAY)
+    target = on(context, MONDAY)
     put(target, SEALED, b"x")
-    media.note_use(office, target, MONDAY, held=4)
+    media.note_use(context, target, MONDAY, held=4)
     after = load_media(file).of("drives")
     assert after == {"MON": before["MON"].model_copy(update={"held": 4})}
 
@@ -230,12 +230,12 @@ def test_a_new_machine_learns_its_media_as_they_come(office: PlanContext, plugge
 # Remembered
 
 
-def test_listing_and_advice(office: PlanContext, plugged: Any) -> None:
+def test_listing_and_advice(context: PlanContext, plugged: Any) -> None:
     path = plugged("usb0")
-    media.init(office, "drives", path, "MON")
-    target = on(office, MONDAY)
-    media.note_use(office, target, MONDAY, held=3)
-    lines = media.listing(office, MONDAY + DAY)
+    media.init(context, "drives", path, "MON")
+    target = on(context, MONDAY)
+    media.note_use(context, target, MONDAY, held=3)
+    lines = media.listing(context, MONDAY + DAY)
     assert [line.label for line in lines] == ["MON", "TUE", "WED", "THU", "F1", "F2"]
     monday, tuesday, *_, second = lines
     assert monday.model_dump() == {
@@ -250,33 +250,33 @@ def test_listing_and_advice(office: PlanContext, plugged: Any) -> None:
     }
     assert (tuesday.known, tuesday.at, tuesday.used, tuesday.away) == (False, "", None, False)
     assert (tuesday.due, second.due) == (MONDAY + DAY, MONDAY + 4 * DAY)
-    [(name, advice)] = media.which(office, MONDAY + DAY)
+    [(name, advice)] = media.which(context, MONDAY + DAY)
     assert (name, advice.text) == ("drives", "tonight: TUE; take MON home")
-    assert media.listing(office)
-    assert media.which(office)
+    assert media.listing(context)
+    assert media.which(context)
 
 
-def test_two_runs_on_one_day_are_one_use(office: PlanContext, plugged: Any) -> None:
-    media.init(office, "drives", plugged("usb0"), "MON")
+def test_two_runs_on_one_day_are_one_use(context: PlanContext, plugged: Any) -> None:
+    media.init(context, "drives", plugged("usb0"), "MON")
     for held in (1, 2):
-        media.note_use(office, on(office, MONDAY), MONDAY, held=held)
-    remembered = load_media(office.state / "media.json")
+        media.note_use(context, on(context, MONDAY), MONDAY, held=held)
+    remembered = load_media(context.state / "media.json")
     assert (len(remembered.uses), remembered.of("drives")["MON"].held) == (1, 2)
 
 
-def test_many_at_once_forget_nothing(office: PlanContext, plugged: Any) -> None:
-    media.init(office, "drives", plugged("usb0"), "MON")
-    target = on(office, MONDAY)
+def test_many_at_once_forget_nothing(context: PlanContext, plugged: Any) -> None:
+    media.init(context, "drives", plugged("usb0"), "MON")
+    target = on(context, MONDAY)
     with ThreadPoolExecutor(8) as pool:
         days = [MONDAY + 7 * DAY * n for n in range(24)]
-        for done in [pool.submit(media.note_use, office, target, day, 1) for day in days]:
+        for done in [pool.submit(media.note_use, context, target, day, 1) for day in days]:
             done.result()
-    assert sorted(load_media(office.state / "media.json").log("drives")) == [(day, "MON") for day in days]
+    assert sorted(load_media(context.state / "media.json").log("drives")) == [(day, "MON") for day in days]
 
 
-def test_the_log_does_not_grow_for_ever(office: PlanContext, plugged: Any) -> None:
-    media.init(office, "drives", plugged("usb0"), "MON")
-    marker = target_of(office).medium("")
+def test_the_log_does_not_grow_for_ever(context: PlanContext, plugged: Any) -> None:
+    media.init(context, "drives", plugged("usb0"), "MON")
+    marker = target_of(context).medium("")
     remembered = Media()
     for number in range(USES_KEPT + 5):
         remembered = remembered.with_use(marker, MONDAY + DAY * number, 1)
@@ -285,11 +285,11 @@ def test_the_log_does_not_grow_for_ever(office: PlanContext, plugged: Any) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"format": 2}', b"\xff"])
-def test_a_damaged_memory_is_no_empty_one(office: PlanContext, content: bytes) -> None:
-    file = office.state / "media.json"
+def test_a_damaged_memory_is_no_empty_one(context: PlanContext, content: bytes) -> None:
+    file = context.state / "media.json"
     file.write_bytes(content)
     with pytest.raises(StateError, match="damaged") as caught:
-        media.which(office, MONDAY)
+        media.which(context, MONDAY)
     assert "learned anew" in caught.value.hint
     assert file.read_bytes() == content
 
@@ -313,11 +313,11 @@ def test_a_memory_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_full_medium_gives_way_only_if_the_others_hold_enough(
     tmp_path: Path, replace: str, held: dict[str, int], allowed: bool, plugged: Any
 ) -> None:
-    office = office_at(tmp_path, replace=replace, floor=3)
+    context = context_at(tmp_path, replace=replace, floor=3)
     for place, (label, count) in enumerate(held.items()):
-        held_then(office, plugged(f"usb{place}"), label, count)
-    assert media.may_replace_first(office, office.entry("drives"), "MON") is allowed
-    assert not media.may_replace_first(office, office.entry("nas"), "MON")
+        held_then(context, plugged(f"usb{place}"), label, count)
+    assert media.may_replace_first(context, context.entry("drives"), "MON") is allowed
+    assert not media.may_replace_first(context, context.entry("nas"), "MON")
 
 
 # In the plan

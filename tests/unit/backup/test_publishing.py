@@ -82,12 +82,12 @@ def test_half_a_removal_leaves_no_backup_that_seems_whole(suffix: str) -> None:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> PlanContext:
+def context(tmp_path: Path) -> PlanContext:
     """An office whose target holds five good backups, none of them marked, of which one is to stay."""
     nas = {"name": "nas", "kind": "folder", "path": "nas", "keep": {"last": 1}, "floor": 1}
     site = Site.make(tmp_path, ["nas"], checks=[])
     site.change_plan(targets=[nas])
-    made = site.office
+    made = site.context
     with made.target("nas") as target:
         for number in range(1, 6):
             record = sign_record(manifest(number, TAKEN + timedelta(days=number)), made.machine_key())
@@ -96,10 +96,10 @@ def office(tmp_path: Path) -> PlanContext:
     return made
 
 
-def seen(office: PlanContext, *anomalies: str) -> None:
+def seen(context: PlanContext, *anomalies: str) -> None:
     """What this machine remembers of its newest run."""
     remember(
-        office,
+        context,
         "",
         Snapshot(
             sequence=5,
@@ -112,13 +112,13 @@ def seen(office: PlanContext, *anomalies: str) -> None:
     )
 
 
-def test_old_backups_go_after_a_run_that_looks_like_those_before(office: PlanContext) -> None:
-    seen(office)
-    assert len(prune(office, "nas").removed) == 4
+def test_old_backups_go_after_a_run_that_looks_like_those_before(context: PlanContext) -> None:
+    seen(context)
+    assert len(prune(context, "nas").removed) == 4
 
 
-def test_an_anomaly_keeps_them_though_no_manifest_is_marked(office: PlanContext) -> None:
-    seen(office, "table ledger lost 30 % of its rows")
-    pruned = prune(office, "nas")
+def test_an_anomaly_keeps_them_though_no_manifest_is_marked(context: PlanContext) -> None:
+    seen(context, "table ledger lost 30 % of its rows")
+    pruned = prune(context, "nas")
     assert pruned.removed == ()
     assert "table ledger lost 30 %" in pruned.note

@@ -36,12 +36,12 @@ def office(root: Path, keep: object) -> Site:
 
 
 def test_what_keeps_all_forever_is_not_read(tmp_path: Path) -> None:
-    context = office(tmp_path, "forever").office
+    context = office(tmp_path, "forever").context
     kept = prune(context, "vault", proven="clinic-20261123T020000Z-000001.tar.zst.age")
     assert kept == Pruned(target="vault", removed=(), kept=0)
 
 
 def test_what_may_lose_backups_is_read_first(tmp_path: Path) -> None:
-    context = office(tmp_path, {"last": 3}).office
+    context = office(tmp_path, {"last": 3}).context
     with pytest.raises(TargetError, match="access denied"):
         prune(context, "vault")

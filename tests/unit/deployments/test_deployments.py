@@ -16,7 +16,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_every_flow_and_every_field_is_explained(site: Site) -> None:
-    for made in deployments_of(site.office):
+    for made in deployments_of(site.context):
         assert made.description and "Args:" not in made.description, made.flow_name
         for name, field in made._parameter_openapi_schema.properties.items():
             assert len(field["description"]) > 20, f"{made.flow_name}.{name}"
@@ -25,9 +25,9 @@ def test_every_flow_and_every_field_is_explained(site: Site) -> None:
 
 def test_names_are_picked_from_the_plan(site: Site) -> None:
     forms = {
-        made.flow_name: made._parameter_openapi_schema.properties for made in deployments_of(site.office)
+        made.flow_name: made._parameter_openapi_schema.properties for made in deployments_of(site.context)
     }
-    assert set(forms) == {*(flow.name for flow in flows_offered(site.office)), "alarm"}
+    assert set(forms) == {*(flow.name for flow in flows_offered(site.context)), "alarm"}
     for name in ("targets", "skip"):
         assert forms["backup"][name]["items"]["enum"] == ["nas", "drives"]
     assert forms["drill"]["target"]["enum"] == ["nas", "drives"]

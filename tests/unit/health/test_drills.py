@@ -17,47 +17,47 @@ from tests.unit.manifests.shelves import STRANGER, certificate
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> PlanContext:
-    return Site.make(tmp_path, ["nas"]).office
+def context(tmp_path: Path) -> PlanContext:
+    return Site.make(tmp_path, ["nas"]).context
 
 
 def name_of(record: Certificate) -> str:
     return certificate_name(record.sealed_name, record.drilled)
 
 
-def put_in_state(office: PlanContext, record: Certificate) -> None:
+def put_in_state(context: PlanContext, record: Certificate) -> None:
     """As anybody can who may write there."""
-    path = office.state / FOLDER / record.target / name_of(record)
+    path = context.state / FOLDER / record.target / name_of(record)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(to_json(record))
 
 
-def test_a_signed_certificate_in_the_state_folder_counts(office: PlanContext) -> None:
-    put_in_state(office, sign_record(certificate(), office.machine_key()))
-    assert [record.sequence for record in kept(office)] == [417]
-    assert drillbook(office).certificates == kept(office)
+def test_a_signed_certificate_in_the_state_folder_counts(context: PlanContext) -> None:
+    put_in_state(context, sign_record(certificate(), context.machine_key()))
+    assert [record.sequence for record in kept(context)] == [417]
+    assert drillbook(context).certificates == kept(context)
 
 
 @pytest.mark.parametrize("forged", ["unsigned", "altered", "a stranger's", "another plan's"])
-def test_what_no_trusted_machine_signed_does_not_count(office: PlanContext, forged: str) -> None:
-    signed = sign_record(certificate(passed=False), office.machine_key())
+def test_what_no_trusted_machine_signed_does_not_count(context: PlanContext, forged: str) -> None:
+    signed = sign_record(certificate(passed=False), context.machine_key())
     record = {
         "unsigned": certificate(),
         "altered": signed.model_copy(update={"passed": True}),
         "a stranger's": sign_record(certificate(), STRANGER),
-        "another plan's": sign_record(certificate(source="other"), office.machine_key()),
+        "another plan's": sign_record(certificate(source="other"), context.machine_key()),
     }[forged]
-    put_in_state(office, record)
-    assert kept(office) == ()
-    assert not drillbook(office).good
+    put_in_state(context, record)
+    assert kept(context) == ()
+    assert not drillbook(context).good
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_of_those_on_a_target_the_signed_are_kept(office: PlanContext, signed: bool) -> None:
-    record = sign_record(certificate(), office.machine_key()) if signed else certificate()
+def test_of_those_on_a_target_the_signed_are_kept(context: PlanContext, signed: bool) -> None:
+    record = sign_record(certificate(), context.machine_key()) if signed else certificate()
     data = to_json(record)
-    with office.target("nas") as nas:
+    with context.target("nas") as nas:
         nas.put(f"MON/{name_of(record)}", io.BytesIO(data), len(data))
-        assert look(office, nas).certificates == ((record,) if signed else ())
-    assert kept(office) == ((record,) if signed else ())
-    assert len(list((office.state / FOLDER).rglob("*.json"))) == signed
+        assert look(context, nas).certificates == ((record,) if signed else ())
+    assert kept(context) == ((record,) if signed else ())
+    assert len(list((context.state / FOLDER).rglob("*.json"))) == signed

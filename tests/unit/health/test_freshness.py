@@ -17,9 +17,9 @@ HOME = ZoneInfo("America/New_York")
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> PlanContext:
+def context(tmp_path: Path) -> PlanContext:
     schedule = {"backup": "0 2 * * *", "timezone": HOME.key}
-    return Site.make(tmp_path, ["nas"], schedule=schedule).office
+    return Site.make(tmp_path, ["nas"], schedule=schedule).context
 
 
 @pytest.mark.parametrize(
@@ -32,16 +32,18 @@ def office(tmp_path: Path) -> PlanContext:
     ],
     ids=["after the run", "while it may be under way", "after 2:00 in UTC"],
 )
-def test_the_last_run_is_that_of_the_offices_clock(office: PlanContext, now: datetime, run: datetime) -> None:
-    assert last_run(office, now) == run
-    assert due_since(office, office.entry("nas"), now) == run
+def test_the_last_run_is_that_of_the_offices_clock(
+    context: PlanContext, now: datetime, run: datetime
+) -> None:
+    assert last_run(context, now) == run
+    assert due_since(context, context.entry("nas"), now) == run
 
 
-def test_last_nights_backup_is_fresh_until_the_next_run_at_home(office: PlanContext) -> None:
+def test_last_nights_backup_is_fresh_until_the_next_run_at_home(context: PlanContext) -> None:
     shelf = [shelved(1, datetime(2026, 11, 24, 7, 1, tzinfo=UTC))]
-    with office.target("nas") as nas:
+    with context.target("nas") as nas:
         early = datetime(2026, 11, 25, 4, 30, tzinfo=UTC)
-        assert all(finding.passed for finding in freshness(office, nas, "", shelf, early))
-        (late,) = freshness(office, nas, "", shelf, datetime(2026, 11, 25, 12, tzinfo=UTC))
+        assert all(finding.passed for finding in freshness(context, nas, "", shelf, early))
+        (late,) = freshness(context, nas, "", shelf, datetime(2026, 11, 25, 12, tzinfo=UTC))
     assert not late.passed
     assert "since wed 2026-11-25 02:00" in late.detail

@@ -23,11 +23,11 @@ OWNER, ENGINEER, BAD = "owner@office.example", "engineer@office.example", "bad@o
 
 
 @dataclass
-class PlanContext:
+class Listeners:
     mails: MailRoom
     web: Hooks
 
-    def board(self, *extra: str) -> Notifier:
+    def notifier(self, *extra: str) -> Notifier:
         to = [OWNER, {"address": ENGINEER, "when": "failures"}, *extra]
         url = f"{self.web.url}/beat"
         return Notifier(
@@ -47,11 +47,11 @@ class PlanContext:
     def tell(self, facts: RunReport, *extra: str) -> RunReport:
         self.mails.received.clear()
         self.web.requests.clear()
-        board = self.board(*extra)
+        notifier = self.notifier(*extra)
         try:
-            return tell_everyone(board, facts, tell_plainly)
+            return tell_everyone(notifier, facts, tell_plainly)
         finally:
-            board.close()
+            notifier.close()
 
     @property
     def words(self) -> dict[str, list[str]]:
@@ -66,13 +66,13 @@ class PlanContext:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlanContext]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listeners]:
     with mail_room(tmp_path_factory.mktemp("mail")) as mails, hooks() as web:
-        yield PlanContext(mails, web)
+        yield Listeners(mails, web)
 
 
 @pytest.fixture
-def office(servers: PlanContext, monkeypatch: pytest.MonkeyPatch) -> PlanContext:
+def listeners(servers: Listeners, monkeypatch: pytest.MonkeyPatch) -> Listeners:
     monkeypatch.setenv("SMTP_PASSWORD", PASSWORD)
     monkeypatch.setenv("ROOM", f"json://127.0.0.1:{servers.web.port}/room")
     monkeypatch.setenv("PHONE", f"json://127.0.0.1:{servers.web.port}/phone")
@@ -129,10 +129,10 @@ WORDS = {
 
 
 @pytest.mark.parametrize("outcome", WORDS)
-def test_every_outcome_by_every_notice(office: PlanContext, outcome: str) -> None:
+def test_every_outcome_by_every_notice(listeners: Listeners, outcome: str) -> None:
     facts, word = WORDS[outcome]
     assert word_of(facts) == word
-    done = office.tell(facts)
+    done = listeners.tell(facts)
     expected: dict[str, list[str]] = {}
     if word != "OK":
         expected = {who: [word] for who in (OWNER, ENGINEER, "room", "phone")}
@@ -140,7 +140,7 @@ def test_every_outcome_by_every_notice(office: PlanContext, outcome: str) -> Non
         expected = {who: [word] for who in (OWNER, "room")}
     if facts.flow in ("backup", "drill", "audit"):
         expected["heartbeat"] = [facts.flow if word == "OK" else f"{facts.flow}/fail"]
-    assert office.words == expected
+    assert listeners.words == expected
     assert (done.succeeded, done.headline) == (facts.succeeded, facts.headline)
     assert all(notified.told for notified in done.notices)
 
@@ -148,7 +148,7 @@ def test_every_outcome_by_every_notice(office: PlanContext, outcome: str) -> Non
 @pytest.mark.parametrize("outcome", ["good", "medium away", "target failed", "drill good", "log failed"])
 @pytest.mark.parametrize("unreachable", [BAD, "room", "phone", "heartbeat"])
 def test_every_outcome_where_someone_cannot_be_told(
-    office: PlanContext, outcome: str, unreachable: str, monkeypatch: pytest.MonkeyPatch
+    listeners: Listeners, outcome: str, unreachable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run fails, the switch hears that, and so does everyone who can be reached."""
     facts, word = WORDS[outcome]
@@ -156,8 +156,8 @@ def test_every_outcome_where_someone_cannot_be_told(
         monkeypatch.setattr(Hooks, "url", "http://127.0.0.1:9")
     elif unreachable != BAD:
         monkeypatch.setenv(unreachable.upper(), "json://127.0.0.1:9")
-    done = office.tell(facts, *([BAD] if unreachable == BAD else []))
-    words = office.words
+    done = listeners.tell(facts, *([BAD] if unreachable == BAD else []))
+    words = listeners.words
     tried = [notified for notified in done.notices if not notified.told]
     quiet = word == "OK" and (unreachable == "phone" or facts.flow not in ("backup", "drill", "audit"))
     if quiet or (unreachable == "heartbeat" and facts.flow not in ("backup", "drill", "audit")):
@@ -170,24 +170,24 @@ def test_every_outcome_where_someone_cannot_be_told(
     assert word_of(done) == "FAILED"
 
 
-def test_who_was_told_stands_in_the_headline_and_the_advice(office: PlanContext) -> None:
-    done = office.tell(samples.success(), BAD)
+def test_who_was_told_stands_in_the_headline_and_the_advice(listeners: Listeners) -> None:
+    done = listeners.tell(samples.success(), BAD)
     assert done.headline == (
         "Backup 118 was restored in rehearsal and delivered to nas, drives and cloud, but "
-        f"{BAD} could not be told: localhost:{office.mails.port} says 550 5.1.1 No such user "
+        f"{BAD} could not be told: localhost:{listeners.mails.port} says 550 5.1.1 No such user "
         f"(told: {OWNER}, room, the heartbeat, {ENGINEER}, phone)"
     )
     assert done.advice[-1] == (f"Mend what kept {BAD} from being told; `datasave retry` then tells them.")
 
 
 def test_a_password_that_is_not_there_is_said_and_the_others_are_told(
-    office: PlanContext, monkeypatch: pytest.MonkeyPatch
+    listeners: Listeners, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SMTP_PASSWORD")
-    done = office.tell(samples.success())
+    done = listeners.tell(samples.success())
     assert "the secret env:SMTP_PASSWORD is empty or not set" in done.headline
-    assert office.words["room"] == ["OK", "FAILED"]
-    assert office.words["heartbeat"] == ["backup/fail"]
+    assert listeners.words["room"] == ["OK", "FAILED"]
+    assert listeners.words["heartbeat"] == ["backup/fail"]
 
 
 def test_what_is_hostile_stays_in_its_line() -> None:

@@ -184,14 +184,14 @@ def test_a_vendor_without_an_agreement_is_refused(
 ) -> None:
     site = Site.make(tmp_path, [])
     site.change_plan(targets=[target])
-    assert site.office.plan.targets, "without hipaa nothing is refused"
+    assert site.context.plan.targets, "without hipaa nothing is refused"
     site.change_plan(hipaa=True)
     if refused:
         with pytest.raises(PlanError, match=r"targets\[0\].baa: is missing") as caught:
-            assert site.office
+            assert site.context
         assert "business associate agreement" in caught.value.hint
     else:
-        assert site.office.plan.hipaa
+        assert site.context.plan.hipaa
 
 
 def test_facts_of_a_plan(tmp_path: Path) -> None:
@@ -205,13 +205,13 @@ def test_facts_of_a_plan(tmp_path: Path) -> None:
     vault = {**BUCKET, "name": "vault", "lock": lock, "keep": "forever", "when": {"monthly": "last fri"}}
     site = Site.make(tmp_path, [])
     site.change_plan(targets=[FOLDER, drives, {**vault, "baa": baa}])
-    facts = facts_of(site.office, datetime(2026, 11, 26, tzinfo=UTC))
+    facts = facts_of(site.context, datetime(2026, 11, 26, tzinfo=UTC))
     by_name = {target.name: target for target in facts.targets}
     assert [by_name[n].media for n in ("nas", "drives", "vault")] == [1, 4, 1]
     assert [by_name[n].off_premises for n in ("nas", "drives", "vault")] == [False, True, True]
     assert [by_name[n].vendor for n in ("nas", "drives", "vault")] == [False, False, True]
     assert by_name["vault"].agreement is False, "it ran out"
-    assert facts_of(site.office, datetime(2026, 1, 9, tzinfo=UTC)).targets[2].agreement is True
+    assert facts_of(site.context, datetime(2026, 1, 9, tzinfo=UTC)).targets[2].agreement is True
     assert by_name["vault"].locked
     assert by_name["nas"].months == 12
     assert facts.holders == {"Owner": None, "Bank safe": None}

@@ -25,9 +25,9 @@ NIGHTLY = {"backup": "0 2 * * *", "drill": "0 6 * * sun", "audit": "0 8 * * *", 
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> PlanContext:
+def context(tmp_path: Path) -> PlanContext:
     site = Site.make(tmp_path, ["nas", "disk"], schedule={"backup": "0 2 * * *"})
-    return site.office
+    return site.context
 
 
 def ran(started: datetime, **changes: Any) -> RunReport:
@@ -43,9 +43,9 @@ def ran(started: datetime, **changes: Any) -> RunReport:
     return sample_reports.success().model_copy(update={**facts, **changes})
 
 
-def test_all_is_well_after_a_good_night(office: PlanContext) -> None:
-    remember(office, ran(NOON - timedelta(hours=10)))
-    status = status_of(office, NOON)
+def test_all_is_well_after_a_good_night(context: PlanContext) -> None:
+    remember(context, ran(NOON - timedelta(hours=10)))
+    status = status_of(context, NOON)
     assert status.good
     assert "Wed 25 Nov 2026, 02:00 UTC" in status.headline
     assert [(line.name, line.tone, line.next) for line in status.targets] == [
@@ -54,45 +54,45 @@ def test_all_is_well_after_a_good_night(office: PlanContext) -> None:
     ]
 
 
-def test_a_target_that_missed_a_night_is_late_though_another_has_it(office: PlanContext) -> None:
-    remember(office, ran(NOON - timedelta(hours=34)))
-    remember(office, ran(NOON - timedelta(hours=10), targets={"nas": "delivered", "disk": "missed"}))
-    status = status_of(office, NOON)
+def test_a_target_that_missed_a_night_is_late_though_another_has_it(context: PlanContext) -> None:
+    remember(context, ran(NOON - timedelta(hours=34)))
+    remember(context, ran(NOON - timedelta(hours=10), targets={"nas": "delivered", "disk": "missed"}))
+    status = status_of(context, NOON)
     assert {line.name: line.tone for line in status.targets} == {"nas": "good", "disk": "bad"}
     assert any(alarm.startswith("disk is late: newest proven backup") for alarm in status.alarms)
 
 
-def test_nothing_is_late_while_the_run_is_under_way(office: PlanContext) -> None:
-    remember(office, ran(NOON - timedelta(hours=34)))
+def test_nothing_is_late_while_the_run_is_under_way(context: PlanContext) -> None:
+    remember(context, ran(NOON - timedelta(hours=34)))
     at = NOON.replace(hour=3)
-    assert status_of(office, at).good
-    assert not status_of(office, at + timedelta(hours=2)).good
+    assert status_of(context, at).good
+    assert not status_of(context, at + timedelta(hours=2)).good
 
 
-def test_an_office_without_runs_says_so(office: PlanContext) -> None:
-    status = status_of(office, NOON)
+def test_an_office_without_runs_says_so(context: PlanContext) -> None:
+    status = status_of(context, NOON)
     assert not status.good
     assert {line.word for line in status.targets} == {"empty"}
 
 
-def test_a_failed_run_is_an_alarm_until_one_of_its_sort_succeeds(office: PlanContext) -> None:
-    remember(office, ran(NOON - timedelta(hours=10)))
+def test_a_failed_run_is_an_alarm_until_one_of_its_sort_succeeds(context: PlanContext) -> None:
+    remember(context, ran(NOON - timedelta(hours=10)))
     audit = ran(NOON - timedelta(hours=4), flow="audit", succeeded=False, headline="1 of 4 checks failed")
-    remember(office, audit)
-    assert status_of(office, NOON).alarms == ("The last look at all targets failed: 1 of 4 checks failed",)
-    remember(office, ran(NOON - timedelta(hours=1), flow="audit", deliveries=()))
-    assert status_of(office, NOON).good
+    remember(context, audit)
+    assert status_of(context, NOON).alarms == ("The last look at all targets failed: 1 of 4 checks failed",)
+    remember(context, ran(NOON - timedelta(hours=1), flow="audit", deliveries=()))
+    assert status_of(context, NOON).good
 
 
 def test_a_weekly_target_is_late_only_after_its_day(tmp_path: Path) -> None:
     site = Site.make(tmp_path, ["cloud"], schedule={"backup": "0 2 * * *"})
     cloud = {"name": "cloud", "kind": "folder", "path": "cloud", "when": {"weekly": "fri"}}
     site.change_plan(targets=[cloud])
-    office = site.office
+    context = site.context
     friday = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
-    remember(office, ran(friday, targets={"cloud": "delivered"}))
-    assert status_of(office, NOON).good
-    assert not status_of(office, friday + timedelta(days=7, hours=3)).good
+    remember(context, ran(friday, targets={"cloud": "delivered"}))
+    assert status_of(context, NOON).good
+    assert not status_of(context, friday + timedelta(days=7, hours=3)).good
 
 
 def test_an_unplugged_drive_is_late_only_where_its_run_was_missed(tmp_path: Path) -> None:
@@ -100,54 +100,54 @@ def test_an_unplugged_drive_is_late_only_where_its_run_was_missed(tmp_path: Path
     days = {day: [day.upper()] for day in ("mon", "tue", "wed", "thu", "fri")}
     drives = {"name": "drives", "kind": "drive", "calendar": days}
     site.change_plan(targets=[drives])
-    office = site.office
+    context = site.context
     friday = datetime(2026, 11, 20, 2, 0, tzinfo=UTC)
-    assert [line.word for line in status_of(office, friday).targets] == ["empty"]
-    remember(office, ran(friday, targets={"drives": "delivered"}))
+    assert [line.word for line in status_of(context, friday).targets] == ["empty"]
+    remember(context, ran(friday, targets={"drives": "delivered"}))
     for day in range(3):
-        assert status_of(office, friday + timedelta(days=day, hours=12)).good, "no drive is due at weekends"
-    assert not status_of(office, friday + timedelta(days=3, hours=3)).good, "Monday's was missed"
-    assert not status_of(office, friday + timedelta(days=8)).good, "and is told at the next weekend, too"
+        assert status_of(context, friday + timedelta(days=day, hours=12)).good, "no drive is due at weekends"
+    assert not status_of(context, friday + timedelta(days=3, hours=3)).good, "Monday's was missed"
+    assert not status_of(context, friday + timedelta(days=8)).good, "and is told at the next weekend, too"
     saturday = friday + timedelta(days=8)
-    remember(office, ran(saturday - timedelta(days=1), targets={"drives": "delivered"}))
-    assert status_of(office, saturday).good
+    remember(context, ran(saturday - timedelta(days=1), targets={"drives": "delivered"}))
+    assert status_of(context, saturday).good
 
 
 def test_status_audit_and_posture_go_by_the_same_hours(tmp_path: Path) -> None:
     site = Site.make(tmp_path, ["nas"], schedule={"backup": "0 2 * * *"})
-    office, two = site.office, NOON.replace(hour=2)
-    remember(office, ran(two - timedelta(days=1), targets={"nas": "delivered"}))
-    assert due_since(office, office.entry("nas"), NOON) == two
-    assert facts_of(office, NOON).fresh_hours == 10
-    assert [line.word for line in status_of(office, NOON).targets] == ["late"]
+    context, two = site.context, NOON.replace(hour=2)
+    remember(context, ran(two - timedelta(days=1), targets={"nas": "delivered"}))
+    assert due_since(context, context.entry("nas"), NOON) == two
+    assert facts_of(context, NOON).fresh_hours == 10
+    assert [line.word for line in status_of(context, NOON).targets] == ["late"]
     site.change_plan(targets=[{"name": "nas", "kind": "folder", "path": "nas", "fresh_hours": 40}])
-    office = site.office
-    assert facts_of(office, NOON).fresh_hours == 40
-    assert [line.word for line in status_of(office, NOON).targets] == ["fresh"]
+    context = site.context
+    assert facts_of(context, NOON).fresh_hours == 40
+    assert [line.word for line in status_of(context, NOON).targets] == ["fresh"]
 
 
-def test_a_rerun_replaces_what_its_first_try_said(office: PlanContext) -> None:
-    remember(office, ran(NOON, succeeded=False, headline="1 of 2 targets failed"))
-    remember(office, ran(NOON))
-    assert [run.succeeded for run in past_runs(office)] == [True]
+def test_a_rerun_replaces_what_its_first_try_said(context: PlanContext) -> None:
+    remember(context, ran(NOON, succeeded=False, headline="1 of 2 targets failed"))
+    remember(context, ran(NOON))
+    assert [run.succeeded for run in past_runs(context)] == [True]
 
 
-def test_a_year_is_kept_of_each_sort_of_run(office: PlanContext) -> None:
-    remember(office, ran(NOON, flow="drill"))
+def test_a_year_is_kept_of_each_sort_of_run(context: PlanContext) -> None:
+    remember(context, ran(NOON, flow="drill"))
     for day in range(3):
-        remember(office, ran(NOON + timedelta(days=day)))
-    path = office.state / NAME
+        remember(context, ran(NOON + timedelta(days=day)))
+    path = context.state / NAME
     one = path.read_text("utf-8")
     assert one.count('"flow":"backup"') == 3
     assert KEPT_RUNS >= 366
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_damaged_record_is_told_with_the_way_out(office: PlanContext) -> None:
-    remember(office, ran(NOON))
-    (office.state / NAME).write_text("{", "utf-8")
+def test_a_damaged_record_is_told_with_the_way_out(context: PlanContext) -> None:
+    remember(context, ran(NOON))
+    (context.state / NAME).write_text("{", "utf-8")
     with pytest.raises(StateError, match="damaged"):
-        status_of(office, NOON)
+        status_of(context, NOON)
 
 
 def test_plots_follow_their_values() -> None:
@@ -157,11 +157,11 @@ def test_plots_follow_their_values() -> None:
     assert Trend(title="Size", newest="1", values=(1.0, 1.0)).blocks == "▅▅"
 
 
-def test_the_page_names_no_table_and_escapes_foreign_text(office: PlanContext) -> None:
+def test_the_page_names_no_table_and_escapes_foreign_text(context: PlanContext) -> None:
     for day in (3, 2, 1):
-        remember(office, ran(NOON - timedelta(days=day, hours=10), headline="<script>alert(1)</script>"))
-    page = status_html(status_of(office, NOON))
+        remember(context, ran(NOON - timedelta(days=day, hours=10), headline="<script>alert(1)</script>"))
+    page = status_html(status_of(context, NOON))
     assert "<script>" not in page
     assert "appointment_notes" not in page
     assert page.count("<polyline") == 4
-    assert write_status(office).read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert write_status(context).read_text("utf-8").startswith("<!DOCTYPE html>")
