@@ -20,7 +20,7 @@ from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.reports import RunReport
 from tasks.steps.notices import told
-from tasks.steps.report import tell
+from tasks.steps.report import show_refusal
 
 
 def concluded(plan: Path, facts: RunReport, *, reporting: bool = True) -> State[Any]:
@@ -35,7 +35,7 @@ def state_of(facts: RunReport) -> State[Any]:
 
 def refused(plan: Path, flow: str, error: DatasaveError, started: datetime) -> State[Any]:
     """The end of a run that could not do its work and has no report: a wrong plan, another run under way."""
-    tell(error)
+    show_refusal(error)
     done = told(plan, failure(plan, flow, str(error), started), reporting=False)
     return Failed(message=done.headline, data=error if done.headline == str(error) else None)
 

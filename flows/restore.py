@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.steps.recovery import restore as restore_from
-from tasks.steps.report import tell
+from tasks.steps.report import show_refusal
 from tasks.steps.running import name_run
 
 
@@ -46,6 +46,6 @@ def restore(
         name = context.entry(target).name
         path = restore_from(context.path, name, backup, identity, destination, source_name, hours)
     except DatasaveError as error:
-        tell(error)
+        show_refusal(error)
         return Failed(message=str(error), data=error)
     return Completed(message=f"{context.full_name(source_name)} was restored from {target}: open {path}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from tasks.manifests.signing import load_or_create_key, public_text
 from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
 from tasks.plan.model import Plan, SourceEntry, TargetEntry
-from tasks.platform.files import create_private, private_folder
+from tasks.platform.files import private_folder
 from tasks.sources import registry as sources
 from tasks.sources.base import Source
 from tasks.targets import registry as targets
@@ -256,22 +255,3 @@ class PlanContext:
     def recipients(self) -> list[Recipient]:
         """Every holder's recipient."""
         return [parse_recipient(holder.recipient) for holder in self.plan.holders]
-
-
-def write_new_secret(path: Path, text: str) -> None:
-    """Write a secret to a new private file, never over one that exists. Raises StateError."""
-    try:
-        with create_private(path) as stream:
-            stream.write(text.encode("utf-8"))
-            stream.flush()
-            os.fsync(stream.fileno())
-    except FileExistsError as error:
-        raise StateError(
-            f"{path} exists already", hint="A key is never overwritten: choose another file name."
-        ) from error
-    except OSError as error:
-        with suppress(OSError):
-            path.unlink()
-        raise StateError(
-            f"cannot write {path}: {error.strerror}", hint="Make its folder first, or name another place."
-        ) from error

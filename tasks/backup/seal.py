@@ -16,10 +16,17 @@ from tasks.archive.writer import write_archive
 from tasks.backup.copy import Copied, summed_up
 from tasks.backup.validate import same_digest
 from tasks.backup.workspace import Workspace, remove_tree
-from tasks.context import PlanContext, write_new_secret
+from tasks.context import PlanContext
 from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
 from tasks.manifests.signing import sign_record
-from tasks.platform.files import HashingReader, HashingWriter, atomic_writer, private_folder, write_atomic
+from tasks.platform.files import (
+    HashingReader,
+    HashingWriter,
+    atomic_writer,
+    private_folder,
+    write_atomic,
+    write_new_secret,
+)
 from tasks.policy.trend_rules import Snapshot
 from tasks.records import (
     Archived,

@@ -20,13 +20,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from tasks.age.keys import KeyPair, key_pairs_of, protect, secret_bytes
-from tasks.context import write_new_secret
 from tasks.errors import ShareError, StateError
 from tasks.keys.identities import KeyFile
 from tasks.keys.opens import Opens
 from tasks.keys.shares import Share, fingerprint, join, parse_share, share_text, split
 from tasks.plan.model import Plan
-from tasks.platform.files import private_folder, write_atomic
+from tasks.platform.files import private_folder, write_atomic, write_new_secret
 
 GROUP = 4
 LINES_TO_FILL = 3

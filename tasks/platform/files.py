@@ -105,6 +105,25 @@ def create_private(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, flags, PRIVATE_FILE), "wb", buffering=BLOCK)
 
 
+def write_new_secret(path: Path, text: str) -> None:
+    """Write a secret to a new private file, never over one that exists. Raises StateError."""
+    try:
+        with create_private(path) as stream:
+            stream.write(text.encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except FileExistsError as error:
+        raise StateError(
+            f"{path} exists already", hint="A key is never overwritten: choose another file name."
+        ) from error
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise StateError(
+            f"cannot write {path}: {error.strerror}", hint="Make its folder first, or name another place."
+        ) from error
+
+
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """Write ``path`` so that it appears whole or not at all; a private file, replaced atomically.

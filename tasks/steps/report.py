@@ -76,7 +76,7 @@ def amend(plan: Path, before: RunReport, after: RunReport) -> RunReport:
     return after
 
 
-def tell(error: DatasaveError) -> None:
+def show_refusal(error: DatasaveError) -> None:
     """Put on the page of a run that has no report what went wrong and what to do."""
     # The run fails anyway, and says the same: a server that hiccups must not hide why.
     with suppress(HTTPError):
