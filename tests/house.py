@@ -66,7 +66,7 @@ class House:
     modules: Mapping[str, Path]
 
     @classmethod
-    def standing(cls, root: Path = ROOT) -> House:
+    def in_tree(cls, root: Path = ROOT) -> House:
         """The one in the working tree."""
         found = {}
         for top in TOPS:
@@ -178,7 +178,7 @@ def components(graph: Mapping[str, frozenset[str]]) -> list[list[str]]:
 
 def main() -> int:
     """Print how the house stands."""
-    house = House.standing()
+    house = House.in_tree()
     rooms: dict[str, list[int]] = defaultdict(list)
     for module, path in house.modules.items():
         room = module if module in TOPS else room_of(module)

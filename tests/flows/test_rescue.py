@@ -40,7 +40,7 @@ KINDS = ["folder", "drive", "s3", "sftp", "smb"]
 
 
 @dataclass(frozen=True)
-class Way:
+class Address:
     """How a place is named on the command line, and what the account's environment must hold for it."""
 
     words: tuple[str, ...]
@@ -55,8 +55,8 @@ class Left:
     """
 
     site: Site
-    ways: dict[str, Way]
-    named: dict[str, Way]
+    addresses: dict[str, Address]
+    named: dict[str, Address]
     rows: dict[str, int]
 
 
@@ -98,27 +98,27 @@ def left(
             _back_up_twice(site, stick)
             rows = counts(site.database)
             _lose_the_office(site)
-            ways = {
-                "folder": Way((str(root / "nas"),)),
+            addresses = {
+                "folder": Address((str(root / "nas"),)),
                 # Not named at all: found among what is plugged in.
-                "drive": Way(("--mounts", f"{root}/media/*")),
-                "s3": Way(
+                "drive": Address(("--mounts", f"{root}/media/*")),
+                "s3": Address(
                     (f"s3://{bucket}/clinic", "--endpoint", s3.endpoint),
                     {"AWS_ACCESS_KEY_ID": s3.admin.access, "AWS_SECRET_ACCESS_KEY": s3.admin.secret},
                 ),
-                "sftp": Way(
+                "sftp": Address(
                     (
                         f"sftp://{USER}@127.0.0.1:{sshd.port}{vault}",
                         *("--key", str(sshd.folder / "client")),
                         *("--host-key", sshd.host_key()),
                     )
                 ),
-                "smb": Way(
+                "smb": Address(
                     (f"smb://{USER}@127.0.0.1:{samba.port}/backup/rescue", "--password", "env:SHARE"),
                     {"SHARE": PASSWORD},
                 ),
             }
-            yield Left(site, ways, {"drive": Way((str(stick),))}, rows)
+            yield Left(site, addresses, {"drive": Address((str(stick),))}, rows)
         finally:
             subprocess.run(["umount", str(stick)], check=True)
 
@@ -149,7 +149,7 @@ class Machine:
     warm: Warm
     log: Path
 
-    def rescue(self, way: Way, *words: str, status: int = 0) -> str:
+    def rescue(self, way: Address, *words: str, status: int = 0) -> str:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root / "home"),
@@ -192,7 +192,7 @@ def mutable(root: Path) -> dict[str, tuple[int, int]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_list_drill_and_restore_from_one_target_alone(left: Left, machine: Machine, kind: str) -> None:
-    way, key = left.ways[kind], ("--identity", str(machine.key))
+    way, key = left.addresses[kind], ("--identity", str(machine.key))
     before, empty = mutable(left.site.root / "nas"), machine.files()
     newest = 2 if kind in ("folder", "s3", "sftp") else 1
 
@@ -212,12 +212,12 @@ def test_list_drill_and_restore_from_one_target_alone(left: Left, machine: Machi
 
 
 def test_an_older_one_and_a_key_that_opens_nothing(left: Left, machine: Machine) -> None:
-    way = left.ways["folder"]
+    way = left.addresses["folder"]
     # With the key locked by a passphrase, as it may lie in a safe.
     locked = machine.root / "locked.txt.age"
     with machine.key.open("rb") as plain, locked.open("wb") as sealed:
         encrypt(plain, sealed, [ScryptRecipient("four plain words here", work_factor=10)])
-    opening = Way(way.words, {"KEY_PASSPHRASE": "four plain words here"})
+    opening = Address(way.words, {"KEY_PASSPHRASE": "four plain words here"})
     words = ("-i", str(locked), "--passphrase-from", "env:KEY_PASSPHRASE", "--backup", "1", "--to", "first")
     assert "clinic #1 of" in machine.rescue(opening, *words)
     assert counts(machine.root / "here" / "first" / "clinic.db") == left.rows
@@ -229,6 +229,6 @@ def test_an_older_one_and_a_key_that_opens_nothing(left: Left, machine: Machine)
 
 def test_a_server_whose_key_is_not_known_is_refused(left: Left, machine: Machine) -> None:
     """Never accepted silently: the fingerprint that it shows is told, and nothing is asked of it."""
-    address, _, client, *_ = left.ways["sftp"].words
-    said = machine.rescue(Way((address, "--key", client)), "--list", status=1)
+    address, _, client, *_ = left.addresses["sftp"].words
+    said = machine.rescue(Address((address, "--key", client)), "--list", status=1)
     assert "the server's key is unknown" in said and "SHA256:" in said and "ssh-keygen -lf" in said

@@ -15,7 +15,7 @@ from deployments.cli.demo_clinic import make_clinic
 from tasks.errors import DatasaveError
 from tests.flows.nights import night, nights
 from tests.flows.site import Site
-from tests.flows.test_suspicion import lose_rows
+from tests.flows.test_anomaly import lose_rows
 
 pytestmark = pytest.mark.slow
 

@@ -27,14 +27,14 @@ from tasks.options import Keep
 from tasks.policy.retention import judge_retention
 from tasks.records import BackupEntry
 from tests.golden.goldens import FOLDER, same_as_golden
-from tests.unit.manifests.shelves import shelved
+from tests.unit.manifests.shelves import backup_entry
 
 SCENARIOS = sorted((FOLDER / "retention").glob("*.txt"))
 
 
 def _backup(line: str) -> BackupEntry:
     sequence, taken, slot, *defect = line.split()
-    return shelved(
+    return backup_entry(
         int(sequence), datetime.fromisoformat(taken), "" if slot == "-" else slot, " ".join(defect)
     )
 

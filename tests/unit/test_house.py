@@ -16,7 +16,7 @@ from tests.house import ROOT, House, components, wrong_with
 
 @pytest.fixture(scope="module")
 def house() -> House:
-    return House.standing()
+    return House.in_tree()
 
 
 def test_imports_run_one_way(house: House) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tasks.context import PlanContext
 from tasks.health.freshness import due_since, freshness, last_run
 from tests.flows.site import Site
-from tests.unit.manifests.shelves import shelved
+from tests.unit.manifests.shelves import backup_entry
 
 HOME = ZoneInfo("America/New_York")
 
@@ -40,7 +40,7 @@ def test_the_last_run_is_that_of_the_offices_clock(
 
 
 def test_last_nights_backup_is_fresh_until_the_next_run_at_home(context: PlanContext) -> None:
-    shelf = [shelved(1, datetime(2026, 11, 24, 7, 1, tzinfo=UTC))]
+    shelf = [backup_entry(1, datetime(2026, 11, 24, 7, 1, tzinfo=UTC))]
     with context.target("nas") as nas:
         early = datetime(2026, 11, 25, 4, 30, tzinfo=UTC)
         assert all(finding.passed for finding in freshness(context, nas, "", shelf, early))

@@ -83,7 +83,7 @@ class ShortReads(io.BytesIO):
         return super().read(min(wanted, 1000))
 
 
-class DictPlace:
+class DictTarget:
     """A place whose objects lie in a dict; ``faults`` are raised when an object is opened."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class DictPlace:
         yield ShortReads(self.objects[name])
 
 
-def shelved(sequence: int, taken: datetime, slot: str = "", defect: str = "") -> BackupEntry:
+def backup_entry(sequence: int, taken: datetime, slot: str = "", defect: str = "") -> BackupEntry:
     """A backup as a shelf would show it, for the pure functions that judge one."""
     record = manifest(sequence, taken)
     own = stem("clinic", taken, sequence)

@@ -1,4 +1,4 @@
-"""What a target holds: every trouble by its name, and nothing believed that is not signed."""
+"""What a target holds: every defect by its name, and nothing believed that is not signed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.manifests.shelf import FUTURE, find, newest_verified, read_shelf
 from tasks.manifests.signing import public_text, sign_record
 from tasks.policy.retention import AHEAD
 from tasks.records import BackupEntry, Finding
-from tests.unit.manifests.shelves import MACHINE, SEALED, STRANGER, TAKEN, DictPlace, manifest, signed
+from tests.unit.manifests.shelves import MACHINE, SEALED, STRANGER, TAKEN, DictTarget, manifest, signed
 
 DAY = timedelta(days=1)
 NOW = TAKEN + DAY
@@ -25,22 +25,22 @@ OTHER = public_text(STRANGER.public_key())
 FAILED = Finding(check="integrity", passed=False, detail="0 of 1 passed")
 
 
-def _shelf(place: DictPlace, **settings: Any) -> list[BackupEntry]:
+def _shelf(place: DictTarget, **settings: Any) -> list[BackupEntry]:
     return read_shelf(place, **{"trusted": {MACHINE}, "now": NOW, **settings})
 
 
-def _only(place: DictPlace, **settings: Any) -> BackupEntry:
+def _only(place: DictTarget, **settings: Any) -> BackupEntry:
     shelf = _shelf(place, **settings)
     assert len(shelf) == 1
     return shelf[0]
 
 
 @pytest.fixture
-def place() -> DictPlace:
-    return DictPlace()
+def place() -> DictTarget:
+    return DictTarget()
 
 
-def test_a_whole_backup_is_verified(place: DictPlace) -> None:
+def test_a_whole_backup_is_verified(place: DictTarget) -> None:
     place.add(signed(), slot="TUE")
     assert _only(place) == BackupEntry(
         name=f"{NAME}.tar.zst.age",
@@ -52,14 +52,14 @@ def test_a_whole_backup_is_verified(place: DictPlace) -> None:
     )
 
 
-def test_an_empty_place_and_foreign_files(place: DictPlace) -> None:
+def test_an_empty_place_and_foreign_files(place: DictTarget) -> None:
     assert _shelf(place) == []
     for name in ("RECOVER.md", "TUE/photo.jpg", "clinic.tar.zst", "package.json", f"{NAME}.json"):
         place.objects[name] = b"{}"
     assert _shelf(place) == []
 
 
-def test_an_archive_without_manifest_is_an_unfinished_delivery(place: DictPlace) -> None:
+def test_an_archive_without_manifest_is_an_unfinished_delivery(place: DictTarget) -> None:
     place.objects[f"TUE/{NAME}.tar.zst.age"] = b"half"
     found = _only(place)
     assert (found.defect, found.manifest, found.manifest_name, found.bytes, found.slot) == (
@@ -85,7 +85,7 @@ def test_an_archive_without_manifest_is_an_unfinished_delivery(place: DictPlace)
         (signed(checks=()), "no checks recorded"),
     ],
 )
-def test_troubles_of_a_manifest(place: DictPlace, record: Any, defect: str) -> None:
+def test_troubles_of_a_manifest(place: DictTarget, record: Any, defect: str) -> None:
     place.add(record)
     found = _only(place)
     assert found.defect == defect
@@ -93,34 +93,34 @@ def test_troubles_of_a_manifest(place: DictPlace, record: Any, defect: str) -> N
     assert found.verified is (defect == "")
 
 
-def test_a_forged_future_manifest_is_called_forged(place: DictPlace) -> None:
+def test_a_forged_future_manifest_is_called_forged(place: DictTarget) -> None:
     """Retention takes "dated in the future" for evidence of the clock: only signed ones may say it."""
     place.add(sign_record(manifest(taken=NOW + 3650 * DAY), STRANGER))
     assert _only(place).defect.startswith("signed by another machine")
     assert FUTURE == AHEAD
 
 
-def test_archive_missing(place: DictPlace) -> None:
+def test_archive_missing(place: DictTarget) -> None:
     place.add(signed(), archive=None)
     found = _only(place)
     assert (found.defect, found.bytes) == ("archive missing", 0)
 
 
-def test_a_manifest_under_another_name_does_not_count(place: DictPlace) -> None:
+def test_a_manifest_under_another_name_does_not_count(place: DictTarget) -> None:
     place.add(signed(), name="clinic-20261124T020000Z-000418")
     found = _only(place)
     assert found.defect == f"the manifest belongs to {NAME}.tar.zst.age"
     assert found.name == "clinic-20261124T020000Z-000418.tar.zst.age"
 
 
-def test_a_renamed_pair_is_shown_but_does_not_count(place: DictPlace) -> None:
+def test_a_renamed_pair_is_shown_but_does_not_count(place: DictTarget) -> None:
     place.add(signed(), name=f"{NAME} (copy)")
     place.objects["other (copy).manifest.json"] = b"{}"
     assert [b.name for b in _shelf(place, source="clinic")] == [f"{NAME} (copy).tar.zst.age"]
     assert not any(b.verified for b in _shelf(place))
 
 
-def test_unreadable_manifests(place: DictPlace) -> None:
+def test_unreadable_manifests(place: DictTarget) -> None:
     place.add(signed())
     name = f"{NAME}.manifest.json"
     whole = place.objects[name]
@@ -142,17 +142,17 @@ def test_a_giant_in_place_of_a_manifest_is_not_read_to_its_end() -> None:
             assert 0 < self.given <= MAX_BYTES + 1
             return bytes(size)
 
-    class GiantPlace(DictPlace):
+    class GiantTarget(DictTarget):
         @contextmanager
         def open(self, name: str) -> Iterator[BinaryIO]:
             yield Giant()  # type: ignore[misc]
 
-    place = GiantPlace()
+    place = GiantTarget()
     place.add(signed())
     assert _only(place).defect == "manifest unreadable: it is over 16 MiB"
 
 
-def test_one_manifest_that_the_medium_cannot_give_leaves_the_others(place: DictPlace) -> None:
+def test_one_manifest_that_the_medium_cannot_give_leaves_the_others(place: DictTarget) -> None:
     place.add(signed(417))
     place.add(signed(418, TAKEN + DAY))
     place.faults[f"{NAME}.manifest.json"] = TargetError("cannot read: timed out")
@@ -164,20 +164,20 @@ def test_one_manifest_that_the_medium_cannot_give_leaves_the_others(place: DictP
         _shelf(place)
 
 
-def test_a_manifest_that_vanishes_meanwhile_is_left_out(place: DictPlace) -> None:
+def test_a_manifest_that_vanishes_meanwhile_is_left_out(place: DictTarget) -> None:
     place.add(signed(417))
     place.add(signed(418, TAKEN + DAY))
     place.faults[f"{NAME}.manifest.json"] = ObjectMissing("gone")
     assert [b.name for b in _shelf(place)] == ["clinic-20261124T020000Z-000418.tar.zst.age"]
 
 
-def test_a_bare_machine_believes_whole_manifests_only(place: DictPlace) -> None:
+def test_a_bare_machine_believes_whole_manifests_only(place: DictTarget) -> None:
     place.add(sign_record(manifest(), STRANGER))
     place.add(manifest(418, TAKEN + DAY))
     assert [b.defect for b in _shelf(place, trusted=None)] == ["", "not signed"]
 
 
-def test_order_is_by_number_with_the_unreadable_first(place: DictPlace) -> None:
+def test_order_is_by_number_with_the_unreadable_first(place: DictTarget) -> None:
     place.add(signed(3, TAKEN - 3 * DAY))
     place.add(signed(2, TAKEN - 1 * DAY))
     place.add(signed(1000000, TAKEN - 2 * DAY), slot="TUE")
@@ -196,7 +196,7 @@ def test_order_is_by_number_with_the_unreadable_first(place: DictPlace) -> None:
     assert newest.slot == "TUE"
 
 
-def test_only_the_asked_source(place: DictPlace) -> None:
+def test_only_the_asked_source(place: DictTarget) -> None:
     place.add(signed())
     place.add(signed(source="clinic-west"))
     place.objects["clinic-west-20261123T020000Z-000009.tar.zst.age"] = b""
@@ -205,7 +205,7 @@ def test_only_the_asked_source(place: DictPlace) -> None:
     assert len(_shelf(place)) == 3
 
 
-def test_certificates_are_named_with_their_backup(place: DictPlace) -> None:
+def test_certificates_are_named_with_their_backup(place: DictTarget) -> None:
     place.add(signed(), slot="TUE")
     place.add(signed(418, TAKEN + DAY))
     drills = [f"TUE/{certificate_name(f'{NAME}.tar.zst.age', TAKEN + n * DAY)}" for n in (1, 2)]
@@ -215,7 +215,7 @@ def test_certificates_are_named_with_their_backup(place: DictPlace) -> None:
     assert [b.certificates for b in _shelf(place)] == [tuple(drills), ()]
 
 
-def test_of_a_backup_in_two_slots_one_counts(place: DictPlace) -> None:
+def test_of_a_backup_in_two_slots_one_counts(place: DictTarget) -> None:
     place.add(signed(), slot="TUE")
     place.add(signed(), slot="For the tax office")
     shelf = _shelf(place)
@@ -228,13 +228,13 @@ def test_of_a_backup_in_two_slots_one_counts(place: DictPlace) -> None:
     assert "another copy of the backup in the root" in {b.defect for b in _shelf(place)}
 
 
-def test_a_damaged_copy_does_not_take_the_place_of_the_whole_one(place: DictPlace) -> None:
+def test_a_damaged_copy_does_not_take_the_place_of_the_whole_one(place: DictTarget) -> None:
     place.add(signed(), slot="TUE", archive=b"cut")
     place.add(signed(), slot="archive")
     assert [b.slot for b in _shelf(place) if b.verified] == ["archive"]
 
 
-def test_different_backups_under_one_number_both_show(place: DictPlace) -> None:
+def test_different_backups_under_one_number_both_show(place: DictTarget) -> None:
     place.add(signed())
     place.add(signed(taken=TAKEN + timedelta(hours=1), sealed_sha256="b" * 64))
     shelf = _shelf(place)
@@ -247,7 +247,7 @@ def test_different_backups_under_one_number_both_show(place: DictPlace) -> None:
 
 
 @pytest.fixture
-def stocked(place: DictPlace) -> list[BackupEntry]:
+def stocked(place: DictTarget) -> list[BackupEntry]:
     place.add(signed(416, TAKEN - DAY), slot="MON")
     place.add(signed(417), slot="TUE")
     place.add(signed(418, TAKEN + timedelta(hours=2)), slot="TUE")
@@ -301,7 +301,7 @@ def test_find_never_gives_an_untrusted_backup(stocked: list[BackupEntry]) -> Non
     assert "There is no verified backup here, and 1 that cannot be trusted" in caught.value.hint
 
 
-def test_the_offer_is_short(place: DictPlace) -> None:
+def test_the_offer_is_short(place: DictTarget) -> None:
     for number in range(15):
         place.add(signed(number, TAKEN - (15 - number) * DAY))
     with pytest.raises(NoBackup) as caught:
@@ -311,14 +311,14 @@ def test_the_offer_is_short(place: DictPlace) -> None:
     assert "000014" in caught.value.hint
 
 
-def test_latest_of_several_sources_must_be_chosen(place: DictPlace) -> None:
+def test_latest_of_several_sources_must_be_chosen(place: DictTarget) -> None:
     place.add(signed())
     place.add(signed(9, source="other"))
     with pytest.raises(NoBackup, match="more than one backup fits"):
         find(_shelf(place), "latest")
 
 
-def test_a_time_without_zone_for_now_is_refused(place: DictPlace) -> None:
+def test_a_time_without_zone_for_now_is_refused(place: DictTarget) -> None:
     place.add(signed())
     with pytest.raises(TypeError):
         _shelf(place, now=datetime(2026, 11, 24))

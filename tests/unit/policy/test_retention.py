@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tasks.options import Keep
 from tasks.policy.retention import AHEAD, judge_retention, suspended
 from tasks.records import BackupEntry, Verdict
-from tests.unit.manifests.shelves import shelved
+from tests.unit.manifests.shelves import backup_entry
 
 ZONES = ("UTC", "America/New_York", "America/Havana", "Pacific/Apia", "Asia/Kathmandu", "Europe/Zurich")
-TROUBLES = (
+DEFECTS = (
     "no manifest (unfinished delivery)",
     "not signed",
     "signature does not match",
@@ -41,14 +41,14 @@ zones = st.sampled_from(ZONES).map(ZoneInfo)
 
 @st.composite
 def steady(draw: st.DrawFn, start: datetime = START, size: int = 40) -> list[BackupEntry]:
-    """A shelf whose dates agree with its numbers: gaps from minutes to months, any slots, any troubles."""
+    """A shelf whose dates agree with its numbers: gaps from minutes to months, any slots, any defects."""
     gaps = draw(st.lists(st.integers(1, 60 * 24 * 60), min_size=1, max_size=size))
     taken = start
     shelf = []
     for sequence, minutes in enumerate(gaps, start=1):
         taken += timedelta(minutes=minutes)
-        defect = draw(st.sampled_from(TROUBLES)) if draw(st.integers(0, 5)) == 0 else ""
-        shelf.append(shelved(sequence, taken, draw(slots), defect))
+        defect = draw(st.sampled_from(DEFECTS)) if draw(st.integers(0, 5)) == 0 else ""
+        shelf.append(backup_entry(sequence, taken, draw(slots), defect))
     return shelf
 
 
@@ -57,8 +57,8 @@ def wild(draw: st.DrawFn) -> list[BackupEntry]:
     """A shelf with any dates at all under its numbers, and numbers that may come twice."""
     moments = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
     entries = draw(st.lists(st.tuples(st.integers(1, 30), moments, slots), max_size=20))
-    troubles = st.sampled_from(("", "", "", AHEAD, *TROUBLES))
-    return [shelved(sequence, taken, slot, draw(troubles)) for sequence, taken, slot in entries]
+    defects = st.sampled_from(("", "", "", AHEAD, *DEFECTS))
+    return [backup_entry(sequence, taken, slot, draw(defects)) for sequence, taken, slot in entries]
 
 
 shelves = steady() | wild()
@@ -111,7 +111,7 @@ def test_what_anyone_can_forge_changes_nothing(
 ) -> None:
     """Unsigned, forged or broken manifests of any number and any date, far in the future included."""
     moments = st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
-    forged = st.builds(shelved, st.integers(0, 10**9), moments, slots, st.sampled_from(TROUBLES))
+    forged = st.builds(backup_entry, st.integers(0, 10**9), moments, slots, st.sampled_from(DEFECTS))
     extra = data.draw(st.lists(forged, max_size=10))
     mixed = data.draw(st.permutations([*shelf, *extra]))
     now = START + 3000 * DAY
@@ -126,7 +126,9 @@ def test_what_anyone_can_forge_changes_nothing(
 def test_a_signed_backup_from_the_future_removes_nothing(
     shelf: list[BackupEntry], data: st.DataObject, keep: Keep, floor: int, zone: ZoneInfo
 ) -> None:
-    ahead = shelved(data.draw(st.integers(0, 50)), datetime(2200, 1, 1, tzinfo=UTC), data.draw(slots), AHEAD)
+    ahead = backup_entry(
+        data.draw(st.integers(0, 50)), datetime(2200, 1, 1, tzinfo=UTC), data.draw(slots), AHEAD
+    )
     verdicts = judge_retention([*shelf, ahead], keep, floor, zone)
     assert _removed(verdicts) == set()
     assert "lies in the future" in suspended([*shelf, ahead])
@@ -203,7 +205,7 @@ def test_the_rules_keep_what_they_say_and_nothing_else(
 def test_a_jump_and_its_correction_suspend_pruning(days: int, at: int) -> None:
     """Backups 1 to 20, a night apart; the clock is wrong for number ``at`` alone."""
     jump = timedelta(days=days, minutes=7 if days > 0 else -7)
-    shelf = [shelved(n, START + n * DAY + (jump if n == at else timedelta())) for n in range(1, 21)]
+    shelf = [backup_entry(n, START + n * DAY + (jump if n == at else timedelta())) for n in range(1, 21)]
     assert "clock jump: pruning suspended" in suspended(shelf)
     verdicts = judge_retention(shelf, Keep(last=1), 1, ZoneInfo("UTC"))
     assert _removed(verdicts) == set()
@@ -212,7 +214,7 @@ def test_a_jump_and_its_correction_suspend_pruning(days: int, at: int) -> None:
 
 @pytest.mark.parametrize("days", [1, 3650])
 def test_a_newest_backup_ahead_of_the_present_suspends_pruning(days: int) -> None:
-    shelf = [shelved(n, START + n * DAY) for n in range(1, 10)]
+    shelf = [backup_entry(n, START + n * DAY) for n in range(1, 10)]
     now = START + 9 * DAY
     assert suspended(shelf, now) == ""
     assert suspended(shelf, now - timedelta(hours=1)) == ""
@@ -223,12 +225,12 @@ def test_a_newest_backup_ahead_of_the_present_suspends_pruning(days: int) -> Non
 
 
 def test_a_leap_of_the_newest_suspends_once() -> None:
-    shelf = [shelved(n, START + n * DAY) for n in range(1, 4)]
-    shelf.append(shelved(4, START + 3653 * DAY))
+    shelf = [backup_entry(n, START + n * DAY) for n in range(1, 4)]
+    shelf.append(backup_entry(4, START + 3653 * DAY))
     assert "is dated 3650 days after backup 3" in suspended(shelf)
-    shelf.append(shelved(5, START + 3654 * DAY))
+    shelf.append(backup_entry(5, START + 3654 * DAY))
     assert suspended(shelf) == ""
-    yearly = [shelved(1, START), shelved(2, START + 366 * DAY)]
+    yearly = [backup_entry(1, START), backup_entry(2, START + 366 * DAY)]
     assert suspended(yearly) == ""
 
 
@@ -239,11 +241,11 @@ def test_a_floor_below_one_is_refused(floor: int) -> None:
 
 
 def test_shelves_of_several_sources_are_refused() -> None:
-    other = shelved(2, START + DAY)
+    other = backup_entry(2, START + DAY)
     assert other.manifest is not None
     renamed = other.model_copy(update={"manifest": other.manifest.model_copy(update={"source": "other"})})
     with pytest.raises(ValueError, match="one source at a time"):
-        judge_retention([shelved(1, START), renamed], Keep(last=1), 1, UTC)
+        judge_retention([backup_entry(1, START), renamed], Keep(last=1), 1, UTC)
 
 
 def test_an_empty_shelf() -> None:
