@@ -1,4 +1,4 @@
-"""Tell people that something is wrong which no run could tell by itself: it was killed, or never started."""
+"""Report what a run cannot report itself: that it was killed, or never started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flows.report import plain_report
 from tasks.backup.workspace import sweep
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.steps.notices import notify_at_every_end, told
+from tasks.steps.notices import notify, notify_at_every_end
 from tasks.steps.report import now, reported
 from tasks.steps.running import ended_by_itself, name_run
 
@@ -47,5 +47,5 @@ def alarm(
         facts = reported(context.path, facts)
     except DatasaveError as error:
         return refused(plan, "alarm", DatasaveError(f"ALARM: {reason}. Besides, {error}"), started)
-    facts = told(context.path, facts)
+    facts = notify(context.path, facts)
     return Failed(message=f"ALARM: {facts.headline}. {NEXT}")

@@ -29,7 +29,7 @@ from tasks.steps.backup import (
     rehearse,
     validate_copy,
 )
-from tasks.steps.notices import begin, notify_at_every_end, told
+from tasks.steps.notices import begin, notify, notify_at_every_end
 from tasks.steps.outcomes import Steps, settle
 from tasks.steps.progress import stopping_steps
 from tasks.steps.report import now, reported
@@ -85,7 +85,7 @@ def backup(plan: Path, targets: list[str] | None = None, skip: list[str] | None 
                 with suppress(StateError):  # what cannot go is told when it closes, after the report
                     workspace.wipe_plaintext()
             facts = reported(context.path, backup_report(context, runs, started))
-        facts = told(context.path, facts)
+        facts = notify(context.path, facts)
         if facts.succeeded:
             for workspace in workspaces:
                 release(workspace.folder)

@@ -59,7 +59,7 @@ def copy(plan: Path, destination: Path | None = None, source: str | None = None)
 
 @flow(name="check", task_runner=RUNNER, **notify_at_every_end(clear_staging))
 def check(plan: Path, source: str | None = None) -> State[Any]:
-    """Check the database now, while it is in use: its engine's own check, on a copy that goes afterwards.
+    """Check the database now, while it is in use: its engine's own check, on a temporary copy.
 
     Every table is counted, and the plan's own checks are asked. It is no backup: no target receives it.
 

@@ -53,7 +53,9 @@ def drill(
             return concluded(context.path, facts)
         turn = chosen.result()
         if turn is None:
-            return Completed(message="No drill is due: the rest is away, cold storage was drilled before")
+            return Completed(
+                message="No drill is due: the targets are away, or cold and drilled not long ago"
+            )
         name_run("drill", context, f" from {turn.target}")
         hours = context.plan.drill.thaw_hours if wait is None else wait
         source_names = context.source_names if source is None else (context.source_name(source),)

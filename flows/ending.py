@@ -1,6 +1,6 @@
-"""How every flow ends: its outcome is decided and on record, then people are told, then it has its state.
+"""How every flow ends: its outcome is recorded, people are notified, and then it gets its state.
 
-And what is done after a run that was ended from outside: nothing readable stays in staging.
+Also what is done after a run that was ended from outside: nothing readable stays in staging.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tasks.backup.workspace import sweep
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.reports import RunReport
-from tasks.steps.notices import told
+from tasks.steps.notices import notify
 from tasks.steps.report import show_refusal
 
 
 def concluded(plan: Path, facts: RunReport, *, reporting: bool = True) -> State[Any]:
     """Tell everyone, and end in the state that follows from the facts and from who could be told."""
-    return state_of(told(plan, facts, reporting=reporting))
+    return state_of(notify(plan, facts, reporting=reporting))
 
 
 def state_of(facts: RunReport) -> State[Any]:
@@ -36,7 +36,7 @@ def state_of(facts: RunReport) -> State[Any]:
 def refused(plan: Path, flow: str, error: DatasaveError, started: datetime) -> State[Any]:
     """The end of a run that could not do its work and has no report: a wrong plan, another run under way."""
     show_refusal(error)
-    done = told(plan, failure(plan, flow, str(error), started), reporting=False)
+    done = notify(plan, failure(plan, flow, str(error), started), reporting=False)
     return Failed(message=done.headline, data=error if done.headline == str(error) else None)
 
 

@@ -1,4 +1,4 @@
-"""A plan with everything it names made real: adapters, state folder, keys, trusted machines."""
+"""A plan with the objects that it names: adapters, state folder, keys, trusted machines."""
 
 from __future__ import annotations
 

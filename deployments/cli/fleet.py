@@ -76,7 +76,7 @@ def status(
 ) -> int:
     """Show when each office's last good backup was, and who is late.
 
-    Late is an office whose newest completed backup is older than its schedule allows, and two hours.
+    An office is late where its newest completed backup is over two hours older than its schedule allows.
     Exit status 1 where one is.
 
     **Examples:**

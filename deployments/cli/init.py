@@ -40,7 +40,9 @@ def init(  # noqa: PLR0913 - what a plan may be begun with
     ] = None,
     holder: Annotated[
         list[str] | None,
-        Parameter(negative=(), help="NAME=age1… of one who can open backups; may be given several times."),
+        Parameter(
+            negative=(), help="NAME=age1… of someone who can open the backups; may be given several times."
+        ),
     ] = None,
     target: Annotated[
         list[str] | None,
@@ -62,7 +64,7 @@ def init(  # noqa: PLR0913 - what a plan may be begun with
         raise PlanError(f"{plan} exists already", hint="Give another file name: a plan is never overwritten.")
     if not (holder and target):
         raise PlanError(
-            "a plan needs one who can open the backups and a place that receives them",
+            "a plan needs someone who can open the backups, and a place to put them",
             hint="Make a key with `datasave keys new --holder NAME`, then give --holder NAME=age1… and "
             "--target NAME=FOLDER.",
         )

@@ -344,7 +344,10 @@ def _tell_intent(target: str, intent: Intent) -> None:
     if intent.skipped:
         say(f"{told} is left as it is: {intent.skipped}")
     else:
-        say(f"{told} " + ("is an old file that goes" if intent.leftover else f"would be {_change(intent)}"))
+        say(
+            f"{told} "
+            + ("is an old file to be removed" if intent.leftover else f"would be {_change(intent)}")
+        )
 
 
 def _change(intent: Intent) -> str:

@@ -74,7 +74,7 @@ OnlyOption = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True)
 class InPlace:
-    """What a person can say about a restore in place; its names are options of ``restore``."""
+    """The options of a restore in place; its fields are options of ``restore``."""
 
     in_place: Annotated[
         bool,
@@ -93,7 +93,10 @@ class InPlace:
         False
     )
     undo: Annotated[
-        bool, Parameter(negative=(), help="Have the old data back, after a cut or after all was done.")
+        bool,
+        Parameter(
+            negative=(), help="Put the old data back, after an interruption or after a finished restore."
+        ),
     ] = False
 
     @property

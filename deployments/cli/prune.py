@@ -28,7 +28,7 @@ def prune(
     ] = False,
     apply: Annotated[bool, Parameter(negative=(), help="Remove what the list says would go.")] = False,
     explain: Annotated[
-        bool, Parameter(negative=(), help="Show what each removal would rest on. Removes nothing.")
+        bool, Parameter(negative=(), help="Show what must hold before anything is removed. Removes nothing.")
     ] = False,
     accept_change: Annotated[
         bool, Parameter(negative=(), help="The change that suspended pruning was meant: trust it.")
@@ -87,7 +87,7 @@ def _show(context: PlanContext, name: str, source_name: str, *, explain: bool) -
         return False
     if explain:
         findings = retain.evidence(context, name, source_name, [verdict.backup for verdict in judged])
-        findings_table(f"{place}: what removal rests on", findings)
+        findings_table(f"{place}: what must hold before anything is removed", findings)
         if not all(finding.passed for finding in findings):
             return False
     if judged:

@@ -1,4 +1,4 @@
-"""What the commands share that bring a backup back: where from, progress, a private folder, the result."""
+"""What the restoring commands share: where the backup comes from, progress, a private folder, the result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tasks.targets.shared.unmarked import UnmarkedFolder
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Wanted:
-    """What a person can say about which backup to restore, from where, with which keys."""
+    """Options that say which backup to restore, from where, and with which keys."""
 
     identity: Annotated[
         list[Path] | None,

@@ -144,7 +144,7 @@ def _reference(given: str | None) -> str | None:
         return given
     # Not quoted: it may be the password itself.
     raise PlanError(
-        "--password takes no password but says where it is: anyone could read it in the list of processes",
+        "--password says where the password is, and is never the password itself: others can see arguments",
         hint="Write env:NAME or file:PATH, or leave it out and type the password when asked.",
     )
 

@@ -80,7 +80,7 @@ def restore(
         return restore_in_place.run(live, wanted)
     if to is None or not wanted.identity:
         raise PlanError(
-            "the restore needs to know where to, and with which key",
+            "a restore needs a destination and a key",
             hint="Give --to FOLDER (or --in-place) and --identity FILE.",
         )
     if until and logs is None:
@@ -108,7 +108,7 @@ def _refuse_beside(what: str, options: dict[str, object]) -> None:
         if value:
             raise PlanError(
                 f"{name} cannot be combined with {what}",
-                hint="Nothing was done. A whole restore to a new folder (--to FOLDER) knows --logs, --until "
+                hint="Nothing was done. A whole restore to a new folder (--to FOLDER) takes --logs, --until "
                 "and --accept-damage.",
             )
 
@@ -118,7 +118,7 @@ def _moment(text: str, timezone: tzinfo) -> datetime:
     try:
         said = datetime.fromisoformat(text)
     except ValueError:
-        raise PlanError(f"{text!r} is no time", hint="Write it as '2026-11-23 14:30'.") from None
+        raise PlanError(f"{text!r} is not a time", hint="Write it as '2026-11-23 14:30'.") from None
     return said if said.tzinfo else said.replace(tzinfo=timezone)
 
 

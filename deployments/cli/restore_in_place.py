@@ -103,8 +103,8 @@ def _go_on(replacement: Replacement, options: InPlace) -> int:
         return _undone(replacement, options)
     if options.resume and not record.has("built"):
         replacement.undo()
-        say(f"It was cut off before anything was changed: {record.live} is what it was.")
-        say("Nothing of it is left. To restore, run `datasave restore --in-place` again.")
+        say(f"It was cut off before anything was changed: {record.live} is unchanged.")
+        say("It left nothing behind. To restore, run `datasave restore --in-place` again.")
         return 1
     if options.resume and unfinished:
         findings_table(f"{record.source} in {record.live}", replacement.forward(again=True))

@@ -176,7 +176,7 @@ def check(
 ) -> int:
     """Check the database now, while it is in use: the engine's own check, every table counted.
 
-    Works on a copy in staging, which goes afterwards. No target receives anything.
+    Works on a copy in staging, which is removed afterwards. No target receives anything.
 
     **Examples:**
 
@@ -200,7 +200,7 @@ def copy(
 ) -> int:
     """Copy the database now, while it is in use: checked, and NOT encrypted.
 
-    Whoever reaches the folder can read it: keep it on this machine, and delete it when it has served. It is
+    Whoever reaches the folder can read it: keep it on this machine, and delete it after use. It is
     no backup. A folder that holds anything, is on the network, or belongs to a target is refused.
 
     **Examples:**

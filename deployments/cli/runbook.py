@@ -1,4 +1,4 @@
-"""The disaster plan: the command that writes it, and puts it where it will be looked for."""
+"""``datasave runbook``: write the disaster plan, and put it on the targets."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _service(service: units.Service, *, apply: bool, remove: bool) -> int:
         _show(file, remove)
     elif remove:
         units.uninstall(file)
-        good(f"{service.name} is no service any more; {file.path} was removed")
+        good(f"{service.name} is no longer a service; {file.path} was removed")
     else:
         units.install(file)
         good(f"{service.name} is a service now: {file.path}")

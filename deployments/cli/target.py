@@ -20,7 +20,7 @@ def init(
 ) -> int:
     """Make a place ready to be a target: write the marker by which it is known from then on.
 
-    Only on your word, and only once: without its marker a path that isn't mounted would pass for
+    This is done only by this command, and once: without its marker a path that isn't mounted would pass for
     the drive, and backups would pile up on the system disk.
 
     **Examples:**

@@ -6,6 +6,6 @@
 - ``members.py``  the tar headers (POSIX pax, GNU long names), strictly
 - ``faults.py``   operating system errors in the program's own words
 
-Which names and link targets are safe says ``tasks/platform/names.py``, for both directions. The writer
+``tasks/platform/names.py`` says which names and link targets are safe, for both directions. The writer
 refuses what the reader would refuse: an archive that was written can be extracted.
 """

@@ -1,7 +1,7 @@
 """Which targets a run delivers to: those that are due by their rhythm, with the medium whose turn it is.
 
 What each target got last is remembered in the state folder, so that nobody has to be reached for the answer.
-Where that memory is lost a target is due once more than needed, never once less.
+If that memory is lost, a target is due once too often, never too seldom.
 """
 
 from __future__ import annotations

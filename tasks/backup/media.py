@@ -131,7 +131,7 @@ class MediumLine(Record):
 def init(context: PlanContext, target: str, path: Path, label: str, *, replace: bool = False) -> str:
     """Make the drive mounted at ``path`` the medium ``label`` of a drive target; says what was done.
 
-    ``replace`` is the user's word that the old medium of that label is lost or broken. Raises PlanError
+    With ``replace`` the user states that the old medium of that label is lost or broken. Raises PlanError
     for a target that is no drive or a label that is not in its calendar, TargetError where that drive
     must not become a medium, or one of that label is known already.
     """

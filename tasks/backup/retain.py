@@ -135,7 +135,7 @@ def make_room(context: PlanContext, run: Run, target: Target, needed: int) -> bo
 def evidence(
     context: PlanContext, target_name: str, source_name: str, shelf: Sequence[BackupEntry]
 ) -> tuple[Finding, ...]:
-    """What removal from a shelf rests on, one finding each: while one doesn't pass, nothing goes."""
+    """What must hold before anything is removed from a shelf, one finding each."""
     entry = context.entry(target_name)
     good = [backup for backup in shelf if backup.verified]
     aside = [backup for backup in shelf if not backup.verified]
@@ -170,7 +170,7 @@ def _unfinished(context: PlanContext, target: Target) -> tuple[BackupEntry, ...]
 
 
 def clear_unfinished(context: PlanContext, target_name: str) -> tuple[str, ...]:
-    """Remove what cut-off deliveries left; the names. Only on the user's word, never by a run.
+    """Remove what cut-off deliveries left; the names. Only when the user asks, never in a run.
 
     A delivery by another machine may be under way right now: only a person can know.
     """
@@ -199,7 +199,7 @@ class Accepted(NamedTuple):
 def accept_change(context: PlanContext, source_name: str) -> Accepted:
     """Trust one source's marked backups, by what this machine saw and what the targets show.
 
-    Another machine with the plan has its own say: the mark itself is signed and stays.
+    Another machine with the plan decides for itself: the mark is signed and stays.
     """
     marked: dict[int, tuple[str, ...]] = {}
     unseen = []

@@ -65,8 +65,8 @@ def encrypt_archive(
     """Encrypt the archive to every holder and to a key made for this run alone.
 
     The run's key lets the rehearsal open exactly the file that will be delivered, although the
-    machine holds no holder's identity. The plain archive is removed: it has served. Raises MismatchError
-    where it is no longer the one that was written.
+    machine holds no holder's identity. The plain archive is removed: it is no longer needed. Raises
+    MismatchError where it is no longer the one that was written.
     """
     name = sealed_name(stem(run.source, run.started, run.sequence))
     path = private_folder(workspace.sealed) / name

@@ -69,7 +69,7 @@ def waiting(context: PlanContext, wanted: str = LATEST) -> list[Spooled]:
     if not found:
         told = ", ".join(f"#{number}" for number in numbers)
         raise NoBackup(
-            f"no sealed archive {wanted} waits in staging", hint=f"There waits: {told}. Or say `{LATEST}`."
+            f"no sealed archive {wanted} waits in staging", hint=f"Waiting: {told}. Or give `{LATEST}`."
         )
     newest = {s.run.source_name: s for s in sorted(found, key=lambda spooled: spooled.run.sequence)}
     return [newest[source_name] for source_name in context.source_names if source_name in newest]

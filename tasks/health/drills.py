@@ -102,7 +102,7 @@ def next_drill(context: PlanContext, target: str | None, identities: Sequence[Id
     holders = holders_at_hand(context, identities) or ("",)
     drilled = gather(context, [context.entry(only).name] if only else ())
     if only:
-        # On the user's word: what is wrong there is for the drill itself to tell, and cold is no reason.
+        # The user asked for it: what is wrong there is for the drill itself to tell, and cold is no reason.
         drilled = drilled._replace(places=(DrillTarget(only),))
     elif all(place.away for place in drilled.places):
         raise NoBackup(

@@ -163,7 +163,7 @@ def share_html(share: Share, made: datetime, contacts: Sequence[str] = ()) -> st
 
 
 def grouped(secret: str) -> list[str]:
-    """A secret in groups that can be read aloud and typed back; put together without spaces they are it."""
+    """A secret in groups that can be read aloud and typed back; without the spaces it is the secret again."""
     head, separator, rest = secret.rpartition("1")
     return [head + separator, *textwrap.wrap(rest, GROUP)]
 

@@ -2,8 +2,8 @@
 
 Only the header of the sealed archive is made anew, its payload is copied as it is; so this takes a holder's
 key, and neither a decrypted byte nor a second encryption. The new file is read back whole and has its signed
-manifest before the old one is removed: at every moment one of them is a whole backup. What it cannot do: take
-back what somebody has seen. Who had a key and a copy of a backup keeps both.
+manifest before the old one is removed: at every moment one of them is a whole backup. It cannot take back
+what somebody has seen: whoever had a key and a copy of a backup keeps both.
 """
 
 from __future__ import annotations

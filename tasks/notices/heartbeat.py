@@ -1,7 +1,7 @@
 """The external dead man's switch: an address that is pinged by each run, and alarms when no ping comes.
 
-As healthchecks.io and those like it take it: ``URL/start``, ``URL`` for good, ``URL/fail``. The address is
-a key to the switch, so no message shows more of it than its host.
+The protocol is that of healthchecks.io and similar services: ``URL/start``, ``URL`` for good, ``URL/fail``.
+The address is a key to the switch, so no message shows more of it than its host.
 """
 
 from __future__ import annotations

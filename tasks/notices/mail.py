@@ -1,4 +1,4 @@
-"""Mail over SMTP: one connection, a transaction a recipient, so that one refusal costs nobody else's mail."""
+"""Mail over SMTP: one connection, a transaction a recipient, so that one refusal does not stop the others."""
 
 from __future__ import annotations
 

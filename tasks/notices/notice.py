@@ -1,4 +1,4 @@
-"""What is told to people: one run's outcome as a subject line, a text for phones, and a mail's HTML.
+"""The notices that people get: one run's outcome as a subject line, a text for phones, and a mail's HTML.
 
 All foreign text went through ``plain_text`` (report_text.py): no text here can add a line to a header.
 """
@@ -45,7 +45,7 @@ def notice_of(
     attached: bool = True,
     test: bool = False,
 ) -> Notice:
-    """The notice of one run. ``office`` is the plan's name, ``machine`` the computer that tells it."""
+    """The notice of one run. ``office`` is the plan's name, ``machine`` the computer that sends it."""
     facts = facts_of(report, timezone)
     word: Word = "TEST" if test else word_of(report)
     subject = f"{word} {plain_text(office)}: {_short(facts.headline, office)}"

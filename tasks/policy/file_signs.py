@@ -1,4 +1,4 @@
-"""What ransomware leaves in files: headers that no longer fit, telling names, contents like noise.
+"""What ransomware leaves in files: headers that no longer fit, typical names, contents like noise.
 
 Pure functions. Counts only, never a file's name: a name may be a patient's.
 """

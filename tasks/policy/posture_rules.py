@@ -1,4 +1,4 @@
-"""How an office is told to back up its data, as rules: facts in, a score and what is open out.
+"""The advice on backing up an office's data, as rules: facts in, a score and the open rules out.
 
 Each rule says what it demands, why, and how to meet it, in words for the person who runs the practice. A rule
 that *must* hold keeps data recoverable or an office within the law; the others make a good plan better.

@@ -92,7 +92,7 @@ def pause(seen: Sequence[Snapshot]) -> str:
     """Why the newest run's date is doubted, "" where it isn't: sixty days and more after the run before.
 
     A clock that jumped ahead shows like this in the one night in which nothing else tells it. A long
-    closure does too; the next run lifts the doubt.
+    closure does too; the next run settles it.
     """
     if len(seen) < 2 or seen[-1].taken - seen[-2].taken <= LONGEST_PAUSE:
         return ""

@@ -113,7 +113,7 @@ class SupportsInPlace(Protocol):
     def live_data(self) -> LiveData:
         """The live data, as it can be put aside. Works with the engine down.
 
-        Raises SourceError where this source's data cannot be replaced like that, with the way there is.
+        Raises SourceError where this source's data cannot be replaced like that; the hint says how else.
         """
 
     @abstractmethod

@@ -43,7 +43,7 @@ CACHED = "Cached"
 
 
 class NotOnRecord(Enum):
-    """What a step found in an earlier attempt stands, but what it was is on record nowhere."""
+    """What a step made in an earlier attempt still stands, but its result is not on record."""
 
     IT = "not on record"
 

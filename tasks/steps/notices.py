@@ -59,7 +59,7 @@ def begin(plan: Path, flow: str) -> str:
         return notifier.start(flow)
 
 
-def told(plan: Path, facts: RunReport, *, reporting: bool = True) -> RunReport:
+def notify(plan: Path, facts: RunReport, *, reporting: bool = True) -> RunReport:
     """Tell everyone how a run went, note who was told in its report, and return the amended facts."""
     if run := runtime.flow_run.id:
         _told.add(str(run))

@@ -27,7 +27,7 @@ def look(work: Work) -> Run:
 
 @step("own checks", kept=False)
 def own_checks(work: Work, copy: Copied) -> Answered:
-    """Ask the plan's own questions of a copy that passed its engine's check."""
+    """Run the plan's own checks on a copy that passed its engine's check."""
     return tasks.backup.validate.own_checks(work.context, work.run, copy)
 
 
@@ -51,7 +51,7 @@ def back_up_log(work: Work) -> Path:
 
 @step("prune", line="prune {target}", kept=False)
 def prune_now(work: Work) -> Pruned:
-    """Apply retention to a source's backups on a target, on the user's word."""
+    """Apply retention to a source's backups on a target, when the user asks for it."""
     return tasks.backup.retain.prune(work.context, work.target, work.source_name)
 
 

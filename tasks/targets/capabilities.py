@@ -1,8 +1,8 @@
 """What only some targets can do: a small protocol for each ability, and what is done where it is lacking.
 
 An adapter has an ability by naming the protocol among its bases and writing its methods. Callers ask for the
-ability, never for the kind: by the function where lacking it has an answer that is right for any place read
-like a folder, else by ``isinstance`` with the protocol.
+ability, never for the kind: by the function of its name where there is a sensible default, else by
+``isinstance`` with the protocol.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PROBE = "datasave-doctor.probe"
 
 @runtime_checkable
 class SupportsPrepare(Protocol):
-    """A place that must be made ready once, on the user's word."""
+    """A place that must be made ready once, when the user asks for it."""
 
     @abstractmethod
     def prepare(self) -> str:

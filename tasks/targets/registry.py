@@ -1,4 +1,4 @@
-"""The kinds of target a plan can name. A new adapter is one file and one line here."""
+"""The kinds of target a plan can name, and the schemes of addresses: a line or two for each."""
 
 from __future__ import annotations
 
@@ -80,5 +80,5 @@ def _parts(address: str) -> SplitResult:
             hint="Leave it out and type it when asked, or say where it is: --password env:NAME or file:PATH.",
         )
     if parts.scheme not in _SCHEMES:
-        raise wrong_address(address, f"{parts.scheme}:// is no kind of place")
+        raise wrong_address(address, f"{parts.scheme}:// is not a known scheme")
     return parts

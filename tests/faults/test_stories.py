@@ -2,32 +2,32 @@
 
 | story | shown by |
 |---|---|
-| 1 dump died in mid-stream, exit 0 | test_kill.test_kill_9, test_sqlite_copy, test_staging_faults; the notice needs mail and heartbeat |
+| 1 dump died in mid-stream, exit 0 | test_kill.test_kill_9, test_sqlite_copy, test_staging_faults; the notice: test_notices |
 | 2 valid container around a cut dump blocks the retry | test_proof.test_rehearsal_fails…, test_staging_faults.test_staging_runs_full (next run of the same day) |
 | 3 disk full taken as success | test_staging_faults, test_targets.test_one_target_fails… (full), test_folder_faults.test_full… |
 | 4 archived although the dump failed | test_proof.test_a_copy_that_fails_its_engines_check…, test_nothing_is_delivered_without_evidence |
-| 5 failure pinged as finish | unit/test_report for the page; needs mail, channels and heartbeat for the rest |
+| 5 failure pinged as finish | unit/notices/test_report, unit/health/test_notify (no failure is told as good) |
 | 6 missing source exits 0 | test_targets.test_missing_source…, test_command_line.test_doctor_names_a_single_fault |
 | 7 a restore did nothing and said success | test_proof.test_drill_fails…, test_a_database_without_tables…, test_a_drill_with_a_strangers_key |
 | 8 a drill ran against the live instance | test_a_drill_never_touches_production, test_sqlanywhere_copies (own server name, -ds), test_postgresql_damage and test_mariadb_damage (own sockets) |
 | 9 version mismatch, empty bucket | test_an_empty_target_where_backups_are_expected, test_postgresql_refusals and test_mariadb_faults (versions) |
-| 10 prune ate good backups | unit/test_retention, golden/retention, test_plan_load (keep), test_targets.test_retention_keeps… |
+| 10 prune ate good backups | unit/policy/test_retention, golden/retention, unit/plan/test_load (keep), test_targets.test_retention_keeps… |
 | 11 a swapped-in drive wiped | test_another_medium_is_not_pruned_for_the_first, test_drive_faults, test_nothing_goes_before_the_new_copy_is_proven |
-| 12 clock skew deleted data | golden/retention, unit/test_retention, test_a_clock_that_jumped |
-| 13 forged timestamps evict backups | test_targets.test_a_forged_manifest…, unit/test_retention, unit/test_shelf |
+| 12 clock skew deleted data | golden/retention, unit/policy/test_retention, test_a_clock_that_jumped |
+| 13 forged timestamps evict backups | test_targets.test_a_forged_manifest…, unit/policy/test_retention, unit/manifests/test_shelf |
 | 14 missing drive, "success" on the system disk | test_targets.test_one_target_fails… (unmounted), test_folder_faults, test_folder_interrupted, test_drives |
 | 15 truncated upload kept | test_a_cut_off_upload_is_not_kept, contract/target_contract, test_s3_faults (a proxy that cuts) |
 | 16 resumed from something else | test_a_rerun_trusts_only_what_is_unchanged, test_targets.test_a_rerun_after_staging_was_swept…, test_s3_interrupted (parts compared with the very bytes) |
 | 17 a compressor bug | test_a_compressor_that_garbles |
-| 18 key lost | test_each_target_and_each_key_alone; the schedule needs rotation of drill keys |
+| 18 key lost | test_each_target_and_each_key_alone, test_drill_turns |
 | 19 catalogue rebuild was bad | test_each_target_and_each_key_alone (there is no catalogue) |
 | 20 locks missing or lapsed | test_s3_faults, contract/test_s3_own (asserted on archive and manifest; an upload that ended unlocked fails) |
 | 21 metadata in Glacier | contract/test_s3_cold, contract/test_s3_own (manifests stay in STANDARD) |
-| 22 alerts died quietly | needs mail, channels and heartbeat |
-| 23 killed worker stays RUNNING | test_kill.test_kill_9 (lock released, next run works); the alarm needs the heartbeat |
-| 24 copy without the WAL | unit/test_sqlite_source (WAL never checkpointed), contract/source_contract, test_staging_faults (killed writer) |
+| 22 alerts died quietly | test_notices, unit/health/test_notify (a notice that cannot be sent fails the run) |
+| 23 killed worker stays RUNNING | test_kill.test_kill_9 (lock released, next run works), test_machine_dies (the alarm) |
+| 24 copy without the WAL | unit/sources/sqlite/test_source (WAL never checkpointed), contract/source_contract, test_staging_faults (killed writer) |
 | 25 opening the backup altered it | test_a_check_that_alters_the_copy, contract/source_contract |
-| 26 a restore destroyed data | test_command_line.test_restore_refuses…, contract/source_contract; in place is not built |
+| 26 a restore destroyed data | test_command_line.test_restore_refuses…, contract/source_contract, test_inplace, test_inplace_refusals |
 """  # noqa: E501 - a table has no line breaks
 
 from __future__ import annotations

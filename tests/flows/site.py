@@ -56,7 +56,7 @@ class Site:
         return site
 
     @property
-    def office(self) -> PlanContext:
+    def context(self) -> PlanContext:
         return PlanContext(self.plan)
 
     @property

@@ -61,7 +61,7 @@ def test_a_numbered_archive_goes_to_a_chosen_target_beside_a_newer_one(
     shutil.move(away, nas)
     capsys.readouterr()
     assert site.run("deliver", "--target", "nas", "--backup", "9") == 1
-    assert "There waits: #1, #2" in " ".join(capsys.readouterr().err.split())
+    assert "Waiting: #1, #2" in " ".join(capsys.readouterr().err.split())
     assert site.run("deliver", "--target", "nas") == 0
     assert site.run("deliver", "--target", "nas", "--backup", "1") == 0
     assert sorted(m["sequence"] for m in site.manifests("nas")) == [1, 2]

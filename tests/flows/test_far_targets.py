@@ -74,7 +74,7 @@ def test_catching_up_and_explaining_on_servers(
     assert site.run("prune", "--explain", "--target", "cloud", "--target", "vault") == 0
     explained = capsys.readouterr().out
     for target in ("cloud", "vault"):
-        assert f"{target}: what removal rests on" in explained
+        assert f"{target}: what must hold before anything is removed" in explained
     for check in ("newest read back", "enough others", "clock", "row counts", "signed"):
         assert explained.count(check) >= 2
     assert explained.count("remove") >= 2, "#1 is beyond `last: 1`"

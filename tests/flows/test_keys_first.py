@@ -98,7 +98,7 @@ def test_no_key_no_thaw(office: Site, tmp_path: Path, asked: list[str], way: Way
     [
         (("--only", "two.txt"), "none of the 1 files"),
         (("--logs", "logs"), "no log backups"),
-        (("--logs", "logs", "--until", "yesterday"), "is no time"),
+        (("--logs", "logs", "--until", "yesterday"), "is not a time"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

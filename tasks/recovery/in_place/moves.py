@@ -125,7 +125,7 @@ def withdraw(record: InPlaceRecord, place: LiveData) -> Path | None:
 
 
 def put_back(record: InPlaceRecord) -> None:
-    """Have the old data where it was; of a set the main file last, which needs the others beside it."""
+    """Put the old data back where it was; of a set the main file last, which needs the others beside it."""
     if record.folder:
         if record.old and os.path.lexists(record.aside):
             record.aside.rename(record.live)

@@ -188,7 +188,7 @@ class Replacement:
         return findings
 
     def undo(self) -> Path | None:
-        """Have the old data back and the engine running; where what had been restored is kept, if it is.
+        """Put the old data back and start the engine; the path of what had been restored, if it is kept.
 
         May be cut off and called again. Raises DatasaveError or OSError; StateError, with nothing done,
         where the old data is no longer where it was put.

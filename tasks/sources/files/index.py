@@ -1,4 +1,4 @@
-"""The index of a copied folder: ``index.jsonl``, one JSON object a line, whatever a tar cannot tell.
+"""The index of a copied folder: ``index.jsonl``, one JSON object a line: whatever a tar cannot hold.
 
 The first line is about the copy as a whole, ``{"format": 1, "system": "posix", "notes": {…}}``. Each line
 after it is a folder, a file or a symbolic link:

@@ -1,8 +1,8 @@
 """A plain folder behind the seam: the application's files, beside its database.
 
-A copy is the folder ``files`` that mirrors the original and ``index.jsonl`` that tells what a tar cannot
+A copy is the folder ``files`` that mirrors the original and ``index.jsonl`` that holds what a tar cannot
 (index.py). Databases that may be running are left out by default (walk.py), because
-copying their files is useless, and each is told. ``check`` tells how many in its version, ``validate``
+copying their files is useless, and each is reported. ``check`` says how many in its version, ``validate``
 names them.
 """
 

@@ -24,7 +24,7 @@ LOGIN_SECONDS = 15
 
 @dataclass(frozen=True)
 class MariadbLogin:
-    """Where a server is, and as whom to come. Without a password the server must know the system's user."""
+    """A server's address, and the account to use; without a password the server knows the system's user."""
 
     user: str
     password: str | None = field(default=None, repr=False)

@@ -29,7 +29,7 @@ _SOCKET_FOLDERS = ("/run/postgresql", "/var/run/postgresql", "/tmp")  # noqa: S1
 
 @dataclass(frozen=True)
 class PostgresqlLogin:
-    """A server, a database on it, and who we are there. ``host`` is a name or a socket's folder."""
+    """A server, a database on it, and the account to use. ``host`` is a name or a socket's folder."""
 
     host: str
     port: int

@@ -36,7 +36,7 @@ WHERE t.table_type_str = 'BASE' AND u.user_name NOT IN ('SYS', 'PUBLIC', 'dbo');
 
 @dataclass(frozen=True)
 class DatabaseFacts:
-    """A running database. ``bytes`` is about what a copy will have; None is what the engine didn't tell."""
+    """A running database. ``bytes`` is about what a copy will have; None is what the engine did not say."""
 
     version: str
     machine: str | None
@@ -105,7 +105,7 @@ def same_machine(told: str, own: str) -> bool:
 
 
 def base_name(path: str) -> str:
-    """The last part of a path that the engine told, of either system."""
+    """The last part of a path as the engine reports it, of either system."""
     return PureWindowsPath(path).name
 
 

@@ -1,4 +1,4 @@
-"""Connections to SQL Server over ODBC: how a driver is told, and statements run to their real end.
+"""Connections to SQL Server over ODBC: connection strings, and statements run to their real end.
 
 Statements carry no parameters: BACKUP and RESTORE take few, and a name can be none. Names and texts are
 quoted by ``bracketed`` and ``literal``, which refuse what has no place in one.

@@ -203,7 +203,7 @@ class SqlError(Exception):
 
     @property
     def of_the_copy(self) -> bool:
-        """Whether this speaks against what was being read, rather than against the server or our rights."""
+        """Whether the fault lies in what was being read, not in the server or our rights."""
         return bool(self.numbers) and not self.has(*ENVIRONMENT) and not self.state.startswith(("08", "HYT"))
 
     @property

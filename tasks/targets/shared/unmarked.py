@@ -1,4 +1,4 @@
-"""Places that hold backups, read as they are on the worst day: no plan, no marker, nothing written."""
+"""Places that hold backups, read as they are on a bare machine: no plan, no marker, nothing written."""
 
 from __future__ import annotations
 

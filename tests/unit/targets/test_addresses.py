@@ -35,7 +35,7 @@ def test_each_form_leads_to_its_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("ftp://nas/backups", "no kind of place"),
+        ("ftp://nas/backups", "is not a known scheme"),
         ("sftp://nas/backups", "user"),
         ("smb://k@nas", "share"),
         ("s3://", "bucket"),
@@ -70,7 +70,7 @@ def test_nothing_is_changed_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["smb://k@nas/backups", "--password", "hunter2", "--list"], "takes no password"),
+        (["smb://k@nas/backups", "--password", "hunter2", "--list"], "is never the password itself"),
         (["smb://k@nas/backups", "--list"], "no terminal"),
         (["smb://k:hunter2@nas/backups", "--list"], "does not belong into an address"),
         (["/nowhere/at/all", "--list"], "no such folder"),
