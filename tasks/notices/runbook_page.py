@@ -35,8 +35,8 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 class TargetAccess(Record):
     """A target as the cases need it.
 
-    ``words``: the arguments of ``datasave rescue`` that lead to it, ready for a shell; none for drives,
-    which it finds by itself. ``before``: what a person has to do or have first. ``away``: whether it outlasts a
+    ``words``: the arguments of ``datasave rescue`` that lead to it, ready for a shell; none for drives, which
+    it finds by itself. ``before``: what a person has to do or have first. ``away``: whether it outlasts a
     fire in the office. ``safe``: whether whoever controls the office's machine cannot overwrite it.
     """
 

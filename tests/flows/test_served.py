@@ -43,7 +43,7 @@ def test_a_run_is_started_watched_and_mended_in_the_browser(site: Site, tmp_path
                 "report-clinic",
                 "Not good: the backup of clinic reached only 1 of 2 targets",
                 "What to do: Mount the drive or the share.",
-                f"Full report: {site.office.reports}",
+                f"Full report: {site.context.reports}",
             )
             picture(page, "failed", tmp_path, height=560)
             rows = [(name, f"{count:,}") for name, count in counts(site.database).items()]
