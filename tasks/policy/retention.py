@@ -135,7 +135,7 @@ def _ahead(shelf: Sequence[BackupEntry], now: datetime | None) -> str:
         ahead += [made for _, made in _newest_first(shelf) if made.taken > now + TOLERANCE]
     if not ahead:
         return ""
-    return f"{_named(max(ahead, key=lambda made: made.sequence))} lies in the future"
+    return f"{_named(max(ahead, key=lambda made: (made.sequence, made.taken)))} lies in the future"
 
 
 def _disorder(by_sequence: list[Manifest]) -> str:
