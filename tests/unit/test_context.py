@@ -195,7 +195,11 @@ def test_one_that_cannot_be_closed_keeps_no_other_open(office: Site, monkeypatch
         return made[-1]
 
     monkeypatch.setattr("tasks.targets.registry.make_target", make)
-    with pytest.raises(TargetMissing), targets_kept_open():
-        with office.office.target("nas"), office.office.target("nas"):
-            pass
+    with (
+        pytest.raises(TargetMissing),
+        targets_kept_open(),
+        site.context.target("nas"),
+        site.context.target("nas"),
+    ):
+        pass
     assert [target.closed for target in made] == [1, 1]
