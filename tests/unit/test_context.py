@@ -182,7 +182,7 @@ def test_one_still_in_use_when_the_run_ends_is_closed_by_its_user(site: Site, ma
     assert made[0].closed == 1
 
 
-def test_one_that_cannot_be_closed_keeps_no_other_open(office: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_be_closed_keeps_no_other_open(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Counting] = []
 
     class Stuck(Counting):
