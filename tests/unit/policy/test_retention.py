@@ -234,6 +234,17 @@ def test_a_leap_of_the_newest_suspends_once() -> None:
     assert suspended(yearly) == ""
 
 
+def test_marked_ones_stay_and_take_no_others_place() -> None:
+    """They may be damaged: they count neither for a rule nor for the floor, and nothing goes by itself."""
+    shelf = [backup_entry(n, START + n * DAY) for n in range(1, 5)]
+    shelf[2] = shelf[2].model_copy(update={"marks": ("row counts",)})
+    kept = [verdict.kept for verdict in judge_retention(shelf, Keep(last=2), 1, UTC)]
+    assert kept == [False, True, True, True]
+    assert all(verdict.kept for verdict in judge_retention(shelf, Keep(last=1), 3, UTC))
+    assert "is marked (row counts)" in suspended(shelf[:3])
+    assert all(verdict.kept for verdict in judge_retention(shelf[:3], Keep(last=1), 1, UTC))
+
+
 @pytest.mark.parametrize("floor", [0, -1])
 def test_a_floor_below_one_is_refused(floor: int) -> None:
     with pytest.raises(ValueError, match="would let the last backup go"):
