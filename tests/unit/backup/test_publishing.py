@@ -122,3 +122,15 @@ def test_an_anomaly_keeps_them_though_no_manifest_is_marked(context: PlanContext
     pruned = prune(context, "nas")
     assert pruned.removed == ()
     assert "table ledger lost 30 %" in pruned.note
+
+
+def test_nothing_goes_while_the_backup_just_proven_is_not_on_the_shelf(context: PlanContext) -> None:
+    """Something is wrong with the target then: what it shows may not be what it holds."""
+    seen(context)
+    with context.target("nas") as target:
+        newest = read_shelf(target, trusted=None, now=TAKEN + timedelta(days=6))[-1].full_name
+    missing = newest.replace("-000005", "-000006")
+    pruned = prune(context, "nas", proven=missing)
+    assert pruned.removed == ()
+    assert f"pruning suspended: {missing} is not on the shelf" in pruned.note
+    assert len(prune(context, "nas", proven=newest).removed) == 4

@@ -82,6 +82,7 @@ def test_an_archive_without_manifest_is_an_unfinished_delivery(place: DictTarget
         (signed(sealed_bytes=20), "archive has 14 bytes, the manifest says 20"),
         (signed(sealed_bytes=10), "archive has 14 bytes, the manifest says 10"),
         (signed(checks=(FAILED,)), "checks had failed"),
+        (signed(checks=(*manifest().checks, FAILED)), "checks had failed"),
         (signed(checks=()), "no checks recorded"),
     ],
 )
