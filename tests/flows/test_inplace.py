@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deployments.cli.demo_clinic import make_clinic
 from tests.flows.killing import contents
@@ -179,6 +180,56 @@ def test_a_program_that_has_it_open_is_named(office: Site, capsys: pytest.Captur
         assert restore(office) == 0, "closed, it needs no command"
     finally:
         office.plan.write_text(before, "utf-8")
+
+
+HOLDER = """
+import os, sys, time
+live, running = sys.argv[1:]
+with open(live, "rb") as held:
+    print("open", flush=True)
+    while os.path.exists(running):
+        time.sleep(0.01)
+    time.sleep(float(sys.stdin.readline()))
+    print(os.path.exists(live) and os.path.samestat(os.stat(live), os.fstat(held.fileno())), flush=True)
+"""
+"""A program that has the database open for some seconds more when the stop command has returned. When it ends
+it says whether what lies there is still what it has open."""
+
+
+def held(office: Site) -> subprocess.Popen[bytes]:
+    paths = [str(office.root / name) for name in ("data/clinic.db", "running")]
+    program = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, *paths], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert program.stdout and program.stdout.readline() == b"open\n"
+    return program
+
+
+def test_a_program_that_closes_after_the_stop_is_waited_for(office: Site) -> None:
+    with held(office) as program:
+        assert program.stdin
+        program.stdin.write(b"1\n")
+        program.stdin.flush()
+        assert restore(office) == 0
+        assert program.communicate()[0] == b"True\n", "the data was moved from under it"
+    assert counts(office.root / "data" / "clinic.db")["patients"] > 0
+
+
+def test_nothing_is_moved_from_under_a_program_that_never_closes(
+    office: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = yaml.safe_load(office.plan.read_text("utf-8"))["source"]
+    office.change_plan(source={**before, "in_place": {**before["in_place"], "seconds": 1}})
+    try:
+        with held(office) as program:
+            assert restore(office) == 1
+            assert f"(process {program.pid})" in capsys.readouterr().err
+            assert program.communicate(b"0\n")[0] == b"True\n"
+        assert office.run("restore", "--undo", "--yes") == 0
+    finally:
+        office.change_plan(source=before)
+    assert contents(office.root / "data") == contents(office.root / "template")
+    assert (office.root / "running").exists()
 
 
 @pytest.mark.parametrize("more", [(), ("--dry-run",)])

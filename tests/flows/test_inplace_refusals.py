@@ -82,6 +82,29 @@ def test_without_hard_links_the_set_is_renamed_file_by_file(tmp_path: Path) -> N
         assert [(disk.path / name).read_text() for name in names] == names
 
 
+def test_what_appeared_in_the_live_place_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    live, fresh = tmp_path / "clinic.db", tmp_path / "room" / "new.db"
+    fresh.parent.mkdir()
+    fresh.write_text("restored")
+    live.write_text("a program made a new one")
+    record = InPlaceRecord(
+        source="clinic",
+        backup="",
+        taken=datetime.now(UTC),
+        live=live,
+        beside=(),
+        folder=False,
+        deep=False,
+        owner=None,
+        aside=moves.aside_for(live),
+        room=fresh.parent,
+        fresh=fresh,
+    )
+    with pytest.raises(FileExistsError):
+        moves.place_fresh(record)
+    assert live.read_text() == "a program made a new one" and fresh.read_text() == "restored"
+
+
 def test_a_missing_disk_is_not_taken_for_lost_data(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="is not there"):
         SqliteSource(SqliteOptions(path=tmp_path / "unplugged" / "clinic.db")).live_data()

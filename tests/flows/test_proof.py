@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 from collections.abc import Callable
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from tasks.age.file import decrypt, encrypt
+from tasks.age.x25519 import X25519Identity
 from tasks.backup import rehearse
 from tasks.checks import measure
+from tasks.keys.identities import read_identities
 from tasks.records import Profile
 from tests.flows.site import Site
 
@@ -152,6 +156,29 @@ def test_a_damaged_archive_on_the_target_fails_drill_and_audit(
     assert [check["check"] for check in certificate["checks"]] == ["archive opens"]
     assert site.run("audit", "--target", "nas") == 1
     assert "sha256 differs" in capsys.readouterr().err
+
+
+def test_an_archive_sealed_by_somebody_else_is_not_taken_for_ours(
+    running_site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recipients are public: whoever can write to a target can seal something that a holder's key opens."""
+    site = running_site
+    assert site.run("backup", "--target", "nas") == 0
+    (archive,) = site.archives("nas")
+    plain, sealed = io.BytesIO(), io.BytesIO()
+    with archive.open("rb") as stream:
+        decrypt(stream, plain, read_identities([site.keys[0]]))
+    recipients = [*site.context.recipients(), X25519Identity.generate().recipient()]
+    encrypt(io.BytesIO(plain.getvalue()), sealed, recipients)
+    assert len(sealed.getvalue()) == archive.stat().st_size, "nothing shows from outside"
+    archive.write_bytes(sealed.getvalue())
+    back = site.root / "back"
+    assert site.run("restore", "--identity", str(site.keys[0]), "--to", str(back)) == 1
+    assert "the sealed archive" in capsys.readouterr().err
+    assert not back.exists()
+    assert site.run("drill", "--identity", str(site.keys[0])) == 1
+    (certificate,) = certificates(site)
+    assert certificate["passed"] is False
 
 
 def test_a_plans_own_check_can_stop_a_backup(running_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
