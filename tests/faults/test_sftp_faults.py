@@ -103,7 +103,7 @@ class TestSftp(RemoteFaults):
             put(target, SEALED, b"x")
         wide = tmp_path / "wide"
         wide.write_bytes((server.folder / "client").read_bytes())
-        wide.chmod(0o644)
+        wide.chmod(0o640)
         for key, secret, words in (
             (sealed, "env:SFTP_WRONG", "does not open with that passphrase"),
             (sealed, None, "needs a passphrase"),
