@@ -1,0 +1,51 @@
+"""A clone counts as prepared only where the program says so in each of the three ways that it has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tasks.errors import ValidationError
+from tasks.sources.mariadb.programs import Programs
+from tasks.sources.mariadb.scratch import prepare
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="a shell script takes the program's place")
+
+
+class Scripted:
+    """As Programs; its mariadb-backup ends with this status, saying and writing these words."""
+
+    def __init__(self, folder: Path, status: int, said: str, noted: str) -> None:
+        self._program = folder / "mariadb-backup"
+        note = folder / "data" / "xtrabackup_checkpoints"
+        lines = ["#!/bin/sh", f"echo '{noted}' > {note}", f"echo '{said}' >&2", f"exit {status}", ""]
+        self._program.write_text("\n".join(lines))
+        self._program.chmod(0o700)
+
+    def matching(self, *_names: str) -> Path:
+        return self._program
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "noted", "refused"),
+    [
+        (0, "completed OK!", "backup_type = log-applied", ""),
+        (1, "completed OK!", "backup_type = log-applied", "ended with status 1"),
+        (0, "the log ends here", "backup_type = log-applied", "ended with status 0"),
+        (0, "completed OK!", "backup_type = full-backuped", "its log was not applied"),
+    ],
+    ids=["prepared", "status", "last words", "note"],
+)
+def test_prepare(tmp_path: Path, status: int, said: str, noted: str, refused: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "backup-my.cnf").write_text("[mysqld]\ninnodb_page_size=16384\n")
+    programs = cast("Programs", Scripted(tmp_path, status, said, noted))
+    if not refused:
+        prepare(programs, data)
+        return
+    with pytest.raises(ValidationError, match=refused):
+        prepare(programs, data)
