@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tasks.backup.workspace import Workspace, sweep
+from tasks.backup.workspace import Workspace, locked, sweep
 from tasks.options import Spool
 
 MB = 1_000_000
@@ -57,3 +57,28 @@ def test_the_run_about_to_start_keeps_its_own(tmp_path: Path, spare: bool) -> No
     newest, oldest = spooled(tmp_path, 1), spooled(tmp_path, 30)
     sweep(tmp_path, spare=oldest.folder.name if spare else "")
     assert left(newest, oldest) == [True, spare]
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_however_a_run_ends_nothing_readable_is_left(tmp_path: Path, proven: bool) -> None:
+    workspace = spooled(tmp_path, 0)
+    if not proven:
+        workspace.unmark("sealed")
+    with pytest.raises(RuntimeError), locked(workspace.folder):
+        for path in (workspace.copy / "clinic.db", workspace.archive, workspace.run_key, workspace.listing):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("readable")
+        raise RuntimeError
+    assert workspace.plaintext() == []
+    assert not workspace.run_key.exists()
+    assert workspace.holds_sealed() is proven
+    assert workspace.folder.exists() is proven
+
+
+def test_of_a_killed_run_only_what_is_sealed_waits(tmp_path: Path) -> None:
+    workspace = spooled(tmp_path, 0)
+    workspace.run_key.write_text("the run's secret key")
+    workspace.copy.mkdir()
+    assert sweep(tmp_path) == [workspace.folder]
+    assert workspace.plaintext() == []
+    assert workspace.holds_sealed()
