@@ -16,11 +16,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from deployments.serving.environment import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 HOME = Path(tempfile.mkdtemp(prefix="datasave-tests-prefect-"))
+
+# How long one example takes says something of the machine alone.
+settings.register_profile("datasave", deadline=None)
+settings.load_profile("datasave")
 
 # Services that only matter to a server which stays up; without them a test's server is up in a second.
 IDLE_SERVICES = [

@@ -36,7 +36,7 @@ def opened(data: bytes, identity: X25519Identity | HybridIdentity) -> bytes:
     return plain.getvalue()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(size=st.sampled_from([0, 1, CHUNK - 1, CHUNK, 5 * CHUNK + 3]), step=st.sampled_from([1000, 1 << 20]))
 def test_only_the_header_changes(size: int, step: int) -> None:
     plain = bytes(range(256)) * (size // 256 + 1)

@@ -128,7 +128,7 @@ def test_no_beginning_of_a_file_is_accepted(name: str) -> None:
             opened(data[:length], identity)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data(), name=st.sampled_from(["binary", "hybrid"]))
 def test_no_mutation_is_accepted(data: st.DataObject, name: str) -> None:
     """Pieces cut out, doubled, overwritten or put in anywhere."""
@@ -144,7 +144,7 @@ def test_no_mutation_is_accepted(data: st.DataObject, name: str) -> None:
         opened(mutated, identity)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_mutated_armor_is_refused_or_means_the_same(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(ARMORED)))
@@ -160,7 +160,7 @@ def test_mutated_armor_is_refused_or_means_the_same(data: st.DataObject) -> None
     assert plain == PLAIN
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(junk=st.binary(max_size=400))
 @pytest.mark.parametrize("start", [b"", b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----\n"])
 def test_junk_is_refused(start: bytes, junk: bytes) -> None:

@@ -39,7 +39,7 @@ def test_what_was_written_is_read_and_the_rest_is_left(stanzas: list[Stanza], re
         header.verify(bytes(16))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), STANZAS)
 def test_a_header_has_one_spelling(draw: st.DataObject, stanzas: list[Stanza]) -> None:
     """Whatever is read without an error is, byte by byte, what the writer would have written."""

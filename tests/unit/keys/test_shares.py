@@ -25,7 +25,7 @@ def named(shares: list[Share]) -> list[tuple[str, Share]]:
     return [(f"share {share.number}", share) for share in shares]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     secret=st.binary(min_size=32, max_size=32),
     numbers=st.integers(2, 5).flatmap(lambda total: st.tuples(st.just(total), st.integers(2, total))),
@@ -46,7 +46,7 @@ def test_any_so_many_shares_give_the_secret_back(
     assert {share.holder for share in shares} == {"Owner"}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(secret=st.binary(min_size=32, max_size=32))
 def test_a_key_is_its_32_bytes(secret: bytes) -> None:
     """What goes into the shares is the very secret of the key, for both kinds of key."""

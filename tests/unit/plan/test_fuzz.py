@@ -63,13 +63,13 @@ def dumped(data: Any) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(VALUES)
 def test_any_value_for_a_plan(value: Any) -> None:
     outcome(dumped(value))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(PLACES, VALUES)
 def test_any_value_at_any_place(path: tuple[str | int, ...], value: Any) -> None:
     data = good()
@@ -77,7 +77,7 @@ def test_any_value_at_any_place(path: tuple[str | int, ...], value: Any) -> None
     outcome(dumped(data))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(PLACES, st.text(max_size=80).filter(lambda name: name not in str(GOOD)))
 def test_any_unknown_name_is_refused_at_any_place(path: tuple[str | int, ...], name: str) -> None:
     data = good()
@@ -87,7 +87,7 @@ def test_any_unknown_name_is_refused_at_any_place(path: tuple[str | int, ...], n
         assert outcome(dumped(data)) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(YAMLISH)
 @example("a: !!timestamp x")
 @example("a: !!int ''")
@@ -96,14 +96,14 @@ def test_any_text(text: str) -> None:
     outcome(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, len(dumped(GOOD))), YAMLISH)
 def test_any_text_typed_into_a_good_plan(position: int, text: str) -> None:
     whole = dumped(GOOD)
     outcome(whole[:position] + text + whole[position:])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_bytes_in_a_file(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
