@@ -34,7 +34,13 @@ def run_all(site: Site, made: Engine, capsys: pytest.CaptureFixture[str]) -> Non
     assert site.plaintext() == []
 
 
-@pytest.mark.parametrize("name", ENGINES)
+# One method of each engine; the others in `make test-all`.
+OFTEN = ("postgresql logical", "mariadb physical", "sqlserver")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.long) for name in ENGINES]
+)
 def test_backup_drill_and_restore_beside_a_writer(
     name: str, tmp_path: Path, prefect_server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

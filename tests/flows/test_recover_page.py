@@ -205,10 +205,11 @@ def mariadb_dump(followed: Followed) -> str:
         return shell(f'mariadb -N -e "{HALVES}" {MARIADB_DATABASE}', followed.restored)
 
 
+# The methods that test_engines.py leaves to `make test-all`; there, these others.
 CASES = [
     Case("postgresql physical", postgresql_data),
-    Case("postgresql logical", postgresql_dump),
-    Case("mariadb physical", mariadb_data),
+    pytest.param(Case("postgresql logical", postgresql_dump), marks=pytest.mark.long),
+    pytest.param(Case("mariadb physical", mariadb_data), marks=pytest.mark.long),
     Case("mariadb dump", mariadb_dump),
 ]
 

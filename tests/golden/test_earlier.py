@@ -173,9 +173,9 @@ def test_listed(mended: Path) -> None:
     ("place", "backup", "holder", "number"),
     [
         ("nas", "latest", "Owner", "3"),
-        ("nas", "1", "Former manager", "1"),
+        pytest.param("nas", "1", "Former manager", "1", marks=pytest.mark.long),
         ("forever", "1", "Bank safe", "1"),
-        ("forever", "2026-11-24", "Owner", "2"),
+        pytest.param("forever", "2026-11-24", "Owner", "2", marks=pytest.mark.long),
     ],
 )
 def test_restored(mended: Path, place: str, backup: str, holder: str, number: str) -> None:
@@ -184,6 +184,7 @@ def test_restored(mended: Path, place: str, backup: str, holder: str, number: st
     assert contents(to / "clinic.db") == FACTS["tables"][number]
 
 
+@pytest.mark.long
 def test_restored_in_part(earlier: Path) -> None:
     chosen = ("--target", "forever", *key("Bank safe"))
     datasave("restore", *chosen, "--source", "programs", "--to", earlier / "programs again")
@@ -232,6 +233,7 @@ def test_keys(earlier: Path) -> None:
     assert re.search(r"key of Bank safe .*Wed 25 Nov 2026", said)
 
 
+@pytest.mark.long
 def test_what_the_machine_remembers(mended: Path) -> None:
     said = datasave("status", status=1)
     assert "1 of 3 targets failed for clinic #4" in " ".join(said.split())
