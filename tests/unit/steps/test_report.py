@@ -58,7 +58,7 @@ def test_who_was_told_is_added_to_the_page_that_is_there(site: Site) -> None:
 def test_a_report_that_could_not_be_written_is_written_when_people_were_told(site: Site) -> None:
     """As where the disk was full, and somebody made room while mails were sent."""
     known = len(pages_in_the_ui())
-    reports = site.office.reports
+    reports = site.context.reports
     site.staging.mkdir(parents=True)
     reports.touch()
     before, after = pretend(site.plan, reports)
@@ -72,7 +72,7 @@ def test_a_report_that_could_not_be_written_is_written_when_people_were_told(sit
 def test_who_was_told_is_shown_also_where_the_outcome_cannot_be_noted(site: Site) -> None:
     known = pages_in_the_ui()
     site.staging.mkdir(parents=True)
-    (site.office.state / "history.json").write_text("damaged", "utf-8")
+    (site.context.state / "history.json").write_text("damaged", "utf-8")
     _, after = pretend(site.plan, succeeded=False, headline="Somebody could not be told")
     assert "Besides" in after.headline
     (page,) = [page for page in pages_in_the_ui() if page not in known]
