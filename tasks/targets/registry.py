@@ -16,7 +16,7 @@ from tasks.targets.s3.options import S3Options
 from tasks.targets.s3.target import S3Target
 from tasks.targets.sftp.options import SftpOptions
 from tasks.targets.sftp.target import SftpRemote, SftpTarget
-from tasks.targets.shared.addresses import Access, Addressed, wrong_address
+from tasks.targets.shared.addresses import FORMS, Access, Addressed, wrong_address
 from tasks.targets.shared.unmarked import UnmarkedFolder, UnmarkedRemote
 from tasks.targets.smb.options import SmbOptions
 from tasks.targets.smb.target import SmbRemote, SmbTarget
@@ -73,7 +73,11 @@ def open_place(address: str, access: Access) -> Target:
 
 def _parts(address: str) -> SplitResult:
     """The parts of an address of a known scheme. Raises PlanError; a password in it is never quoted."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        # What cannot be taken apart is not quoted either: there may be a password in it.
+        raise PlanError("the address cannot be read", hint=f"Give {FORMS}.") from error
     if parts.password:
         raise PlanError(
             "a password does not belong into an address: it can be read in the list of processes",

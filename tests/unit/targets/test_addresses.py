@@ -41,6 +41,7 @@ def test_each_form_leads_to_its_place(tmp_path: Path) -> None:
         ("s3://", "bucket"),
         ("sftp://k@nas:port/x", "port"),
         ("smb://k:hunter2@nas/backups", "does not belong into an address"),
+        ("sftp://k:hunter2@[nas/backups", "cannot be read"),
     ],
 )
 def test_what_leads_nowhere_is_refused(address: str, words: str) -> None:
@@ -73,6 +74,7 @@ def test_nothing_is_changed_there(tmp_path: Path) -> None:
         (["smb://k@nas/backups", "--password", "hunter2", "--list"], "is never the password itself"),
         (["smb://k@nas/backups", "--list"], "no terminal"),
         (["smb://k:hunter2@nas/backups", "--list"], "does not belong into an address"),
+        (["s3://k:hunter2@[backups", "--list"], "the address cannot be read"),
         (["/nowhere/at/all", "--list"], "no such folder"),
         (["--mounts", "/nowhere/*", "--list"], "no drive with backups"),
         (["/nowhere"], "needs a key"),
