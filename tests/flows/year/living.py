@@ -158,6 +158,20 @@ def restore_the_newest(year: Year, folder: Path) -> None:
             assert found == year.rows(wanted), (label, found, wanted, year.rows(wanted))
 
 
+def nothing_good_goes_while_the_clock_is_wrong(year: Year) -> None:
+    """From the night with the wrong clock until somebody looked into it nothing was removed anywhere."""
+    ahead, right = events.CLOCK_AHEAD, events.SET_RIGHT
+    assert year.nights[ahead].run.started.year == 2027, "the fault fired"
+    since = {day: night for day, night in year.nights.items() if ahead <= day < right["nas"]}
+    assert len(since) == 5, "that night, and all until somebody looked into it"
+    for night in since.values():
+        assert not any(night.removed.values())
+        assert "clock" in night.notes["nas"]
+    back = year.nights[right["nas"]]
+    assert "nas" not in back.notes
+    assert back.removed["nas"], "what had waited, goes"
+
+
 def bring_back(
     target: Target, context: PlanContext, identities: list[Identity], room: Path
 ) -> tuple[int, int]:

@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.flows.year import events
-from tests.flows.year.living import Year, lived, restore_the_newest
+from tests.flows.year.living import (
+    Year,
+    lived,
+    nothing_good_goes_while_the_clock_is_wrong,
+    restore_the_newest,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 NIGHTS = [day for day in events.NIGHTS if date(2026, 5, 11) <= day <= date(2026, 7, 12)]
@@ -52,16 +57,7 @@ def test_what_a_target_missed_it_gets_in_the_next_run(year: Year) -> None:
 
 
 def test_with_the_clock_wrong_nothing_good_goes(year: Year) -> None:
-    ahead, right = events.CLOCK_AHEAD, events.SET_RIGHT
-    assert year.nights[ahead].run.started.year == 2027, "the fault fired"
-    since = {day: night for day, night in year.nights.items() if ahead <= day < right["nas"]}
-    assert len(since) == 5, "that night, and all until somebody looked into it"
-    for night in since.values():
-        assert not any(night.removed.values())
-        assert "clock" in night.notes["nas"]
-    back = year.nights[right["nas"]]
-    assert "nas" not in back.notes
-    assert back.removed["nas"], "what had waited, goes"
+    nothing_good_goes_while_the_clock_is_wrong(year)
 
 
 def test_the_newest_backup_of_every_target_restores(year: Year, tmp_path: Path) -> None:
