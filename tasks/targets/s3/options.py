@@ -49,6 +49,18 @@ def _pattern(pattern: str, cause: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _address(value: str) -> str:
+    """An address that the service's client can take apart as well: it raises a bare ValueError."""
+    try:
+        parts = urlsplit(value)
+        whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or not re.fullmatch(_ENDPOINT, value):
+        raise problem("must be an address such as https://s3.example.com")
+    return value
+
+
 def _folder(value: str) -> str:
     folder = value.strip("/")
     try:
@@ -128,9 +140,7 @@ class S3Options(TargetOptions):
         description="The folder in the bucket; give each machine its own. Left out: the bucket's root.",
         examples=["front-office"],
     )
-    endpoint: (
-        Annotated[str, _pattern(_ENDPOINT, "must be an address such as https://s3.example.com")] | None
-    ) = Field(
+    endpoint: Annotated[str, AfterValidator(_address)] | None = Field(
         None,
         description="The service's address. Left out: Amazon S3.",
         examples=["https://s3.eu-central-1.example.com"],

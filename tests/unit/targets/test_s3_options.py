@@ -82,6 +82,8 @@ def test_all_options(tmp_path: Path) -> None:
         ({"prefix": "a/../b"}, "targets[0].prefix: is not a folder"),
         ({"endpoint": "s3.example.com"}, "targets[0].endpoint: must be an address"),
         ({"endpoint": "https://u:p@s3.example.com"}, "targets[0].endpoint: must be an address"),
+        ({"endpoint": "https://[fd00::1"}, "targets[0].endpoint: must be an address"),
+        ({"endpoint": "https://s3.example.com:port"}, "targets[0].endpoint: must be an address"),
         ({"secret_access_key": "hunter2"}, "targets[0].secret_access_key: is not a reference to a secret"),
         ({"lock": {"mode": "compliance"}}, "targets[0].lock: needs either `days` or `years`"),
         ({"lock": {"mode": "compliance", "days": 1, "years": 1}}, "targets[0].lock: needs either"),
