@@ -87,11 +87,27 @@ class LiveCopy(Record):
 
 
 class Table(Record):
-    """A table as the engine names it. ``reference`` and ``columns`` are quoted, ready for SQL."""
+    """A table as the engine names it. ``reference`` and ``columns`` are quoted, ready for SQL.
+
+    ``digest`` is an SQL aggregate over the table's rows, computed by the server: a hexadecimal text, the same
+    in whatever order the rows are read, in which duplicates count and any changed value shows. Without one
+    (version 1) the values of ``columns`` are carried over and hashed here.
+    """
 
     name: str
     reference: str
     columns: tuple[str, ...]
+    digest: str = ""
+
+    @property
+    def query(self) -> str:
+        """SQL for the row count and the digest, in one row."""
+        return f"SELECT count(*), {self.digest} FROM {self.reference}"  # noqa: S608 - quoted names
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The columns without their quotation marks."""
+        return tuple(column.strip('"`[]') for column in self.columns)
 
 
 class TableProfile(Record):
@@ -101,6 +117,17 @@ class TableProfile(Record):
     rows: int
     fingerprint: str
     columns: tuple[str, ...] = ()
+
+    @classmethod
+    def digested(cls, table: Table, rows: int, digest: str | None) -> TableProfile:
+        """From what ``table.query`` gave: a fingerprint of version 2, ``2:<rows>:<digest>``."""
+        text = f"2:{rows}:{(digest or '0').lower()}"
+        return cls(name=table.name, rows=rows, fingerprint=text, columns=table.column_names)
+
+    @property
+    def version(self) -> int:
+        """2 where the server computed the fingerprint, 1 where it reads ``<rows>:<hex>``."""
+        return 2 if self.fingerprint.count(":") == 2 else 1
 
 
 class Profile(Record):
@@ -112,6 +139,11 @@ class Profile(Record):
     def rows(self) -> int:
         """Rows of all tables together."""
         return sum(table.rows for table in self.tables)
+
+    @property
+    def version(self) -> int:
+        """Of its fingerprints: the highest, for an engine may have tables without a digest."""
+        return max((table.version for table in self.tables), default=2)
 
 
 class Finding(Record):

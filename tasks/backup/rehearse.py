@@ -40,6 +40,7 @@ from tasks.records import (
     no_progress,
 )
 from tasks.sources.base import Source
+from tasks.sources.capabilities import tables_for
 
 
 def prove(
@@ -128,7 +129,7 @@ class Proof:
         findings = [identical(restored, self._files), *source.validate(restored, scratch)]
         try:
             with source.open(restored, scratch) as connection:
-                found = profile(connection, source.tables(connection))
+                found = profile(connection, tables_for(source, connection, self._recorded))
                 findings += judge_tables(self._recorded, found)
                 values = measure_checks(connection, self._checks, self._taken)
                 findings += judge_checks(self._checks, values)

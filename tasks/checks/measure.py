@@ -40,14 +40,18 @@ class Measured:
 def profile(connection: Any, tables: Sequence[Table], progress: Progress = no_progress) -> Profile:
     """Read every column of every row once; count and fingerprint each table.
 
+    To be compared with an earlier profile, ``tables`` must be listed for that one (``tables_for``).
     Progress counts rows, total unknown. Raises ValidationError, naming the table, where one can't be read.
     """
     found, before = [], 0
     for table in tables:
-        rows, fingerprint = _measure(connection, table, before, progress)
-        columns = tuple(column.strip('"`[]') for column in table.columns)
-        found.append(TableProfile(name=table.name, rows=rows, fingerprint=fingerprint, columns=columns))
-        before += rows
+        measured = (
+            _digested(connection, table) if table.digest else _read(connection, table, before, progress)
+        )
+        found.append(measured)
+        before += measured.rows
+        if table.digest:
+            progress(before, 0)
     progress(before, before)
     return Profile(tables=tuple(sorted(found, key=lambda table: table.name)))
 
@@ -90,28 +94,36 @@ def statement_problem(sql: str) -> str:
     return ""
 
 
-def _measure(connection: Any, table: Table, before: int, progress: Progress) -> tuple[int, str]:
-    """Row count and fingerprint: the sum of the squared CRC-32 of each row's repr, independent of order.
+def _digested(connection: Any, table: Table) -> TableProfile:
+    """Row count and fingerprint as the server computes them."""
+    ((rows, digest),) = _rows(connection, table, table.query)
+    return TableProfile.digested(table, int(rows), digest)
+
+
+def _read(connection: Any, table: Table, before: int, progress: Progress) -> TableProfile:
+    """The fingerprint is the sum of the squared CRC-32 of each row's repr, independent of order.
 
     A change within 32 bits of one row is certain to show. Squares, because CRC-32 is linear: with plain
     sums, one in ten thousand swaps of values between two rows of equal length would cancel out.
     """
     rows = total = 0
-    for row in _rows(connection, table):
+    reading = f"SELECT {', '.join(table.columns)} FROM {table.reference}"  # noqa: S608 - quoted names
+    for row in _rows(connection, table, reading):
         crc = zlib.crc32(repr(tuple(row)).encode("utf-8", "surrogatepass"))
         total += crc * crc
         rows += 1
         if rows % REPORT_ROWS == 0:
             progress(before + rows, 0)
-    return rows, f"{rows}:{total:x}"
+    text = f"{rows}:{total:x}"
+    return TableProfile(name=table.name, rows=rows, fingerprint=text, columns=table.column_names)
 
 
-def _rows(connection: Any, table: Table) -> Iterator[Sequence[Any]]:
+def _rows(connection: Any, table: Table, sql: str) -> Iterator[Sequence[Any]]:
     """Row after row, never many at once: a single one may hold a scanned document of megabytes."""
     try:
         cursor = connection.cursor()
         try:
-            cursor.execute(f"SELECT {', '.join(table.columns)} FROM {table.reference}")  # noqa: S608 - quoted names
+            cursor.execute(sql)
             yield from cursor
         finally:
             cursor.close()

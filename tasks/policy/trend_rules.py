@@ -154,7 +154,12 @@ def _contents(trusted: Sequence[Snapshot], now: Snapshot) -> list[Anomaly]:
 def _replaced(before: Snapshot, now: Snapshot) -> int:
     """How many tables were replaced, 0 unless it is all of them."""
     held = {table.name: table for table in now.tables}
-    pairs = [(old, held[old.name]) for old in before.tables if old.rows and old.name in held]
+    # A fingerprint of another version differs whatever the rows do.
+    pairs = [
+        (old, held[old.name])
+        for old in before.tables
+        if old.rows and old.name in held and old.version == held[old.name].version
+    ]
     if len(pairs) < FEW_TABLES or any(old.fingerprint == new.fingerprint for old, new in pairs):
         return 0
     same = sum(old.rows == new.rows for old, new in pairs)

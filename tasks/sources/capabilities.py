@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 from tasks.errors import SourceError
-from tasks.records import CopiedFile, Finding, Table
+from tasks.records import CopiedFile, Finding, Profile, Table
 from tasks.sources.base import Connection, Source
 from tasks.sources.shared.live_data import TO_HINT, InPlaceOptions, LiveData, open_files
 
@@ -43,6 +43,24 @@ def grants_of(source: Source) -> str:
     if isinstance(source, SupportsGrants):
         return source.grants()
     return "-- No account is needed: the user who runs Datasave must be able to read the source.\n"
+
+
+@runtime_checkable
+class SupportsEarlierProfiles(Protocol):
+    """Profiles with fingerprints of version 1 listed other tables than ``Source.tables`` does today."""
+
+    @abstractmethod
+    def earlier_tables(self, connection: Connection) -> list[Table]:
+        """As ``Source.tables``, for comparing with a profile of version 1."""
+
+
+def tables_for(source: Source | SupportsInPlace, connection: Connection, recorded: Profile) -> list[Table]:
+    """All tables of an open copy, as they must be measured to be compared with ``recorded``."""
+    if recorded.version > 1:
+        return source.tables(connection)
+    if isinstance(source, SupportsEarlierProfiles):
+        return source.earlier_tables(connection)
+    return [table.model_copy(update={"digest": ""}) for table in source.tables(connection)]
 
 
 @runtime_checkable

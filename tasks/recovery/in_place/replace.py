@@ -28,7 +28,7 @@ from tasks.records import Contents, Finding, Manifest
 from tasks.recovery.in_place import moves
 from tasks.recovery.in_place.record import InPlaceRecord, Phase, RecordFile
 from tasks.recovery.recover import Recovered
-from tasks.sources.capabilities import SupportsInPlace
+from tasks.sources.capabilities import SupportsInPlace, tables_for
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData
 
 DOWN = (
@@ -256,7 +256,7 @@ class Replacement:
         findings = self.source.compare_live(copy, self.place)
         with self.source.open_live(copy, self.place, scratch) as connection:
             if connection is not None:
-                found = profile(connection, self.source.tables(connection))
+                found = profile(connection, tables_for(self.source, connection, recorded))
                 findings += judge_tables(recorded, found)
         require(findings, f"what lies at {self.record.live} is not what was recorded", MismatchError, KEPT)
         return tuple(findings)

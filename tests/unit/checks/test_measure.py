@@ -16,7 +16,7 @@ import pytest
 from tasks.checks.measure import convert, measure_checks, profile, scalar, statement_problem
 from tasks.errors import ValidationError
 from tasks.options import UserCheck
-from tasks.records import Table
+from tasks.records import Table, TableProfile
 
 TAKEN = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 TABLE = Table(name="t", reference='"t"', columns=('"id"', '"note"'))
@@ -120,6 +120,22 @@ class TestFingerprint:
             ahead: list[int] = []
             profile(connection, [table], lambda done, _total: ahead.append(len(asked) - done))
         assert max(ahead) <= 1
+
+    def test_a_digest_is_computed_by_the_server(self, connection: sqlite3.Connection) -> None:
+        """Version 2: one row comes over, whatever the table holds; nothing stands for no rows."""
+        table = TABLE.model_copy(update={"digest": "hex(sum(id) + count(note))"})
+        empty = profile(connection, [table]).tables[0]
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(5, "a"), (6, None)])
+        seen: list[tuple[int, int]] = []
+        full = profile(connection, [table, TABLE], lambda done, total: seen.append((done, total)))
+        assert empty == TableProfile(name="t", rows=0, fingerprint="2:0:0", columns=("id", "note"))
+        assert full.tables[0].fingerprint == f"2:2:{b'12'.hex()}"
+        assert full.tables[1].fingerprint.startswith("2:")
+        assert [found.version for found in full.tables] == [2, 1]
+        assert full.version == 2
+        assert seen == [(2, 0), (4, 4)]
+        with pytest.raises(ValidationError, match=r"cannot read table t .*SQLITE_ERROR"):
+            profile(connection, [TABLE.model_copy(update={"digest": "md5(id)"})])
 
     def test_a_table_that_cannot_be_read_is_named_without_values(
         self, connection: sqlite3.Connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -110,7 +111,7 @@ def test_a_little_each_night_adds_up() -> None:
     assert anomalies([*seen, months_later], snapshot(7, {"ledger": 680}, days=51), Alarm()) == ()
 
 
-def contents(sequence: int, prints: str, rows: int = 50, days: float = 0) -> Snapshot:
+def contents(sequence: int, prints: Sequence[str], rows: int = 50, days: float = 0) -> Snapshot:
     tables = tuple(
         TableProfile(name=f"t{n}", rows=rows + n, fingerprint=text) for n, text in enumerate(prints)
     )
@@ -126,6 +127,8 @@ def test_everything_replaced_and_nothing_counted_differently() -> None:
     assert anomalies([contents(1, "abcd")], grown, Alarm()) == (), "a busy day"
     usual = [contents(1, "abcd"), contents(2, "efgh", days=1)]
     assert anomalies(usual, contents(3, "ijkl", days=2), Alarm()) == (), "it was so before"
+    other_version = contents(2, [f"2:50:{mark}" for mark in "abcd"], days=1)
+    assert anomalies([contents(1, "abcd")], other_version, Alarm()) == (), "computed another way"
 
 
 def test_a_column_that_is_gone() -> None:

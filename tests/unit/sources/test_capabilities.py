@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from tasks.errors import SourceError
+from tasks.records import Profile, Table, TableProfile
+from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import (
     SupportsConformance,
+    SupportsEarlierProfiles,
     SupportsFiles,
     SupportsGrants,
     SupportsInPlace,
@@ -15,12 +20,14 @@ from tasks.sources.capabilities import (
     grants_of,
     in_place,
     required,
+    tables_for,
 )
 from tasks.sources.registry import option_models, source_for_copies
 
 KNOWN = {"files", "mariadb", "postgresql", "sqlanywhere", "sqlite", "sqlserver"}
 ABILITIES = {
     SupportsConformance: {"sqlanywhere", "sqlserver"},
+    SupportsEarlierProfiles: set(),
     SupportsFiles: {"files"},
     SupportsGrants: {"mariadb", "postgresql", "sqlanywhere", "sqlserver"},
     SupportsInPlace: {"files", "mariadb", "postgresql", "sqlanywhere", "sqlite"},
@@ -60,3 +67,28 @@ def test_an_ability_may_be_had_without_naming_it() -> None:
 
     assert isinstance(Restarting(), SupportsRestart)
     assert not isinstance(Restarting(), SupportsInPlace)
+
+
+def test_an_earlier_profile_is_compared_with_what_it_listed() -> None:
+    now = [
+        Table(name="t", reference="t", columns=("a",), digest="sum(a)"),
+        Table(name="u", reference="u", columns=("b",)),
+    ]
+
+    class Listing:
+        def tables(self, _connection: object) -> list[Table]:
+            return now
+
+    class Earlier(Listing):
+        def earlier_tables(self, _connection: object) -> list[Table]:
+            return now[1:]
+
+    version_1 = Profile(tables=(TableProfile(name="t", rows=2, fingerprint="2:ab"),))
+    version_2 = Profile(tables=(TableProfile(name="t", rows=2, fingerprint="2:2:ab"),))
+    listed = [
+        tables_for(cast(Source, source), cast(Connection, None), recorded)
+        for source in (Listing(), Earlier())
+        for recorded in (version_1, version_2)
+    ]
+    read = now[0].model_copy(update={"digest": ""})
+    assert listed == [[read, now[1]], now, now[1:], now]
