@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 from tasks.errors import BusyError, StateError
 from tasks.manifests.manifest import SEALED_SUFFIX
 from tasks.options import Spool
-from tasks.platform.files import MORE_ROOM, private_folder
+from tasks.platform.files import private_folder, refused_in_state
 
 # All else in a run's folder is taken for plaintext: parts of files that a killed run left have other names.
 LASTING = frozenset({"sealed", "ledger"})
@@ -114,10 +114,7 @@ class Workspace:
         try:
             yield
         except OSError as error:
-            raise StateError(
-                f"{step} failed in {self.folder.parent}: {error.strerror}",
-                hint=MORE_ROOM,
-            ) from error
+            raise refused_in_state(f"{step} failed in {self.folder.parent}", error) from error
         finally:
             # On a full disk this fails too; what the block itself raised must not be lost for it.
             with suppress(OSError, StateError):

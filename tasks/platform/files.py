@@ -20,6 +20,7 @@ from typing import BinaryIO, cast
 from typing_extensions import Buffer
 
 from tasks.errors import StateError
+from tasks.platform.system_errors import DENIED, FULL, TOO_LARGE, number_of
 from tasks.records import Progress, no_progress
 
 BLOCK = 1 << 20
@@ -52,7 +53,22 @@ def kept_in_state(operation: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StateError(f"cannot {operation}: {error.strerror}", hint=MORE_ROOM) from error
+        raise refused_in_state(f"cannot {operation}", error) from error
+
+
+def refused_in_state(operation: str, error: OSError) -> StateError:
+    """The error for what the system refused in a folder of ours; the message begins with ``operation``.
+
+    It names the file where the system did: that one may lie elsewhere.
+    """
+    where = f"{error.filename}: " if error.filename else ""
+    code = number_of(error)
+    hint = "Look at the disk that it lies on, then run it again."
+    if code in FULL | TOO_LARGE:
+        hint = MORE_ROOM
+    elif code in DENIED:
+        hint = "Give the account that runs Datasave the right to read and write there."
+    return StateError(f"{operation}: {where}{error.strerror or error}", hint=hint)
 
 
 def sync_folder(path: Path) -> None:

@@ -59,6 +59,14 @@ def find_program(name: Argument, *, hint: str = "") -> Path:
     return Path(found).absolute()
 
 
+def is_program(path: Path) -> bool:
+    """Whether a program lies at ``path``; one in a folder that this account may not enter is not there.
+
+    ``Path.is_file`` raises PermissionError for that one (before Python 3.14).
+    """
+    return os.path.isfile(path)  # noqa: PTH113 - see above
+
+
 def environment_of(additions: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a child program: what it needs of ours, messages in English, ``additions``."""
     passed = {name: value for name, value in os.environ.items() if name.upper() in PASSED_ON}

@@ -6,6 +6,8 @@ They are put over the system's in a mount namespace, which needs root; the syste
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests import mounts
@@ -34,3 +36,14 @@ def own(path: Path) -> Path:
     path.mkdir(mode=0o755)
     os.chown(path, USER_ID, USER_ID)
     return path
+
+
+@contextmanager
+def another_account() -> Iterator[None]:
+    """This process acts as an account without rights for the length of the block; needs root."""
+    mounts.need()
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tasks.errors import ProgramError, SourceError
-from tasks.platform.processes import run
+from tasks.platform.processes import is_program, run
 
 OLDEST = 13
 """The first version that writes a manifest of its base backups, which pg_verifybackup reads."""
@@ -48,7 +48,7 @@ class Programs:
 
     def has(self, name: str) -> bool:
         """Whether the folder holds the program ``name``."""
-        return self.path(name).is_file()
+        return is_program(self.path(name))
 
 
 def programs_for(
@@ -124,7 +124,7 @@ def _look(place: Path, program: str) -> Programs | None:
     """The programs in a folder; None where ``program`` is not there, or is no real one."""
     path = _in(place, program)
     # Debian's /usr/bin holds a wrapper that picks a version by itself.
-    if not path.is_file() or path.resolve().name == "pg_wrapper":
+    if not is_program(path) or path.resolve().name == "pg_wrapper":
         return None
     try:
         ended = run([path, "--version"], seconds=30)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import SourceError
+from tasks.platform.processes import is_program
 from tasks.sources.shared.odbc import manager
 
 VERSIONS = (17, 16, 12, 11)
@@ -37,7 +38,7 @@ class Install:
     def engine(self) -> Path:
         """The personal engine, or the network engine where that is all there is."""
         personal = self.program(f"dbeng{self.version}")
-        return personal if personal.is_file() else self.program(f"dbsrv{self.version}")
+        return personal if is_program(personal) else self.program(f"dbsrv{self.version}")
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -93,7 +94,7 @@ def odbc() -> Any:
 
 def check_driver(install: Install) -> None:
     """Raise SourceError where the ODBC driver manager does not know the installation's driver."""
-    if install.driver not in odbc().drivers() and not Path(install.driver).is_file():
+    if install.driver not in odbc().drivers() and not is_program(Path(install.driver)):
         raise SourceError(
             f"the ODBC driver {install.driver!r} is not on this machine",
             hint=f"Install the ODBC driver of SQL Anywhere {install.version} in the same number of bits as "
@@ -113,15 +114,15 @@ def _usual_places(version: int) -> Iterator[Path]:
 
 def _programs_in(folder: Path) -> Path | None:
     for name in _PROGRAM_FOLDERS:
-        if (folder / name / _file_name("dbbackup")).is_file():
+        if is_program(folder / name / _file_name("dbbackup")):
             return (folder / name).absolute()
     return None
 
 
 def _refuse_incomplete(programs: Path, version: int) -> None:
-    missing = [name for name in TOOLS if not (programs / _file_name(name)).is_file()]
+    missing = [name for name in TOOLS if not is_program(programs / _file_name(name))]
     engines = (f"dbeng{version}", f"dbsrv{version}")
-    if not any((programs / _file_name(name)).is_file() for name in engines):
+    if not any(is_program(programs / _file_name(name)) for name in engines):
         missing.append(" or ".join(engines))
     if missing:
         raise SourceError(
@@ -136,7 +137,7 @@ def _driver_of(folder: Path, programs: Path, version: int) -> str:
     name = f"SQL Anywhere {version}"
     # The threaded one: pyodbc is used beside other threads.
     file = _libraries(folder, programs) / f"libdbodbc{version}_r.so"
-    return str(file) if name not in odbc().drivers() and file.is_file() else name
+    return str(file) if name not in odbc().drivers() and is_program(file) else name
 
 
 def _libraries(folder: Path, programs: Path) -> Path:
