@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tasks.age.keys import parse_recipient
 from tasks.age.recipients import Recipient
 from tasks.errors import PlanError, StateError
+from tasks.journal.journal import Journal
 from tasks.manifests.signing import load_or_create_key, public_text
 from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
@@ -27,7 +29,17 @@ from tasks.targets.base import Target
 
 OWN_STATE = frozenset(
     {"machine.key", "sequence", "sequence.lock", "trend", "media.json", "history.json", "thaws.json"}
-    | {"staging", "reports", "prefect", "drills", "status.html", "in-place", "copies", "proofs.json"}
+    | {
+        "journal",
+        "staging",
+        "reports",
+        "prefect",
+        "drills",
+        "status.html",
+        "in-place",
+        "copies",
+        "proofs.json",
+    }
 )
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())
 
@@ -248,9 +260,15 @@ class PlanContext:
         """This machine's signing key, made on first use."""
         return load_or_create_key(private_folder(self.state) / "machine.key")
 
+    @cached_property
+    def journal(self) -> Journal:
+        """What this machine did and saw for the plan; its only memory."""
+        return Journal(self.state / "journal", self.machine_key(), self.plan.signers)
+
     def trusted(self) -> frozenset[str]:
-        """Public keys whose manifests count: this machine's own and the plan's signers."""
-        return frozenset({public_text(self.machine_key().public_key()), *self.plan.signers})
+        """Public keys whose manifests count: this machine's, the plan's signers, and those recovered from."""
+        own = public_text(self.machine_key().public_key())
+        return frozenset({own, *self.plan.signers, *self.journal.machines()})
 
     def recipients(self) -> list[Recipient]:
         """Every holder's recipient."""

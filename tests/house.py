@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tasks.steps",),
     ("tasks.backup", "tasks.recovery", "tasks.keys", "tasks.health"),
     ("tasks.context",),
+    ("tasks.journal",),
     (
         *("tasks.sources", "tasks.targets", "tasks.plan", "tasks.manifests", "tasks.notices"),
         *("tasks.policy", "tasks.checks", "tasks.archive", "tasks.age"),
@@ -34,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tasks.errors",),
 )
 # Rooms of this layer know nothing of one another: they meet in records.
-LIBRARIES = LAYERS[6]
+LIBRARIES = LAYERS[7]
 PREFECT = ("deployments", "flows", "tasks.steps")
 # Outside an adapter's package only the registry knows it.
 ADAPTERS = ("tasks.sources", "tasks.targets")
