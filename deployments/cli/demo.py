@@ -18,8 +18,8 @@ from deployments.cli.doctor import doctor
 from deployments.cli.init import init
 from deployments.cli.list import list_backups
 from deployments.cli.screen import bad, good, say, steps
-from tasks.backup.workspace import remove_tree
 from tasks.errors import ProgramError, StateError
+from tasks.platform.trees import remove_tree
 
 MARKER = "made-by-datasave-demo"
 STOCK_TOOLS = ("age", "zstd", "tar")

@@ -14,10 +14,11 @@ from deployments.cli.options import DEFAULT_PLAN, BackupOption, PassphraseOption
 from deployments.cli.passphrases import unlock
 from deployments.cli.screen import findings_table, good, path_line, say, steps, warning
 from tasks.age.keys import Identity
-from tasks.backup.workspace import remove_tree, scratch_room, sweep
+from tasks.backup.workspace import scratch_room, sweep
 from tasks.context import PlanContext
 from tasks.errors import PlanError
 from tasks.notices.wording import duration_text, when_text
+from tasks.platform.trees import remove_tree
 from tasks.records import Manifest
 from tasks.recovery.find import Choice, Origin, choose, origin_of
 from tasks.recovery.recover import Opened, Recovered, open_backup, recover, thaw

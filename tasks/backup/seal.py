@@ -15,7 +15,7 @@ from tasks.age.x25519 import X25519Identity
 from tasks.archive.writer import write_archive
 from tasks.backup.copy import Copied, summed_up
 from tasks.backup.validate import same_digest
-from tasks.backup.workspace import Workspace, remove_tree
+from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
 from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
 from tasks.manifests.signing import sign_record
@@ -27,6 +27,7 @@ from tasks.platform.files import (
     write_atomic,
     write_new_secret,
 )
+from tasks.platform.trees import remove_tree
 from tasks.policy.trend_rules import Snapshot
 from tasks.records import (
     Archived,

@@ -21,7 +21,6 @@ it is bounded by number and age.
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,6 +32,7 @@ from tasks.errors import BusyError, StateError
 from tasks.manifests.manifest import SEALED_SUFFIX
 from tasks.options import Spool
 from tasks.platform.files import private_folder, refused_in_state
+from tasks.platform.trees import remove_tree
 
 # All else in a run's folder is taken for plaintext: parts of files that a killed run left have other names.
 LASTING = frozenset({"sealed", "ledger"})
@@ -239,25 +239,6 @@ def sweep(staging: Path, spool: Spool = USUAL, spare: str = "") -> list[Path]:
             if _sweep_one(folder, kept):
                 swept.append(folder)
     return swept
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a file or a folder with all it holds; raises StateError where something cannot go.
-
-    A failure is never passed over: it would leave patients' data behind in the clear.
-    """
-    try:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StateError(
-            f"cannot remove {path} from staging: {error.strerror}",
-            hint="It may hold readable patient data. Close whatever has it open and remove it by hand.",
-        ) from error
 
 
 def _newest_first(staging: Path) -> list[Path]:

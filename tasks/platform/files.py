@@ -89,29 +89,6 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_tree(path: Path) -> None:
-    """Make a file, or a folder with all it holds, durable. Windows has no such call for finished files."""
-    if os.name != "posix":
-        return
-    for place, _, names in os.walk(path):
-        for name in names:
-            _sync_file(Path(place, name))
-        sync_folder(Path(place))
-    if path.is_file():
-        _sync_file(path)
-    sync_folder(path.parent)
-
-
-def _sync_file(path: Path) -> None:
-    if path.is_symlink() or not path.is_file():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def create_private(path: Path) -> BinaryIO:
     """Open a new file for writing, readable by its owner alone from its first moment on.
 

@@ -71,13 +71,20 @@ def link_defect(name: str, target: str) -> str:
     return ""
 
 
-def unfit_paths(paths: Iterable[str], *, windows: bool = os.name == "nt") -> Iterator[tuple[str, str]]:
-    """Those of these paths that this system cannot hold, each with the reason."""
+def unfit_paths(
+    paths: Iterable[str], *, room: int = LONGEST_PATH, windows: bool = os.name == "nt"
+) -> Iterator[tuple[str, str]]:
+    """Those of these paths that this system cannot hold, each with the reason.
+
+    ``room`` is how many bytes a path may have where it is to lie; Windows has no such limit, as we ask it.
+    """
     seen: set[str] = set()
     for path in paths:
         name, folded = path.rpartition("/")[2], path.upper()
         if len(os.fsencode(name)) > LONGEST_NAME and not windows:
             yield path, f"longer than {LONGEST_NAME} bytes"
+        elif len(os.fsencode(path)) > room and not windows:
+            yield path, "its whole path would be too long in that folder"
         elif windows and portable(name) != name:
             yield path, "Windows does not allow this name"
         elif windows and folded in seen:

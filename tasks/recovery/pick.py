@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.backup.validate import require, same_digest
-from tasks.backup.workspace import remove_tree
 from tasks.errors import DatasaveError, MismatchError, NoBackup, SourceError, ValidationError
 from tasks.platform.files import create_private, private_folder, sha256_of
+from tasks.platform.trees import remove_tree
 from tasks.records import Contents, CopiedFile, Progress, Table, no_progress
 from tasks.recovery.recover import Opened, Recovered, fetch
 from tasks.sources.capabilities import SupportsFiles

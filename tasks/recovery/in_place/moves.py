@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.platform.files import sha256_of, sync_folder
+from tasks.platform.trees import below
 from tasks.recovery.in_place.record import InPlaceRecord
 from tasks.sources.shared.live_data import LiveData
 
@@ -176,8 +177,7 @@ def _old_of(record: InPlaceRecord) -> Path | None:
 
 
 def _all_in(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
-        yield from (Path(place, name) for name in (*folders, *names))
+    return (Path(entry.path) for entry in below(folder))
 
 
 def _apply_owner_to(path: Path, twin: Path | None, whose: os.stat_result, owner: str | None) -> None:

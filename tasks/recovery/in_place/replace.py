@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.backup.validate import require
-from tasks.backup.workspace import remove_tree
 from tasks.checks.judge import judge_tables
 from tasks.checks.measure import profile
 from tasks.errors import DatasaveError, MismatchError, SourceError, StateError
 from tasks.notices.wording import size_text
-from tasks.platform.files import private_folder, sync_tree, write_atomic
+from tasks.platform.files import private_folder, write_atomic
 from tasks.platform.processes import run
+from tasks.platform.trees import remove_tree, sync_tree
 from tasks.records import Contents, Finding, Manifest
 from tasks.recovery.in_place import moves
 from tasks.recovery.in_place.record import InPlaceRecord, Phase, RecordFile

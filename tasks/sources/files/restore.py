@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tasks.errors import SourceError
 from tasks.platform.files import BLOCK, create_private, sha256_of
-from tasks.platform.names import listed, shown, unfit_paths
+from tasks.platform.names import LONGEST_PATH, listed, shown, unfit_paths
 from tasks.records import Finding
 from tasks.sources.files.index import ROOT, Entry, Index
 from tasks.sources.files.owners import can_give, give
@@ -28,7 +28,7 @@ def restore_folder(index: Index, copy: Path, destination: Path) -> None:
     Raises SourceError: names that this system cannot hold, before anything is written; a destination
     that holds anything; a disk that refuses, after what had been restored is removed again.
     """
-    _refuse_names(index)
+    _refuse_names(index, destination)
     made_here = not destination.exists()
     with restoring_into(destination):
         restorer = _Restorer(copy, real_root(destination))
@@ -153,8 +153,11 @@ class _Restorer:
             os.utime(place, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=not link)
 
 
-def _refuse_names(index: Index) -> None:
-    unfit = unfit_paths(entry.path for entry in index.entries if entry.path != ROOT)
+def _refuse_names(index: Index, destination: Path) -> None:
+    unfit = unfit_paths(
+        (entry.path for entry in index.entries if entry.path != ROOT),
+        room=LONGEST_PATH - len(os.fsencode(os.path.realpath(destination))) - 2,
+    )
     found = [f"{shown(path)} ({cause})" for path, cause in unfit]
     if found:
         raise SourceError(

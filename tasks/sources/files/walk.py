@@ -22,6 +22,7 @@ is copied, and is then as good as any file, or the copy says that it changed or 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -167,13 +168,13 @@ def real_root(path: Path) -> str:
 
 def place_in(root: str, path: str) -> str:
     """The path on this system of ``path`` relative to ``root``."""
-    return root if path in ("", ROOT) else os.path.join(root, *path.split("/"))  # noqa: PTH118 - as above
+    return root if path in ("", ROOT) else root.rstrip(os.sep) + os.sep + path.replace("/", os.sep)
 
 
 def walk(root: str, selection: Selection) -> Listing:
     """Everything in the folder that the selection wants.
 
-    Raises SourceError where it is too much, CopyError where the folder itself is gone by now.
+    Raises SourceError where it is too much or too deep, CopyError where the folder itself is gone by now.
     """
     return _Walk(root, selection).run()
 
@@ -254,6 +255,11 @@ class _Walk:
             return []
 
     def _cannot_read(self, path: str, error: OSError) -> None:
+        if error.errno == errno.ENAMETOOLONG:
+            raise SourceError(
+                f"cannot back up {self._root}: the path of {shown(path)} is longer than this system takes",
+                hint="Move or rename what lies so deep, or leave the folder out with `exclude:`.",
+            ) from error
         self._listing.unreadable.append((path, error.strerror or "cannot be read"))
 
     def _wanted(self, path: str, info: os.stat_result) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ProgramError, SourceError, SourceMissing, ValidationError
-from tasks.platform.files import private_folder, sync_tree
+from tasks.platform.files import private_folder
+from tasks.platform.trees import sync_tree
 from tasks.sources.mariadb.connection import MariadbLogin, connected
 from tasks.sources.mariadb.programs import Programs
 from tasks.sources.mariadb.record import DATA, DUMP, CopyRecord, read_record

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import SourceError, ValidationError
-from tasks.platform.files import PRIVATE_FOLDER, private_folder, sync_tree, write_atomic
+from tasks.platform.files import PRIVATE_FOLDER, private_folder, write_atomic
 from tasks.platform.processes import run
+from tasks.platform.trees import sync_tree
 from tasks.sources.postgresql.catalog import METHOD_SETTING
 from tasks.sources.postgresql.copy import LOG_FILE
 from tasks.sources.postgresql.programs import Programs, programs_for

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tasks.errors import CopyError, SourceError
+from tasks.errors import CopyError, SourceError, StateError
 from tasks.platform.files import BLOCK, PRIVATE_FILE, PRIVATE_FOLDER, atomic_writer, sha256_of
+from tasks.platform.trees import below, remove_tree
 from tasks.records import CopiedFile, Progress
 
 
@@ -45,12 +45,10 @@ class Growth:
 def folder_bytes(folder: Path) -> int:
     """Size of all files below a folder that may be changing meanwhile."""
     total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - thousands a second
-            except OSError:
-                continue  # gone between listing and looking
+    for entry in below(folder, lenient=True):
+        with suppress(OSError):  # gone between listing and looking
+            if not entry.is_dir(follow_symlinks=False):
+                total += entry.stat(follow_symlinks=False).st_size
     return total
 
 
@@ -62,15 +60,16 @@ def copied_file(path: Path, folder: Path) -> CopiedFile:
 
 def copied_files(folder: Path) -> tuple[CopiedFile, ...]:
     """Every file below a copy's folder, by path. Links are none of them, and are not followed."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
-    return tuple(copied_file(path, folder) for path in paths)
+    paths = (Path(entry.path) for entry in below(folder) if entry.is_file(follow_symlinks=False))
+    return tuple(copied_file(path, folder) for path in sorted(paths))
 
 
 def close_to_others(folder: Path) -> None:
     """Make ``folder`` private with all below it: servers may let a group read, and copies do likewise."""
-    for path in (folder, *folder.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE)
+    folder.chmod(PRIVATE_FOLDER)
+    for entry in below(folder):
+        if not entry.is_symlink():
+            Path(entry.path).chmod(PRIVATE_FOLDER if entry.is_dir() else PRIVATE_FILE)
 
 
 @contextmanager
@@ -92,10 +91,8 @@ def all_or_nothing(folder: Path, operation: str) -> Iterator[None]:
 def emptied(folder: Path) -> None:
     """Remove what lies in a folder that was ours to fill; what refuses stays, for the sweep to tell."""
     for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        with suppress(StateError):
+            remove_tree(path)
 
 
 def copy_whole(source: Path, target: Path) -> None:

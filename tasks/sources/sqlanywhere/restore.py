@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from tasks.errors import SourceError, ValidationError
-from tasks.platform.files import private_folder, sync_tree
+from tasks.platform.files import private_folder
+from tasks.platform.trees import sync_tree
 from tasks.sources.shared.folders import copy_whole, restoring_into
 from tasks.sources.shared.live_data import InPlaceOptions
 from tasks.sources.sqlanywhere.copy import DATABASE, CopyRecord, read_record
