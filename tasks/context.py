@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tasks.age.keys import parse_recipient
 from tasks.age.recipients import Recipient
+from tasks.calendars import WEEKDAYS
 from tasks.errors import PlanError, StateError
 from tasks.journal.journal import Journal
 from tasks.manifests.signing import load_or_create_key, public_text
@@ -26,6 +27,7 @@ from tasks.sources import registry as sources
 from tasks.sources.base import Source
 from tasks.targets import registry as targets
 from tasks.targets.base import Target
+from tasks.targets.capabilities import MediaOptions
 
 OWN_STATE = frozenset(
     {"machine.key", "sequence", "sequence.lock", "trend", "media.json", "history.json", "thaws.json"}
@@ -220,6 +222,18 @@ class PlanContext:
                 return entry
         known = ", ".join(entry.name for entry in self.plan.targets)
         raise PlanError(f"the plan has no target {name!r}", hint=f"Its targets are: {known}.")
+
+    def slots(self, name: str) -> frozenset[str] | None:
+        """The folders on a target, in capitals, whose backups count beside those in its root.
+
+        Weekdays, as `slots: weekday` names them, and media. None, any folder, for a place that is none of the
+        plan's targets.
+        """
+        entry = next((entry for entry in self.plan.targets if entry.name == name), None)
+        if entry is None:
+            return None
+        labels = entry.calendar.labels if isinstance(entry, MediaOptions) else ()
+        return frozenset(slot.upper() for slot in (*WEEKDAYS, *labels))
 
     def chosen(self, names: Sequence[str] | None, skip: Sequence[str] | None = None) -> list[str]:
         """Names of the targets asked for, of all where none is, but for those in ``skip``.

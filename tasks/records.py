@@ -290,7 +290,8 @@ class BackupEntry(Record):
     count (unsigned, forged, dated in the future, archive missing or of another size); empty means
     verified. ``manifest_name`` is the manifest's name on the target. ``manifest`` is None where it
     could not be read at all. ``certificates`` are the names of its drill certificates. ``marks`` are
-    the manifest's, empty once someone accepted them here.
+    the manifest's, empty once someone accepted them here. ``elsewhere``: it lies in a folder that is no
+    slot (``slot`` names it); it was not looked at, counts nowhere and is nobody's to remove.
     """
 
     name: str
@@ -301,6 +302,7 @@ class BackupEntry(Record):
     bytes: int
     certificates: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
+    elsewhere: bool = False
 
     @property
     def verified(self) -> bool:
@@ -319,8 +321,8 @@ class BackupEntry(Record):
 
     @property
     def unfinished(self) -> bool:
-        """Whether this is what an interrupted delivery left: an archive without a manifest."""
-        return not self.manifest_name
+        """Whether this is what an interrupted delivery left: an archive that no manifest tells of."""
+        return not self.manifest_name and not self.elsewhere
 
 
 class Verdict(Record):

@@ -15,6 +15,7 @@ from deployments.serving.server import prepare_run
 from tasks.backup import retain
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
+from tasks.manifests.shelf import elsewhere_text
 from tasks.notices.wording import place_text, size_text
 from tasks.records import Verdict
 
@@ -90,10 +91,13 @@ def _show(context: PlanContext, name: str, source_name: str, *, explain: bool) -
         findings_table(f"{place}: what must hold before anything is removed", findings)
         if not all(finding.passed for finding in findings):
             return False
-    if judged:
-        _table(place, judged, note)
+    here = [verdict for verdict in judged if not verdict.backup.elsewhere]
+    if here:
+        _table(place, here, note)
     else:
         say(f"{place}: no backups")
+    if told := elsewhere_text(verdict.backup for verdict in judged):
+        say(f"{place}: {told}")
     return not note
 
 
@@ -113,7 +117,7 @@ def _clear(context: PlanContext, names: list[str], apply: bool) -> int:
     for name in names:
         left = retain.unfinished(context, name)
         for backup in left:
-            say(f"{name}: {backup.name}, {size_text(backup.bytes)}, has no manifest")
+            say(f"{name}: {backup.full_name}, {size_text(backup.bytes)}, has no manifest")
         if apply:
             good(f"{name}: {len(retain.clear_unfinished(context, name))} removed")
     if not apply:

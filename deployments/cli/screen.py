@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from tasks.errors import DatasaveError
+from tasks.manifests.shelf import elsewhere_text
 from tasks.notices.wording import count_text, size_text, when_text
 from tasks.records import BackupEntry, Finding
 
@@ -108,13 +109,16 @@ def findings_table(title: str, findings: Sequence[Finding]) -> None:
 
 def shelf_table(target: str, shelf: Sequence[BackupEntry]) -> None:
     """The backups on one target, newest first. A delivery that was cut off is not a backup."""
-    backups = [backup for backup in shelf if not backup.unfinished]
+    here = [backup for backup in shelf if not backup.elsewhere]
+    backups = [backup for backup in here if not backup.unfinished]
     if backups:
         _backup_table(target, backups)
     else:
         say(f"{target}: no backups")
-    if len(backups) < len(shelf):
-        count = count_text(len(shelf) - len(backups), "delivery was", "deliveries were")
+    if told := elsewhere_text(shelf):
+        say(f"{target}: {told}")
+    if len(backups) < len(here):
+        count = count_text(len(here) - len(backups), "delivery was", "deliveries were")
         say(f"{target}: {count} cut off; `datasave prune --unfinished` shows and clears that")
 
 

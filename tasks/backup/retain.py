@@ -14,6 +14,7 @@ from tasks.errors import DatasaveError, ObjectMissing, TargetError, TargetLocked
 from tasks.health.trend import accept, accepted_through, anomaly
 from tasks.manifests.manifest import parse_name
 from tasks.manifests.shelf import read_shelf
+from tasks.manifests.strays import told_of
 from tasks.policy.retention import judge_retention, newest_marked, suspended
 from tasks.records import BackupEntry, Finding, Pruned, Run, Verdict
 from tasks.targets.base import Target
@@ -37,6 +38,7 @@ def shelf_of(context: PlanContext, target: Target, source_name: str = "") -> lis
         now=datetime.now(UTC),
         source=source,
         accepted=accepted_through(context, source_name),
+        slots=context.slots(target.name),
     )
 
 
@@ -138,7 +140,7 @@ def evidence(
     """What must hold before anything is removed from a shelf, one finding each."""
     entry = context.entry(target_name)
     good = [backup for backup in shelf if backup.verified]
-    aside = [backup for backup in shelf if not backup.verified]
+    aside = [backup for backup in shelf if not (backup.verified or backup.elsewhere)]
     now = datetime.now(UTC)
     found = anomaly(context, source_name) or newest_marked(shelf)
     clock = suspended([backup for backup in shelf if not backup.marks], now)
@@ -157,7 +159,7 @@ def evidence(
 
 
 def unfinished(context: PlanContext, target_name: str) -> tuple[BackupEntry, ...]:
-    """What cut-off deliveries left on a target: archives without a manifest."""
+    """What cut-off deliveries left on a target: archives that no manifest tells of, whatever its name."""
     with context.target(target_name) as target:
         return _unfinished(context, target)
 
@@ -166,7 +168,8 @@ def _unfinished(context: PlanContext, target: Target) -> tuple[BackupEntry, ...]
     found = [
         backup for source_name in context.source_names for backup in shelf_of(context, target, source_name)
     ]
-    return tuple(backup for backup in found if backup.unfinished)
+    left = (backup for backup in found if backup.unfinished)
+    return tuple(backup for backup in left if not told_of(target, backup.full_name))
 
 
 def clear_unfinished(context: PlanContext, target_name: str) -> tuple[str, ...]:

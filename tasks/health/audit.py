@@ -12,6 +12,7 @@ from tasks.context import PlanContext
 from tasks.errors import DatasaveError, TargetError, TargetMissing
 from tasks.health.freshness import expected_since, freshness
 from tasks.keys.proofs import learn
+from tasks.manifests.shelf import elsewhere_text
 from tasks.notices.wording import place_text, size_text
 from tasks.records import BackupEntry, Finding, Progress, no_progress
 from tasks.targets.base import Target
@@ -69,8 +70,10 @@ def _shelf_findings(name: str, shelf: Sequence[BackupEntry], *, expected: bool) 
     findings += [
         Finding(check="backup counts", passed=False, detail=f"{backup.name} on {name}: {backup.defect}")
         for backup in shelf
-        if not backup.verified
+        if not (backup.verified or backup.elsewhere)
     ]
+    if told := elsewhere_text(shelf):
+        findings.append(Finding(check="copies elsewhere", passed=True, detail=f"{name}: {told}"))
     return [*findings, *_marks(name, good)]
 
 

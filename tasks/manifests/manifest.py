@@ -120,7 +120,7 @@ def to_json(record: Manifest | Certificate) -> bytes:
 def read_manifest(data: bytes) -> Manifest:
     """Read a manifest; nothing is said of its signature.
 
-    Raises ManifestError: over 16 MiB, not JSON, a key twice, a newer format, an unknown or missing
+    Raises ManifestError: over 16 MiB, empty, not JSON, a key twice, a newer format, an unknown or missing
     field, a time without zone, or a ``sealed_name`` other than source, time and number give.
     """
     record = _read(data, Manifest, ("taken", "sealed_at"))
@@ -151,6 +151,8 @@ def read_certificate(data: bytes) -> Certificate:
 def _read(data: bytes, model: type[Kept], times: tuple[str, ...]) -> Kept:
     if len(data) > MAX_BYTES:
         raise _unreadable(model, f"it is over {MAX_BYTES >> 20} MiB")
+    if not data:
+        raise _unreadable(model, "it is empty")
     try:
         document = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError as error:

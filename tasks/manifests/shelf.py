@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import BinaryIO, Protocol
+from functools import cached_property
 
 from tasks.errors import ManifestError, NoBackup, ObjectMissing, TargetError, TargetMissing
 from tasks.manifests.manifest import (
     MANIFEST_SUFFIX,
-    MAX_BYTES,
     SEALED_SUFFIX,
     manifest_name,
     parse_name,
@@ -25,7 +23,15 @@ from tasks.manifests.manifest import (
     sealed_name,
 )
 from tasks.manifests.signing import ANOTHER_MACHINE, signature_defect
-from tasks.records import BackupEntry, Manifest, Stat
+from tasks.manifests.strays import (
+    Found,
+    ReadableTarget,
+    content,
+    readable_manifests,
+    renamed_archive,
+    renamed_manifests,
+)
+from tasks.records import BackupEntry, Manifest
 
 CLOCK_TOLERANCE = timedelta(hours=1)
 NO_MANIFEST = "no manifest (unfinished delivery)"
@@ -38,13 +44,6 @@ ON_A_NEW_MACHINE = (
 )
 
 
-class ReadableTarget(Protocol):
-    """The part of a target that reading its shelf needs."""
-
-    def list(self, prefix: str = "") -> Sequence[Stat]: ...
-    def open(self, name: str) -> AbstractContextManager[BinaryIO]: ...
-
-
 @dataclass(frozen=True)
 class _Shelf:
     """A listing, and what its manifests are judged by."""
@@ -55,30 +54,32 @@ class _Shelf:
     trusted: Collection[str] | None
     latest: datetime
     accepted: int
+    slots: Collection[str] | None
 
     def backup(self, slot: str, stem: str) -> BackupEntry | None:
         """One backup, None if it vanished since the listing was made."""
         path = f"{slot}/{stem}" if slot else stem
-        listed = path + MANIFEST_SUFFIX in self.sizes
+        if not self._is_slot(slot):
+            return self._elsewhere(slot, stem, path)
+        if path + MANIFEST_SUFFIX not in self.sizes:
+            return self._without_manifest(slot, stem, path)
         manifest: Manifest | None = None
-        defect = "" if listed else NO_MANIFEST
-        if listed:
-            try:
-                manifest = read_manifest(_content(self.place, path + MANIFEST_SUFFIX))
-            except ObjectMissing:
-                return None
-            except TargetMissing:
-                raise  # the medium itself is gone: that is no defect of a single manifest
-            except (ManifestError, TargetError) as error:
-                cause = error.message.removeprefix("cannot read the manifest: ")
-                defect = f"manifest unreadable: {cause}"
-            except OSError as error:
-                defect = f"manifest unreadable: {error.strerror or 'the medium failed'}"
+        try:
+            manifest = read_manifest(content(self.place, path + MANIFEST_SUFFIX))
+        except ObjectMissing:
+            return None
+        except TargetMissing:
+            raise  # the medium itself is gone: that is no defect of a single manifest
+        except (ManifestError, TargetError) as error:
+            cause = error.message.removeprefix("cannot read the manifest: ")
+            defect = self._unreadable(stem, cause)
+        except OSError as error:
+            defect = f"manifest unreadable: {error.strerror or 'the medium failed'}"
         size = self.sizes.get(path + SEALED_SUFFIX)
         return BackupEntry(
             name=sealed_name(stem),
             slot=slot,
-            manifest_name=path + MANIFEST_SUFFIX if listed else "",
+            manifest_name=path + MANIFEST_SUFFIX,
             manifest=manifest,
             defect=self._defect(manifest, stem, size) if manifest else defect,
             bytes=size or 0,
@@ -86,13 +87,102 @@ class _Shelf:
             marks=manifest.marks if manifest and manifest.sequence > self.accepted else (),
         )
 
+    def _is_slot(self, folder: str) -> bool:
+        return not folder or self.slots is None or folder.upper() in self.slots
+
+    def _elsewhere(self, slot: str, stem: str, path: str) -> BackupEntry:
+        """A backup in a folder that people or a NAS made. It is not read: there may be any number of them."""
+        listed = path + MANIFEST_SUFFIX in self.sizes
+        return BackupEntry(
+            name=sealed_name(stem),
+            slot=slot,
+            manifest_name=path + MANIFEST_SUFFIX if listed else "",
+            manifest=None,
+            defect=f"in the folder {slot}, which is no slot",
+            bytes=self.sizes.get(path + SEALED_SUFFIX, 0),
+            elsewhere=True,
+        )
+
+    def _without_manifest(self, slot: str, stem: str, path: str) -> BackupEntry:
+        """An archive alone: cut off, unless a manifest under another name states its size."""
+        size = self.sizes[path + SEALED_SUFFIX]
+        manifest = self._telling_of(stem, size)
+        return BackupEntry(
+            name=sealed_name(stem),
+            slot=slot,
+            manifest_name=manifest.name if manifest else "",
+            manifest=None,
+            defect=self._renamed(stem, manifest) if manifest else NO_MANIFEST,
+            bytes=size,
+            certificates=self.certificates.get(path, ()),
+        )
+
+    def _telling_of(self, stem: str, size: int) -> Found | None:
+        """A manifest of another name that states an archive's size; the archive's own, if it is there."""
+        found = [*self._apart, *self._of_originals(stem, size)]
+        alike = [one for one in found if one.manifest.sealed_bytes == size]
+        own = [one for one in alike if one.manifest.sealed_name == sealed_name(stem)]
+        return next(iter((*own, *alike)), None)
+
+    @cached_property
+    def _apart(self) -> tuple[Found, ...]:
+        """The manifests that don't lie beside their archive under its name."""
+        alone = (
+            stem + MANIFEST_SUFFIX for stem in self._manifest_stems if stem + SEALED_SUFFIX not in self.sizes
+        )
+        return (
+            *renamed_manifests(self.place, self.sizes),
+            *readable_manifests(self.place, self.sizes, alone),
+        )
+
+    def _of_originals(self, stem: str, size: int) -> Iterable[Found]:
+        """The manifests of the archives that one under a name of people's may be a copy of."""
+        if parse_name(sealed_name(stem)):
+            return ()
+        alike = (
+            one + MANIFEST_SUFFIX
+            for one in self._manifest_stems
+            if self.sizes.get(one + SEALED_SUFFIX) == size
+        )
+        return readable_manifests(self.place, self.sizes, alike)
+
+    @property
+    def _manifest_stems(self) -> list[str]:
+        return [name.removesuffix(MANIFEST_SUFFIX) for name in self.sizes if name.endswith(MANIFEST_SUFFIX)]
+
+    def _belongs_to(self, own: str) -> str:
+        told = f"the manifest belongs to {own}"
+        own_manifest = manifest_name(own.removesuffix(SEALED_SUFFIX))
+        listed = any(name.rpartition("/")[2] == own_manifest for name in self.sizes)
+        return told if listed else f"{told}, which is missing: name both files so again"
+
+    def _renamed(self, stem: str, manifest: Found) -> str:
+        """What is wrong with an archive whose manifest has another name, and how it is put right."""
+        own = manifest.manifest.sealed_name
+        if own == sealed_name(stem):
+            return f"its manifest is {manifest.name}: name that {manifest_name(stem)} again, beside it"
+        if manifest.name.removesuffix(MANIFEST_SUFFIX) + SEALED_SUFFIX in self.sizes:
+            return f"as large as {own}, of which it seems to be a copy"
+        return f"as large as {own}, which is missing: if it is that, name it so again"
+
+    def _unreadable(self, stem: str, cause: str) -> str:
+        """The defect of a manifest that cannot be read; where its content lies under another name, where."""
+        renamed = (found for found in self._apart if found.manifest.sealed_name == sealed_name(stem))
+        whole = next(renamed, None)
+        instead = f"; a whole one is called {whole.name}: rename it to {manifest_name(stem)}" if whole else ""
+        return f"manifest unreadable: {cause}{instead}"
+
     def _defect(self, manifest: Manifest, stem: str, size: int | None) -> str:
         """The first thing wrong with a manifest; the signature is judged before any fact it states."""
         if defect := signature_defect(manifest, self.trusted):
             return defect
         if manifest.sealed_name != sealed_name(stem):
-            return f"the manifest belongs to {manifest.sealed_name}"
-        return FUTURE if manifest.taken > self.latest else _archive_defect(manifest, size)
+            return self._belongs_to(manifest.sealed_name)
+        if manifest.taken > self.latest:
+            return FUTURE
+        if size is None and (renamed := renamed_archive(self.sizes, manifest.sealed_bytes)):
+            return f"archive missing: {renamed} has its size; rename it to {manifest.sealed_name}"
+        return _archive_defect(manifest, size)
 
 
 def read_shelf(
@@ -103,19 +193,30 @@ def read_shelf(
     source: str | None = None,
     tolerance: timedelta = CLOCK_TOLERANCE,
     accepted: int = 0,
+    slots: Collection[str] | None = None,
 ) -> list[BackupEntry]:
     """Every backup on ``place``, oldest first by sequence number, those without a readable manifest first.
 
     ``trusted`` as in signing.signature_defect; ``now`` with a zone; ``source`` leaves out other
-    sources' backups; marks up to number ``accepted`` are not shown. ``manifest_name`` is empty where
+    sources' backups; marks up to number ``accepted`` are not shown. ``slots`` are the folders, in capitals,
+    whose backups count beside those in the root, None for any folder. ``manifest_name`` is empty where
     there is no manifest. Files of other kinds are ignored, manifests that vanish meanwhile are left out.
     Raises TargetError where the listing fails or the medium is gone; a single manifest that cannot be
     read is a defect, not an error.
     """
     sizes = {stat.name: stat.bytes for stat in place.list("")}
-    shelf = _Shelf(place, sizes, _certificates(sizes), trusted, now + tolerance, accepted)
+    shelf = _Shelf(place, sizes, _certificates(sizes), trusted, now + tolerance, accepted, slots)
     found = (shelf.backup(slot, stem) for slot, stem in _stems(sizes, source))
     return sorted(_without_copies(backup for backup in found if backup), key=_order)
+
+
+def elsewhere_text(shelf: Iterable[BackupEntry]) -> str:
+    """The copies in folders that are no slots, in one sentence; "" where there are none."""
+    copies = [backup for backup in shelf if backup.elsewhere]
+    if not copies:
+        return ""
+    folders = ", ".join(sorted({f"{backup.slot}/" for backup in copies}))
+    return f"copies elsewhere on this target: {len(copies)} in {folders}; they don't count and are left alone"
 
 
 def newest_verified(shelf: Sequence[BackupEntry]) -> BackupEntry | None:
@@ -157,18 +258,6 @@ def _archive_defect(manifest: Manifest, size: int | None) -> str:
         return "no checks recorded"
     failed = any(not check.passed for check in manifest.checks)
     return "checks had failed" if failed else ""
-
-
-def _content(place: ReadableTarget, name: str) -> bytes:
-    # One byte more than a manifest may have: enough for the reader to refuse it, never the whole of a
-    # giant file that someone put there.
-    blocks = []
-    missing = MAX_BYTES + 1
-    with place.open(name) as stream:
-        while missing and (block := stream.read(missing)):
-            blocks.append(block)
-            missing -= len(block)
-    return b"".join(blocks)
 
 
 def _stems(names: Iterable[str], source: str | None) -> list[tuple[str, str]]:

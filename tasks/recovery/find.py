@@ -30,6 +30,7 @@ class Origin:
     ``trusted`` are the public keys of machines whose signatures count, None for any that signed what is
     whole. ``source`` is a full name, None for any. ``adapter`` is the plan's, which knows where the engine's
     programs are. A backup's date is a day in ``timezone``. Marks up to number ``accepted`` don't count.
+    ``slots`` as in read_shelf.
     """
 
     target: Target
@@ -39,6 +40,7 @@ class Origin:
     adapter: Source | None = None
     timezone: tzinfo = UTC
     accepted: int = 0
+    slots: frozenset[str] | None = None
 
     def shelf(self) -> list[BackupEntry]:
         """The backups there, oldest first. Raises TargetError where the place cannot be read."""
@@ -48,6 +50,7 @@ class Origin:
             now=datetime.now(UTC),
             source=self.source,
             accepted=self.accepted,
+            slots=self.slots,
         )
 
 
@@ -61,6 +64,7 @@ def origin_of(context: PlanContext, target: Target, source_name: str) -> Origin:
         adapter=context.source(source_name),
         timezone=context.timezone,
         accepted=accepted_through(context, source_name),
+        slots=context.slots(target.name),
     )
 
 

@@ -28,9 +28,13 @@ import pytest
 from tasks.age.file import decrypt, encrypt, rewrapped
 from tasks.age.x25519 import X25519Identity
 from tasks.errors import ObjectMissing, TargetError
-from tasks.records import Properties, Stat
+from tasks.manifests.manifest import manifest_name, to_json
+from tasks.manifests.shelf import read_shelf
+from tasks.manifests.strays import told_of
+from tasks.records import Manifest, Properties, Stat
 from tasks.targets.base import Target
 from tasks.targets.capabilities import locked_until, probe, thaw, verify
+from tests.unit.manifests.shelves import signed
 
 MIB = 1 << 20
 SEALED = "clinic-20261123T020000Z-000417.tar.zst.age"
@@ -52,6 +56,11 @@ def some_bytes(size: int, seed: int = 1) -> bytes:
 def put(target: Target, name: str, data: bytes) -> Stat:
     """Store ``data`` whole."""
     return target.put(name, io.BytesIO(data), len(data))
+
+
+def backup(data: bytes) -> Manifest:
+    """The signed manifest of SEALED, which holds ``data``."""
+    return signed(sealed_bytes=len(data), sealed_sha256=hashlib.sha256(data).hexdigest())
 
 
 def get(target: Target, name: str) -> bytes:
@@ -305,6 +314,31 @@ class TargetContract:
         decrypt(io.BytesIO(get(target, "anew")), plain, [new])
         assert plain.getvalue() == data
         assert get(target, SEALED) == sealed.getvalue()
+
+    def test_a4_a_backup_whose_files_were_renamed_is_not_cut_off(self, target: Target) -> None:
+        """By a sync client, a file manager, a person: the manifest, the archive, or a copy of it."""
+        data = some_bytes(1000)
+        record = backup(data)
+        manifest, mine = manifest_name(SEALED.removesuffix(".tar.zst.age")), to_json(record)
+
+        def left() -> list[str]:
+            shelf = read_shelf(target, trusted=None, now=record.taken, slots={"TUE"})
+            names = [one.full_name for one in shelf if one.unfinished]
+            assert not any(told_of(target, one.full_name) for one in shelf if one.unfinished)
+            return names
+
+        put(target, SEALED, data)
+        assert left() == [SEALED], "no manifest tells of it"
+        for renamed in (manifest.replace(".json", " (1).json"), "old/Copy of the manifest.json"):
+            put(target, renamed, mine)
+            assert left() == []
+            assert told_of(target, SEALED) == renamed
+            target.delete(renamed)
+        put(target, manifest, mine)
+        put(target, SEALED.replace(".tar", " (1).tar"), data)
+        assert left() == [], "a copy"
+        target.delete(SEALED)
+        assert left() == [], "and the only one"
 
     def test_one_name_from_four_threads(self, target: Target) -> None:
         """Whoever comes last wins, but what is there is always one of them, whole."""

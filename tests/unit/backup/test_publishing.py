@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
 from tasks.backup.deliver import publish
-from tasks.backup.retain import prune, remove_backup
+from tasks.backup.retain import clear_unfinished, prune, remove_backup
 from tasks.context import PlanContext
 from tasks.errors import ReadBackError, TargetError
 from tasks.health.trend import remember
@@ -17,7 +18,7 @@ from tasks.manifests.manifest import certificate_name, manifest_name, to_json
 from tasks.manifests.shelf import read_shelf
 from tasks.manifests.signing import sign_record
 from tasks.policy.trend_rules import Snapshot
-from tasks.records import Progress, Stat, no_progress
+from tasks.records import Manifest, Progress, Stat, no_progress
 from tasks.targets.memory.target import MemoryTarget
 from tests.contract.target_contract import put
 from tests.flows.site import Site
@@ -134,3 +135,28 @@ def test_nothing_goes_while_the_backup_just_proven_is_not_on_the_shelf(context: 
     assert pruned.removed == ()
     assert f"pruning suspended: {missing} is not on the shelf" in pruned.note
     assert len(prune(context, "nas", proven=newest).removed) == 4
+
+
+def test_a4_what_a_sync_client_renamed_is_never_cleared_as_cut_off(context: PlanContext) -> None:
+    """Of five proven backups one has a renamed manifest, one a renamed archive; a sixth was cut off."""
+    root = context.path.parent / "nas"
+    archives = sorted(root.glob("*.tar.zst.age"))
+    first, second = (archive.name.removesuffix(".tar.zst.age") for archive in archives[:2])
+    for number, archive in enumerate(archives):
+        data = SEALED + bytes([number])
+        archive.write_bytes(data)
+        (root / manifest_name(archive.name.removesuffix(".tar.zst.age"))).write_bytes(
+            to_json(_stating(context, number + 1, data))
+        )
+    (root / manifest_name(first)).rename(root / f"{first}.manifest (1).json")
+    archives[1].rename(root / f"{second} (1).tar.zst.age")
+    cut_off = root / archives[0].name.replace("-000001", "-000006")
+    cut_off.write_bytes(SEALED[:4])
+    before = {path.name for path in root.iterdir()}
+    assert clear_unfinished(context, "nas") == (cut_off.name,)
+    assert {path.name for path in root.iterdir()} == before - {cut_off.name}
+
+
+def _stating(context: PlanContext, number: int, data: bytes) -> Manifest:
+    stated = {"sealed_bytes": len(data), "sealed_sha256": sha256(data).hexdigest()}
+    return sign_record(manifest(number, TAKEN + timedelta(days=number), **stated), context.machine_key())

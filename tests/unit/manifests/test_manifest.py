@@ -149,7 +149,7 @@ def _altered(change: Callable[[Json], object]) -> bytes:
 @pytest.mark.parametrize(
     ("data", "cause"),
     [
-        (b"", "not JSON"),
+        (b"", "it is empty"),
         (b"\xff\xfe\x00", "not JSON"),
         (to_json(signed())[:-20], "not JSON"),
         (b"[]", "states no format version"),

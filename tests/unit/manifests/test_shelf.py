@@ -110,7 +110,8 @@ def test_archive_missing(place: DictTarget) -> None:
 def test_a_manifest_under_another_name_does_not_count(place: DictTarget) -> None:
     place.add(signed(), name="clinic-20261124T020000Z-000418")
     found = _only(place)
-    assert found.defect == f"the manifest belongs to {NAME}.tar.zst.age"
+    told = f"the manifest belongs to {NAME}.tar.zst.age"
+    assert found.defect == f"{told}, which is missing: name both files so again"
     assert found.name == "clinic-20261124T020000Z-000418.tar.zst.age"
 
 
