@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from deployments.cli.app import app
+from deployments.cli.app import make_app
 from deployments.serving.environment import SETTINGS
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
@@ -28,7 +28,7 @@ def options_of(command: App) -> set[str]:
     return {name for argument in command.assemble_argument_collection() for name in argument.names}
 
 
-COMMANDS = parts_of(app)
+COMMANDS = parts_of(make_app())
 
 
 def test_the_table_has_a_row_for_each_command() -> None:
