@@ -18,6 +18,7 @@ from tasks.age.recipients import Recipient
 from tasks.calendars import WEEKDAYS
 from tasks.errors import PlanError, StateError
 from tasks.journal.journal import Journal
+from tasks.journal.takeover import take_over
 from tasks.manifests.signing import load_or_create_key, public_text
 from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
@@ -277,7 +278,9 @@ class PlanContext:
     @cached_property
     def journal(self) -> Journal:
         """What this machine did and saw for the plan; its only memory."""
-        return Journal(self.state / "journal", self.machine_key(), self.plan.signers)
+        journal = Journal(self.state / "journal", self.machine_key(), self.plan.signers)
+        take_over(journal, self.state)
+        return journal
 
     def trusted(self) -> frozenset[str]:
         """Public keys whose manifests count: this machine's, the plan's signers, and those recovered from."""

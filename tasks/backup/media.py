@@ -1,33 +1,28 @@
 """Removable media: making them ready, whose turn it is, and what this machine remembers of them.
 
-What the state folder remembers (which media there are, when each was used, what it held then) is a help
+What the journal remembers (which media there are, when each was used, what it held then) is a help
 for the staff and a guard against strangers, never a source of truth: every medium says itself which one it
-is, and a machine that lost this file learns its media anew as they come back.
+is, and a machine that lost its journal learns its media anew as they come back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal
-
-import pydantic
-from filelock import FileLock
 
 from tasks.calendars import Calendar
 from tasks.context import PlanContext
-from tasks.errors import PlanError, StateError, TargetError, TargetMissing
+from tasks.errors import PlanError, TargetError, TargetMissing
+from tasks.journal.kinds import Kind
 from tasks.plan.model import TargetEntry
-from tasks.platform.files import private_folder, write_atomic
 from tasks.policy.due_rules import day_text
 from tasks.policy.rotation import Advice, medium_for, next_run_day, repeated, tonight, where
 from tasks.records import Record
 from tasks.targets.base import Target
 from tasks.targets.capabilities import MediaOptions, MediumMarker, SupportsMedia, Turn
 
-MEDIA = "media.json"
 # A calendar has at most some dozens of media: within this many run days each has its turn.
 _LOOK_AHEAD = 400
 # Two years of nights: enough for the turn of any number of Fridays.
@@ -55,7 +50,6 @@ class Use(Record):
 class Media(Record):
     """All that is remembered, of all drive targets of a plan. ``uses`` is in the order of the runs."""
 
-    format: Literal[1] = 1
     media: tuple[KnownMedium, ...] = ()
     uses: tuple[Use, ...] = ()
 
@@ -67,47 +61,21 @@ class Media(Record):
         """The uses of a target's media, as tasks/policy/rotation.py takes them."""
         return [(use.day, use.label) for use in self.uses if use.target == target]
 
-    def with_medium(self, marker: MediumMarker, held: int = 0) -> Media:
-        """With that medium known under its label, in place of any other of that label."""
-        fresh = KnownMedium(
-            target=marker.target, label=marker.label, id=marker.id, made=marker.made, held=held
-        )
-        others = [one for one in self.media if (one.target, one.label) != (fresh.target, fresh.label)]
-        media = sorted([*others, fresh], key=lambda one: (one.target, one.label))
-        return self.model_copy(update={"media": tuple(media)})
 
-    def with_use(self, marker: MediumMarker, day: date, held: int) -> Media:
-        """With a use of that medium noted, once for each day, and what it holds now."""
-        use = Use(target=marker.target, day=day, label=marker.label)
-        uses = (*(one for one in self.uses if one != use), use)
-        return self.with_medium(marker, held).model_copy(update={"uses": uses[-USES_KEPT:]})
-
-
-def load_media(path: Path) -> Media:
-    """What ``path`` holds; nothing remembered where there is no such file. Raises StateError."""
-    try:
-        return Media.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Media()
-    except pydantic.ValidationError as error:
-        raise StateError(
-            f"{path}, what is remembered of the media, is damaged or of an unknown version",
-            hint="Remove it: the media are learned anew, one by one, as they are plugged in.",
-        ) from error
-    except OSError as error:
-        raise StateError(
-            f"cannot read {path}: {error.strerror}", hint="Run Datasave under the account that made it."
-        ) from error
-
-
-def save_media(path: Path, media: Media) -> None:
-    """Write ``path`` whole or not at all, readable by its owner alone. Raises StateError."""
-    try:
-        write_atomic(path, media.model_dump_json(indent=1).encode() + b"\n")
-    except OSError as error:
-        raise StateError(
-            f"cannot write {path}: {error.strerror}", hint="Free some space there, and check its rights."
-        ) from error
+def remembered(context: PlanContext) -> Media:
+    """What the journal tells of the media."""
+    known: dict[tuple[str, str], KnownMedium] = {}
+    uses: dict[tuple[str, str, str], Use] = {}
+    for entry in context.journal.entries(Kind.MEDIUM):
+        facts = dict(entry.facts)
+        day = facts.pop("day")
+        known[facts["target"], facts["label"]] = KnownMedium.model_validate(facts)
+        if day:
+            key = facts["target"], day, facts["label"]
+            uses.pop(key, None)
+            uses[key] = Use(target=facts["target"], day=date.fromisoformat(day), label=facts["label"])
+    media = sorted(known.values(), key=lambda one: (one.target, one.label))
+    return Media(media=tuple(media), uses=tuple(uses.values())[-USES_KEPT:])
 
 
 class MediumLine(Record):
@@ -142,8 +110,8 @@ def init(context: PlanContext, target: str, path: Path, label: str, *, replace: 
             hint=f"Its media are: {', '.join(labels)}.",
         )
 
-    def made_ready(media: Media) -> Media:
-        if label in media.of(target) and not replace:
+    with context.journal.locked():
+        if label in remembered(context).of(target) and not replace:
             raise TargetError(
                 f"cannot make {path} the medium {label} of {target}: there is one of that label already",
                 hint="Say that it is to be replaced if it is lost or broken; it will not be used any more.",
@@ -151,16 +119,14 @@ def init(context: PlanContext, target: str, path: Path, label: str, *, replace: 
             )
         never = (context.state, context.path)
         with _rotating(context, target) as rotating:
-            return media.with_medium(rotating.init_medium(path, label, context.plan.name, never))
-
-    _remember(context, made_ready)
+            _note(context, rotating.init_medium(path, label, context.plan.name, never))
     return f"{path} is now the medium {label} of {target}: write {label} on it"
 
 
 def listing(context: PlanContext, day: date | None = None) -> tuple[MediumLine, ...]:
     """Every medium of every drive target, in the order of the calendar. ``day`` is today if not given."""
     today = day or _today(context)
-    media = load_media(context.state / MEDIA)
+    media = remembered(context)
     return tuple(
         line for name, drive in drives_of(context) for line in _lines(context, name, drive, media, today)
     )
@@ -169,7 +135,7 @@ def listing(context: PlanContext, day: date | None = None) -> tuple[MediumLine, 
 def which(context: PlanContext, day: date | None = None) -> tuple[tuple[str, Advice], ...]:
     """For each drive target: what to plug in on ``day`` (today), what to take home, what to bring back."""
     today = day or _today(context)
-    media = load_media(context.state / MEDIA)
+    media = remembered(context)
     return tuple(
         (name, tonight(drive.calendar, today, media.log(name))) for name, drive in drives_of(context)
     )
@@ -204,7 +170,7 @@ def take_turn(context: PlanContext, target: Target, day: date) -> None:
             f"{target.name} has no medium for {day_text(day)}",
             hint=f"By its calendar the next one is due on {coming}.",
         )
-    media = load_media(context.state / MEDIA)
+    media = remembered(context)
     known = {name: medium.id for name, medium in media.of(target.name).items()}
     last = repeated(calendar, day, media.log(target.name)) or ""
     target.use(Turn(label=label, plan=context.plan.name, known=known, last=last))
@@ -218,7 +184,7 @@ def note_use(context: PlanContext, target: Target, day: date, held: int) -> None
     """
     if isinstance(target, SupportsMedia):
         marker = target.medium(f"cannot note the use of {target.name}")
-        _remember(context, lambda media: media.with_use(marker, day, held))
+        _note(context, marker, held, day)
 
 
 def may_replace_first(context: PlanContext, entry: TargetEntry, label: str) -> bool:
@@ -229,18 +195,18 @@ def may_replace_first(context: PlanContext, entry: TargetEntry, label: str) -> b
     """
     if not isinstance(entry, MediaOptions) or entry.replace != "first":
         return False
-    media = load_media(context.state / MEDIA).of(entry.name)
+    media = remembered(context).of(entry.name)
     return sum(medium.held for medium in media.values() if medium.label != label) >= entry.floor
 
 
-def _remember(context: PlanContext, change: Callable[[Media], Media]) -> None:
-    """Change what is remembered, under a lock: targets are delivered to side by side."""
-    path = private_folder(context.state) / MEDIA
-    with FileLock(f"{path}.lock", mode=0o600):
-        before = load_media(path)
-        after = change(before)
-        if after != before:
-            save_media(path, after)
+def _note(context: PlanContext, marker: MediumMarker, held: int = 0, day: date | None = None) -> None:
+    """Enter a medium, and its use where there is a ``day``, unless just that is known already."""
+    known = KnownMedium(target=marker.target, label=marker.label, id=marker.id, made=marker.made, held=held)
+    before = remembered(context)
+    used = day is None or (day, marker.label) in before.log(marker.target)
+    if not used or before.of(marker.target).get(marker.label) != known:
+        facts = known.model_dump(mode="json")
+        context.journal.append(Kind.MEDIUM, **facts, day=day.isoformat() if day else None)
 
 
 def drives_of(context: PlanContext) -> Iterator[tuple[str, MediaOptions]]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-
-from filelock import FileLock
 
 from tasks.backup.due_targets import day_of, not_due
 from tasks.backup.retain import highest_sequence
 from tasks.backup.workspace import run_of
 from tasks.context import PlanContext
 from tasks.errors import StateError
+from tasks.journal.journal import Journal
+from tasks.journal.kinds import Kind
 from tasks.notices.wording import size_text
-from tasks.platform.files import MORE_ROOM, private_folder, write_atomic
+from tasks.platform.files import MORE_ROOM, private_folder
 from tasks.records import Engine, Run
 
 # The copy, the restored copy and what the compressed and sealed archives come to at worst in practice.
@@ -80,26 +81,36 @@ def check_room(context: PlanContext, needed: int) -> None:
 
 
 def next_sequence(context: PlanContext, run: str) -> int:
-    """Take the next backup number of this plan; numbers only grow, whatever the clock does.
+    """Take the next backup number of this plan; numbers only grow, whatever the clock or the memory does.
 
-    ``run`` names the run and its attempt: the sources of one share a number. Where the machine has no
-    count yet (a new or replaced machine) it goes on after the highest number that any reachable target
-    shows.
+    ``run`` names the run and its attempt: the sources of one share a number. It is above every number that
+    the journal tells of and that any reachable target shows: memory may be lost, old or a copy.
     """
-    counter = private_folder(context.state) / "sequence"
-    with FileLock(f"{counter}.lock", mode=0o600):
-        try:
-            number, _, taken_by = counter.read_text("utf-8").partition(" ")
-            last = int(number)
-        except FileNotFoundError:
-            last = max((highest_sequence(context, entry.name) for entry in context.plan.targets), default=0)
-            taken_by = ""
-        except ValueError as error:
-            raise StateError(
-                f"the backup counter {counter} is damaged",
-                hint="Delete it: the next run goes on after the highest number on the targets.",
-            ) from error
-        if taken_by == run:
-            return last
-        write_atomic(counter, f"{last + 1} {run}".encode())
-        return last + 1
+    journal = context.journal
+    if taken := _taken(journal, run):
+        return taken
+    seen = highest_on_targets(context)
+    with journal.locked():
+        if taken := _taken(journal, run):
+            return taken
+        number = max(seen, last_number(journal)) + 1
+        journal.append(Kind.NUMBER, sequence=number, run=run)
+    return number
+
+
+def last_number(journal: Journal) -> int:
+    """The highest number that the journal tells of, 0 where there is none."""
+    numbered = journal.entries(Kind.NUMBER, Kind.DELIVERED)
+    return max((entry.facts["sequence"] for entry in numbered), default=0)
+
+
+def highest_on_targets(context: PlanContext) -> int:
+    """The highest number that any reachable target shows, 0 where there is none; all are asked at once."""
+    names = [entry.name for entry in context.plan.targets]
+    with ThreadPoolExecutor(len(names)) as pool:
+        return max(pool.map(lambda name: highest_sequence(context, name), names), default=0)
+
+
+def _taken(journal: Journal, run: str) -> int:
+    taken = (entry.facts["sequence"] for entry in journal.entries(Kind.NUMBER) if entry.facts["run"] == run)
+    return next(taken, 0)

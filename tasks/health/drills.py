@@ -1,7 +1,7 @@
 """What drills proved: their certificates, on the targets and kept on this machine; and what is due next.
 
-A certificate lies beside the backup that it is about and goes with it. So each one seen is kept in the state
-folder as well, as it is: signed, and verified each time it counts.
+A certificate lies beside the backup that it is about and goes with it. So each one seen is kept in the
+journal as well, as it is: signed, and verified each time it counts.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tasks.age.keys import Identity
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ManifestError, NoBackup, TargetError, TargetMissing
+from tasks.journal.kinds import Kind
 from tasks.keys.identities import drill_identities, recipients_of
 from tasks.manifests.manifest import MAX_BYTES, certificate_name, parse_name, read_certificate, to_json
 from tasks.manifests.signing import signature_defect
@@ -24,8 +25,6 @@ from tasks.policy.drill_turns import NEVER, DrillTarget, Pair, Proof, next_pair,
 from tasks.policy.due_rules import day_text
 from tasks.records import Certificate
 from tasks.targets.base import Target
-
-FOLDER = "drills"
 
 
 class Seen(NamedTuple):
@@ -45,16 +44,21 @@ class Drilled(NamedTuple):
 
 def keep(context: PlanContext, certificate: Certificate) -> None:
     """Keep a certificate on this machine. Raises StateError."""
-    folder = private_folder(context.state / FOLDER / certificate.target)
-    path = folder / certificate_name(certificate.sealed_name, certificate.drilled)
-    with kept_in_state(f"keep the certificate of a drill {path}"):
-        write_atomic(path, to_json(certificate))
+    name = certificate_name(certificate.sealed_name, certificate.drilled)
+    text = to_json(certificate).decode()
+    context.journal.append(Kind.DRILL, target=certificate.target, name=name, certificate=text)
 
 
 def kept(context: PlanContext) -> tuple[Certificate, ...]:
     """The certificates kept here that are signed by a trusted machine, oldest first."""
-    found = [_read(path.read_bytes()) for path in sorted((context.state / FOLDER).glob("*/*.json"))]
+    found = map(_read, _texts(context).values())
     return _counting(context, [certificate for certificate in found if certificate])
+
+
+def _texts(context: PlanContext) -> dict[tuple[str, str], bytes]:
+    """The certificates kept here as they lie on their targets, by target and name."""
+    found = (entry.facts for entry in context.journal.entries(Kind.DRILL))
+    return {(facts["target"], facts["name"]): facts["certificate"].encode() for facts in found}
 
 
 def gather(context: PlanContext, names: Sequence[str] = ()) -> Drilled:
@@ -115,14 +119,16 @@ def next_drill(context: PlanContext, target: str | None, identities: Sequence[Id
 
 def look(context: PlanContext, target: Target) -> Seen:
     """Read the certificates on a target, and keep those that are new here. Raises TargetError, StateError."""
-    found, holds = [], False
+    found, holds, known = [], False, _texts(context)
     for name in [stat.name for stat in target.list()]:
         parsed = parse_name(name.rpartition("/")[2])
         if parsed is None or parsed.source not in context.full_names:
             continue
         holds = holds or parsed.kind == "manifest"
         if parsed.kind == "certificate":
-            found.append(_known(context, target, name) or _fetched(context, target, name))
+            # Each one is fetched once, for it never changes.
+            text = known.get((target.name, name.rpartition("/")[2]))
+            found.append((_read(text) if text else None) or _fetched(context, target, name))
     return Seen(_counting(context, [certificate for certificate in found if certificate]), holds)
 
 
@@ -161,12 +167,6 @@ def write_drills(context: PlanContext, places: Sequence[DrillTarget] = ()) -> Pa
     with kept_in_state(f"write {path}"):
         write_atomic(path, drills_html(drillbook(context, places), context.timezone).encode("utf-8"))
     return path
-
-
-def _known(context: PlanContext, target: Target, name: str) -> Certificate | None:
-    """A certificate that is kept here already: each one is fetched once, for it never changes."""
-    path = context.state / FOLDER / target.name / name.rpartition("/")[2]
-    return _read(path.read_bytes()) if path.exists() else None
 
 
 def _fetched(context: PlanContext, target: Target, name: str) -> Certificate | None:

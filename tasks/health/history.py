@@ -1,6 +1,6 @@
 """What ran on this machine, run by run: what the status page and its plots are made of.
 
-Kept in the state folder, private, counts and sizes only. The reports say more of each run, and Prefect's
+Kept in the journal, counts and sizes only. The reports say more of each run, and Prefect's
 own record is cleared out after a while; this stays, and can be read with no server.
 """
 
@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
-from filelock import FileLock
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from tasks.context import PlanContext
-from tasks.errors import StateError
-from tasks.platform.files import kept_in_state, private_folder, write_atomic
+from tasks.journal.kinds import Kind
+from tasks.options import Json
 from tasks.records import Record
 from tasks.reports import Delivery, RunReport, SourceReport
 
-NAME = "history.json"
 # A year of nights, of each sort of run.
 KEPT_RUNS = 400
 
@@ -61,12 +58,18 @@ class PastRun(Record):
         return next((past.sequence for past in self.sources if past.source_name == source_name), 0)
 
 
-_RUNS = TypeAdapter(tuple[PastRun, ...])
-
-
 def past_runs(context: PlanContext, flow: str = "") -> tuple[PastRun, ...]:
-    """The runs on record, oldest first, of one flow or of all. Raises StateError for a damaged file."""
-    return tuple(run for run in _read(_path(context)) if not flow or run.flow == flow)
+    """The runs on record, oldest first, of one flow or of all: the newest 400 of each."""
+    found: dict[tuple[str, str], Json] = {}
+    for entry in context.journal.entries(Kind.RUN):
+        run = entry.facts
+        if not flow or run["flow"] == flow:
+            # A re-run is the same run once more: what it says now is what counts.
+            found.pop((run["flow"], run["started"]), None)
+            found[run["flow"], run["started"]] = run
+    kept = list(found.values())
+    of = {name: [run for run in kept if run["flow"] == name][-KEPT_RUNS:] for name, _ in found}
+    return tuple(PastRun.model_validate(run) for run in kept if run in of[run["flow"]])
 
 
 def newest_delivery(
@@ -86,7 +89,6 @@ def newest_delivery(
 
 def remember(context: PlanContext, facts: RunReport) -> None:
     """Add a run that came to its end. Raises StateError."""
-    path = _path(context)
     run = PastRun(
         flow=facts.flow,
         started=facts.started,
@@ -96,13 +98,7 @@ def remember(context: PlanContext, facts: RunReport) -> None:
         sources=tuple(_past_source(source) for source in facts.sources),
         deliveries=facts.deliveries,
     )
-    with kept_in_state(f"write the record of runs {path}"), FileLock(f"{path}.lock", mode=0o600):
-        before = _read(path)
-        # A re-run is the same run once more: what it says now is what counts.
-        others = [old for old in before if (old.flow, old.started) != (run.flow, run.started)]
-        same = [old for old in others if old.flow == run.flow][-(KEPT_RUNS - 1) :]
-        kept = [old for old in others if old.flow != run.flow or old in same]
-        write_atomic(path, _RUNS.dump_json((*kept, run)))
+    context.journal.append(Kind.RUN, **run.model_dump(mode="json"))
 
 
 def _past_source(report: SourceReport) -> PastSource:
@@ -114,19 +110,3 @@ def _past_source(report: SourceReport) -> PastSource:
         sealed_bytes=report.sealed_bytes,
         rows=report.profile.rows if report.profile else None,
     )
-
-
-def _path(context: PlanContext) -> Path:
-    return private_folder(context.state) / NAME
-
-
-def _read(path: Path) -> tuple[PastRun, ...]:
-    try:
-        return _RUNS.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return ()
-    except ValidationError as error:
-        raise StateError(
-            f"the record of runs {path} is damaged",
-            hint="Delete it: the status page begins anew, and no backup is touched.",
-        ) from error

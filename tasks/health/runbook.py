@@ -7,15 +7,13 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
-from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
-
 from tasks.backup.media import drives_of, is_removable
 from tasks.calendars import WEEKDAYS, Calendar
 from tasks.context import PlanContext
 from tasks.errors import ObjectMissing, SourceError, StateError, TargetError
 from tasks.health.drills import kept
 from tasks.health.history import PastRun, newest_delivery, past_runs
+from tasks.journal.kinds import Kind
 from tasks.notices.runbook_page import (
     Restorable,
     Runbook,
@@ -36,8 +34,6 @@ from tasks.targets.shared.addresses import access_needed, rescue_words
 
 MARKDOWN = "RUNBOOK.md"
 PAGE = "RUNBOOK.html"
-EDITIONS = "runbooks.json"
-_EDITIONS = TypeAdapter(dict[str, str])
 
 
 def runbook_of(context: PlanContext, now: datetime | None = None) -> Runbook:
@@ -175,16 +171,9 @@ def _recovery(context: PlanContext, drills: Sequence[Certificate]) -> str:
 
 def _note(context: PlanContext, target: str, edition: str) -> None:
     """Remember what a target has got, so that it can be told without reaching for it."""
-    editions = _editions(context)
-    if editions.get(target) == edition:
-        return
-    path = private_folder(context.state) / EDITIONS
-    with FileLock(f"{path}.lock", mode=0o600):
-        write_atomic(path, _EDITIONS.dump_json({**_editions(context), target: edition}))
+    if _editions(context).get(target) != edition:
+        context.journal.append(Kind.RUNBOOK, target=target, edition=edition)
 
 
 def _editions(context: PlanContext) -> dict[str, str]:
-    try:
-        return _EDITIONS.validate_json((context.state / EDITIONS).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return {}  # then it is found out again with the next backup
+    return {entry.facts["target"]: entry.facts["edition"] for entry in context.journal.entries(Kind.RUNBOOK)}

@@ -1,23 +1,23 @@
-"""What each run saw of each source, kept in the state folder: the yardstick for the next run.
+"""What each run saw of each source, kept in the journal: the yardstick for the next run.
 
-The manifests' own counts are encrypted for the holders, and this machine has no key of theirs. The file is
-private and holds counts only. Where it is missing (a new machine) nothing is suspicious at first. Of the
+The manifests' own counts are encrypted for the holders, and this machine has no key of theirs. The journal is
+private and holds counts only. Where they are missing (a new machine) nothing is suspicious at first. Of the
 files of a copy it holds what shows from outside: headers, names, a sample of their bytes.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from tasks.backup.copy import Copied
 from tasks.context import PlanContext
-from tasks.errors import StateError
-from tasks.platform.files import private_folder, write_atomic
+from tasks.journal.kinds import Kind
+from tasks.journal.lines import Entry
+from tasks.journal.trend_facts import snapshots, trend_facts
+from tasks.platform.accounts import account_name
 from tasks.policy.file_signs import (
     BLOCK,
     EXTENSIONS_KEPT,
@@ -37,21 +37,19 @@ KEPT = 400
 # A sample: the same files each night, and some two hundred blocks of each large one at the most.
 MOST_FILES = 5_000
 MOST_BLOCKS = 200
-_SNAPSHOTS = TypeAdapter(tuple[Snapshot, ...])
 
 
 def history(context: PlanContext, source_name: str) -> tuple[Snapshot, ...]:
-    """The source's snapshots, oldest first. Raises StateError where the file is damaged."""
-    path = _path(context, source_name)
-    try:
-        return _SNAPSHOTS.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return ()
-    except ValidationError as error:
-        raise StateError(
-            f"the record of earlier runs {path} is damaged",
-            hint="Look at the newest backups with `datasave drill`. If they are good, delete that file.",
-        ) from error
+    """The source's snapshots, oldest first: the newest 400, and the last trusted one."""
+    found: dict[int, Snapshot] = {}
+    for _, snapshot in _told(context, source_name):
+        found.pop(snapshot.sequence, None)
+        found[snapshot.sequence] = snapshot
+    accepted = accepted_through(context, source_name)
+    seen = [_trusted(snapshot) if snapshot.sequence <= accepted else snapshot for snapshot in found.values()]
+    # The last trusted one stays however many follow: it is what they are judged by.
+    trusted = [old for old in seen[:-KEPT] if not old.anomalies][-1:]
+    return (*trusted, *seen[-KEPT:])
 
 
 def look(context: PlanContext, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
@@ -73,8 +71,10 @@ def look(context: PlanContext, run: Run, copy: Copied, archived: Archived, valid
 
 def remember(context: PlanContext, source_name: str, snapshot: Snapshot) -> None:
     """Keep what a run saw: from now on it is the newest."""
-    seen = history(context, source_name)
-    _write(context, source_name, [*(old for old in seen if old.sequence != snapshot.sequence), snapshot])
+    before = deque(_told(context, source_name), maxlen=1)
+    since, last = (before[0][0].number, before[0][1]) if before else (None, None)
+    facts = trend_facts(context.full_name(source_name), snapshot, since, last)
+    context.journal.append(Kind.TREND, **facts)
 
 
 def anomaly(context: PlanContext, source_name: str) -> str:
@@ -86,16 +86,7 @@ def anomaly(context: PlanContext, source_name: str) -> str:
 
 def accepted_through(context: PlanContext, source_name: str) -> int:
     """Number of the newest backup whose marks someone on this machine accepted, 0 where none is."""
-    path = _path(context, source_name).with_suffix(".accepted")
-    try:
-        return int(path.read_text("ascii"))
-    except FileNotFoundError:
-        return 0
-    except ValueError as error:
-        raise StateError(
-            f"the note of what was accepted {path} is damaged",
-            hint="Delete it; `datasave prune --accept-change` writes it anew.",
-        ) from error
+    return max((entry.facts["through"] for entry in _entries(context, Kind.ACCEPTED, source_name)), default=0)
 
 
 def accept(context: PlanContext, source_name: str, through: int = 0) -> tuple[str, ...]:
@@ -103,18 +94,12 @@ def accept(context: PlanContext, source_name: str, through: int = 0) -> tuple[st
 
     ``through`` is the highest number that is marked on a target: this machine may not have taken it.
     """
-    seen = history(context, source_name)
-    anomalous = [old for old in seen if old.anomalies]
+    anomalous = [old for old in history(context, source_name) if old.anomalies]
     number = max([through, *(old.sequence for old in anomalous)])
     if number > accepted_through(context, source_name):
-        write_atomic(_path(context, source_name).with_suffix(".accepted"), f"{number}\n".encode())
-    if not anomalous:
-        return ()
-    trusted = [
-        old.model_copy(update={"anomalies": (), "marks": ()}) if old.anomalies else old for old in seen
-    ]
-    _write(context, source_name, trusted)
-    return anomalous[-1].anomalies
+        source = context.full_name(source_name)
+        context.journal.append(Kind.ACCEPTED, source=source, through=number, who=account_name())
+    return anomalous[-1].anomalies if anomalous else ()
 
 
 def signs_of(folder: Path, files: Sequence[CopiedFile]) -> FileSigns:
@@ -143,16 +128,17 @@ def signs_of(folder: Path, files: Sequence[CopiedFile]) -> FileSigns:
     )
 
 
-def _path(context: PlanContext, source_name: str) -> Path:
-    return private_folder(context.state / "trend") / f"{context.full_name(source_name)}.json"
+def _told(context: PlanContext, source_name: str) -> Iterator[tuple[Entry, Snapshot]]:
+    return snapshots(_entries(context, Kind.TREND, source_name))
 
 
-def _write(context: PlanContext, source_name: str, snapshots: Sequence[Snapshot]) -> None:
-    # The last trusted one stays however many follow: it is what they are judged by.
-    trusted = [old for old in snapshots if not old.anomalies][-1:]
-    kept = list(snapshots[-KEPT:])
-    kept = [*(old for old in trusted if old not in kept), *kept]
-    write_atomic(_path(context, source_name), _SNAPSHOTS.dump_json(tuple(kept)))
+def _entries(context: PlanContext, kind: Kind, source_name: str) -> list[Entry]:
+    source = context.full_name(source_name)
+    return [entry for entry in context.journal.entries(kind) if entry.facts["source"] == source]
+
+
+def _trusted(snapshot: Snapshot) -> Snapshot:
+    return snapshot.model_copy(update={"anomalies": (), "marks": ()})
 
 
 def _sampled(path: Path, size: int, most: int) -> tuple[bytes, list[bytes]]:

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -29,6 +29,7 @@ from tasks.journal.chain import chain_defects
 from tasks.journal.kinds import Kind
 from tasks.journal.lines import Entry, Line, line_defect, signed_line
 from tasks.manifests.signing import public_text
+from tasks.options import Json
 from tasks.platform.files import MORE_ROOM, PRIVATE_FILE, private_folder, sync_folder
 from tasks.records import Record
 
@@ -119,11 +120,15 @@ class Journal:
         damage is left as it is, and the new entry follows the last line that is there.
         Raises StateError where the line cannot be written.
         """
+        return self.extend([(kind, facts)])[0]
+
+    def extend(self, several: Sequence[tuple[str, Json]]) -> tuple[Entry, ...]:
+        """Write several entries at once, all of them or none, each a kind and its facts; as `append`."""
         with self.locked():
             book = self._read()
             if book.tail:
                 self._mend_tail(book)
-            return self._write(kind, facts)
+            return self._write(several)
 
     def entries(self, *kinds: str) -> tuple[Entry, ...]:
         """The entries of these kinds, of all where none is given, in the order they were written.
@@ -282,15 +287,18 @@ class Journal:
 
     # Writing
 
-    def _write(self, kind: str, facts: dict[str, Any]) -> Entry:
-        """Append one entry. The lock is held, and the last line is whole."""
-        head = self._read().head()
+    def _write(self, several: Sequence[tuple[str, Json]]) -> tuple[Entry, ...]:
+        """Append entries. The lock is held, and the last line is whole."""
+        number, previous = self._read().head()
         now = datetime.now(UTC)
-        line = signed_line(head.length + 1, kind, now, facts, head.sha256, self._key)
-        self._put(line.raw + b"\n")
-        book = self._read()
-        self._remember(book)
-        return line.entry
+        lines: list[Line] = []
+        for kind, facts in several:
+            number += 1
+            lines.append(signed_line(number, kind, now, facts, previous, self._key))
+            previous = lines[-1].sha256
+        self._put(b"".join(line.raw + b"\n" for line in lines))
+        self._remember(self._read())
+        return tuple(line.entry for line in lines)
 
     def _mend_tail(self, book: _Book) -> None:
         """Make the last line whole: one that only lacks its line feed gets it, any other is dropped."""
@@ -302,7 +310,7 @@ class Journal:
         with self._writing(), self.path.open("r+b") as stream:
             stream.truncate(book.bytes)
             os.fsync(stream.fileno())
-        self._write(Kind.TORN, {"bytes": size})
+        self._write([(Kind.TORN, {"bytes": size})])
 
     def _put(self, data: bytes) -> None:
         flags = (

@@ -1,35 +1,35 @@
 """When each holder's key last opened a backup, and where: proven on purpose, or seen in a drill.
 
 A key that nobody has tried for years may have been lost, or its medium gone bad. What is known stands in the
-state folder; drills that other machines did are learned from their signed certificates on the targets.
+journal; drills that other machines did are learned from their signed certificates on the targets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.age.file import decrypting_reader
 from tasks.age.keys import Identity
 from tasks.backup.retain import shelf_of
 from tasks.backup.validate import same_digest
 from tasks.context import PlanContext
-from tasks.errors import MismatchError, NoBackup, StateError
+from tasks.errors import MismatchError, NoBackup
 from tasks.health.drills import look
+from tasks.journal.kinds import Kind
 from tasks.keys.identities import recipients_of
 from tasks.keys.opens import open_contents
 from tasks.manifests.shelf import newest_verified, read_shelf
+from tasks.manifests.signing import json_ready
 from tasks.notices.wording import count_text, when_text
-from tasks.platform.files import HashingReader, kept_in_state, private_folder, write_atomic
+from tasks.options import Json
+from tasks.platform.files import HashingReader
 from tasks.records import BackupEntry, Certificate, Finding, Holder, Manifest, Progress, Record, no_progress
 from tasks.targets.base import Target
 
-NAME = "proofs.json"
 _FIRST_CHUNK = 1 << 16
 
 How = Literal["its beginning", "the whole archive", "a drill"]
@@ -114,14 +114,22 @@ def learn(context: PlanContext, target: Target) -> None:
 
 
 def note(context: PlanContext, new: Sequence[KeyProof]) -> Proofs:
-    """Add proofs, and the plan's holders to those known; what is known then. Raises StateError."""
-    path = private_folder(context.state) / NAME
-    with kept_in_state(f"note which keys were proven in {path}"), FileLock(f"{path}.lock", mode=0o600):
-        before = _read(path)
-        after = _joined(context, before, new)
-        if after != before:
-            write_atomic(path, after.model_dump_json().encode())
-        return after
+    """Enter proofs newer than those known, and whose keys count if that changed; what is known then."""
+    with context.journal.locked():
+        before = _known(context)
+        newest = {(proof.recipient, proof.target): proof.at for proof in before.proofs}
+        fresh = [
+            proof
+            for proof in new
+            if (proof.recipient, proof.target) not in newest
+            or newest[proof.recipient, proof.target] < proof.at
+        ]
+        changes = [(Kind.PROOF, proof.model_dump(mode="json")) for proof in fresh]
+        if facts := _holders_changed(context, before):
+            changes.append((Kind.HOLDERS, facts))
+        if changes:
+            context.journal.extend(changes)
+        return _known(context)
 
 
 def findings(context: PlanContext, now: datetime | None = None) -> list[Finding]:
@@ -150,26 +158,32 @@ def _finding(context: PlanContext, holder: Holder, proofs: Proofs, at: datetime)
     return Finding(check=f"key of {holder.name}", passed=passed, detail=detail)
 
 
-def _joined(context: PlanContext, before: Proofs, new: Sequence[KeyProof]) -> Proofs:
-    newest = {(proof.recipient, proof.target): proof for proof in before.proofs}
-    for proof in new:
+def _known(context: PlanContext) -> Proofs:
+    """What the journal tells: the newest proof of each key at each target, and since when keys are known."""
+    newest: dict[tuple[str, str], KeyProof] = {}
+    for entry in context.journal.entries(Kind.PROOF):
+        proof = KeyProof.model_validate(entry.facts)
         old = newest.get((proof.recipient, proof.target))
         if old is None or old.at < proof.at:
             newest[proof.recipient, proof.target] = proof
-    fresh = {holder.recipient: _now() for holder in context.plan.holders}
-    return Proofs(known={**fresh, **before.known}, proofs=tuple(newest.values()))
+    known: dict[str, datetime] = {}
+    for entry in context.journal.entries(Kind.HOLDERS):
+        for holder in entry.facts["holders"]:
+            known.setdefault(holder["recipient"], datetime.fromisoformat(holder["since"]))
+    return Proofs(known=known, proofs=tuple(newest.values()))
 
 
-def _read(path: Path) -> Proofs:
-    try:
-        return Proofs.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Proofs()
-    except ValidationError as error:
-        raise StateError(
-            f"the note of which keys were proven, {path}, is damaged",
-            hint="Delete it and prove the keys again; no backup is touched.",
-        ) from error
+def _holders_changed(context: PlanContext, known: Proofs) -> Json:
+    """The facts of whose keys open backups, and whose signatures count; none where they are as before."""
+    holders = [holder.model_dump(include={"name", "recipient"}) for holder in context.plan.holders]
+    told = context.journal.entries(Kind.HOLDERS)[-1:]
+    last = [{"name": one["name"], "recipient": one["recipient"]} for e in told for one in e.facts["holders"]]
+    signers = sorted(context.plan.signers)
+    if told and last == holders and told[0].facts["signers"] == signers:
+        return {}
+    since = [known.known.get(holder["recipient"], _now()) for holder in holders]
+    dated = [{**holder, "since": json_ready(at)} for holder, at in zip(holders, since, strict=True)]
+    return {"holders": dated, "signers": signers}
 
 
 def _read_whole(reader: HashingReader, identity: Identity, backup: BackupEntry, manifest: Manifest) -> None:

@@ -1,6 +1,6 @@
 """Archives in cold storage: request a thaw, wait for it as long as the caller wants to, and measure the wait.
 
-Services take hours. When each archive was first requested is noted in the state folder, where there is one,
+Services take hours. When each archive was first requested is noted in the journal, where there is one,
 so that a drill that comes back the next day states the whole time that a recovery would have taken.
 """
 
@@ -11,14 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
-
-from tasks.errors import ObjectFrozen
+from tasks.errors import ObjectFrozen, StateError
+from tasks.journal.journal import Journal
+from tasks.journal.kinds import Kind
 from tasks.notices.wording import duration_text
-from tasks.platform.files import write_atomic
 from tasks.records import Finding, Progress, Record, no_progress
 from tasks.targets.base import Target
 from tasks.targets.capabilities import thaw
@@ -36,16 +33,13 @@ class ThawRequest(Record):
     expected: float
 
 
-_REQUESTS: TypeAdapter[dict[str, ThawRequest]] = TypeAdapter(dict[str, ThawRequest])
-
-
 @dataclass(frozen=True)
 class Patience:
     """How many seconds to wait for an object, whom to tell meanwhile, where to note what was asked for."""
 
     seconds: float = 0.0
     progress: Progress = no_progress
-    notes: Path | None = None
+    notes: Journal | None = None
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -59,16 +53,16 @@ def wait_for_thaw(target: Target, name: str, patience: Patience) -> float:
     """
     began = datetime.now(UTC)
     expected = thaw(target, name)
-    key = f"{target.name}/{name}"
-    asked = _read(patience.notes).get(key)
+    place = (target.name, name)
+    asked = _asked(patience.notes, place)
     if expected and (asked is None or _expired(asked)):
         asked = ThawRequest(at=began, expected=expected)
-        _note(patience.notes, key, asked)
+        _note(patience.notes, place, asked)
     if expected:
         _wait(target, name, expected, asked or ThawRequest(at=began, expected=expected), patience)
     elif asked is None:
         return 0.0
-    _note(patience.notes, key, None)
+    _note(patience.notes, place, None)
     took = (datetime.now(UTC) - asked.at).total_seconds() if asked else 0.0
     # Nobody looked in between: it was there after the service's time at the latest.
     return took if expected else min(took, asked.expected) if asked else 0.0
@@ -118,17 +112,18 @@ def _frozen(target: Target, name: str, asked: ThawRequest) -> ObjectFrozen:
     )
 
 
-def _read(notes: Path | None) -> dict[str, ThawRequest]:
-    try:
-        return _REQUESTS.validate_json(notes.read_bytes()) if notes else {}
-    except (FileNotFoundError, ValidationError):
-        return {}  # a lost note makes a drill's time too short by the wait before it, and nothing else
+def _asked(notes: Journal | None, place: tuple[str, str]) -> ThawRequest | None:
+    """What was asked for of an archive and not had yet. ``place`` is its target and its name."""
+    told = [entry.facts for entry in notes.entries(Kind.THAW)] if notes else []
+    mine = [facts for facts in told if (facts["target"], facts["name"]) == place]
+    if not mine or mine[-1]["done"]:
+        return None
+    return ThawRequest(at=mine[-1]["at"], expected=mine[-1]["expected"])
 
 
-def _note(notes: Path | None, key: str, asked: ThawRequest | None) -> None:
+def _note(notes: Journal | None, place: tuple[str, str], asked: ThawRequest | None) -> None:
     if notes is None:
         return
-    # On a full disk the drill itself still counts.
-    with suppress(OSError), FileLock(f"{notes}.lock", mode=0o600):
-        known = {name: one for name, one in _read(notes).items() if name != key}
-        write_atomic(notes, _REQUESTS.dump_json({**known, key: asked} if asked else known))
+    facts = (asked or ThawRequest(at=datetime.now(UTC), expected=0.0)).model_dump(mode="json")
+    with suppress(StateError):  # on a full disk the drill itself still counts
+        notes.append(Kind.THAW, target=place[0], name=place[1], done=asked is None, **facts)

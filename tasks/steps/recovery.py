@@ -14,7 +14,6 @@ from tasks.health.drills import next_drill
 from tasks.keys.identities import drill_identities, read_identities
 from tasks.keys.proofs import note_drill
 from tasks.notices.wording import step_text
-from tasks.platform.files import private_folder
 from tasks.policy.drill_turns import Pair
 from tasks.records import Certificate, Progress
 from tasks.recovery.drill import drill_backup
@@ -58,8 +57,7 @@ def drill(
 
 
 def _patience(context: PlanContext, progress: Progress, hours: float) -> Patience:
-    notes = private_folder(context.state) / "thaws.json"
-    return Patience(seconds=hours * 3600, progress=progress, notes=notes)
+    return Patience(seconds=hours * 3600, progress=progress, notes=context.journal)
 
 
 @task(name="restore", task_run_name="restore from {target}", cache_policy=NO_CACHE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -28,6 +27,7 @@ from tasks.platform.files import create_private
 from tasks.records import Properties
 from tasks.targets.folder.target import FolderTarget
 from tests.flows.site import Site, counts
+from tests.journals import forget, rewrite
 
 Captured = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
@@ -375,12 +375,17 @@ def test_a_sheet_says_what_its_key_opens_where_and_whom_to_call(office: Site, tm
 
 def age_notes(site: Site, days: int) -> None:
     """Move all that is noted about keys that many days into the past."""
-    path = site.context.state / "proofs.json"
-    notes = json.loads(path.read_text("utf-8"))
     back = timedelta(days=days)
-    notes["known"] = {key: earlier(when, back) for key, when in notes["known"].items()}
-    notes["proofs"] = [{**proof, "at": earlier(proof["at"], back)} for proof in notes["proofs"]]
-    path.write_text(json.dumps(notes), "utf-8")
+
+    def aged(kind: str, facts: dict[str, Any]) -> dict[str, Any]:
+        if kind == "proof":
+            return {**facts, "at": earlier(facts["at"], back)}
+        if kind == "holders":
+            known = [{**holder, "since": earlier(holder["since"], back)} for holder in facts["holders"]]
+            return {**facts, "holders": known}
+        return facts
+
+    rewrite(site.context, aged)
 
 
 def earlier(when: str, back: timedelta) -> str:
@@ -394,7 +399,7 @@ def test_a_key_is_proven_at_each_target(office: Site, capsys: Captured, options:
     shown = capsys.readouterr().out
     for target in ("nas", "second-disk"):
         assert f"✓ {target}: the key of Partner opens clinic-" in shown
-    assert stat.S_IMODE((office.context.state / "proofs.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(office.context.journal.path.stat().st_mode) == 0o600
     assert office.run("keys", "status") == 0
     shown = capsys.readouterr().out
     assert "key of Partner" in shown and "not seen to open a backup yet" in shown
@@ -434,7 +439,7 @@ def test_a_damaged_backup_proves_no_key(
 def test_drills_count_and_are_learned_from_their_certificates(office: Site, capsys: Captured) -> None:
     assert office.run("keys", "status") == 0
     assert "used in a drill on nas" in capsys.readouterr().out
-    (office.context.state / "proofs.json").unlink()
+    forget(office.context, "proof")
     assert office.run("keys", "status") == 0
     shown = capsys.readouterr().out
     owner = next(line for line in shown.splitlines() if "key of Owner" in line)
@@ -445,8 +450,7 @@ def test_a_certificate_that_was_tampered_with_proves_nothing(office: Site, capsy
     (name,) = [name for name in office.objects("nas") if ".drill-" in name]
     certificate = office.root / "nas" / name
     certificate.write_text(certificate.read_text("utf-8").replace('"Owner"', '"Bank safe"', 1), "utf-8")
-    (office.context.state / "proofs.json").unlink()
-    shutil.rmtree(office.context.state / "drills")
+    forget(office.context, "proof", "drill")
     assert office.run("keys", "status") == 0
     assert "used in a drill" not in capsys.readouterr().out
 
@@ -457,7 +461,7 @@ def test_a_certificate_counts_on_its_own_target_and_is_fetched_once(
     (name,) = [name for name in office.objects("nas") if ".drill-" in name]
     beside = next((office.root / "second-disk").rglob("*.manifest.json")).parent
     shutil.copy(office.root / "nas" / name, beside / Path(name).name)
-    shutil.rmtree(office.context.state / "drills")
+    forget(office.context, "drill")
     fetched: list[str] = []
     really_open = FolderTarget.open
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasks.age.keys import Identity
-from tasks.backup.media import MEDIA as LOG
-from tasks.backup.media import load_media, which
+from tasks.backup.media import remembered, which
 from tasks.context import PlanContext
 from tasks.keys.identities import read_identities
 from tasks.platform.files import private_folder
@@ -107,7 +106,7 @@ class Year:
         return patients, 3 * patients
 
     def log(self) -> list[tuple[date, str]]:
-        return sorted(load_media(self.world.site.context.state / LOG).log("drives"))
+        return sorted(remembered(self.world.site.context).log("drives"))
 
 
 def remove(folder: Path, wrong: list[Made]) -> None:

@@ -14,15 +14,16 @@ import pytest
 import yaml
 
 from tasks.backup import media
-from tasks.backup.media import USES_KEPT, Media, load_media, save_media
+from tasks.backup.media import USES_KEPT, Media
 from tasks.context import PlanContext
-from tasks.errors import PlanError, StateError, TargetError, TargetMissing
+from tasks.errors import PlanError, TargetError, TargetMissing
 from tasks.targets.drive.target import DriveOptions, DriveTarget
 from tasks.targets.registry import make_target
 from tasks.targets.shared.media import MARKER, read_medium
 from tests import mounts
 from tests.contract.target_contract import SEALED, get, put
 from tests.faults.media import CALENDAR
+from tests.journals import forget
 from tests.unit.plan.material import CLASSIC, REGISTERED, check, good
 
 MONDAY = date(2026, 11, 9)
@@ -83,8 +84,7 @@ def held_then(context: PlanContext, path: Path, label: str, count: int) -> None:
     media.init(context, "drives", path, label)
     marker = read_medium(path, "")
     assert marker
-    file = context.state / "media.json"
-    save_media(file, load_media(file).with_use(marker, MONDAY, count))
+    media._note(context, marker, count, MONDAY)
 
 
 def mode(path: Path) -> int:
@@ -100,9 +100,7 @@ def test_init(context: PlanContext, plugged: Any) -> None:
     marker = read_medium(path, "")
     assert marker
     assert (marker.label, marker.target, marker.plan) == ("MON", "drives", "office")
-    file = context.state / "media.json"
-    assert mode(file) == 0o600
-    assert load_media(file).of("drives")["MON"].id == marker.id
+    assert media.remembered(context).of("drives")["MON"].id == marker.id
 
 
 def test_init_of_what_the_plan_does_not_name(context: PlanContext, plugged: Any) -> None:
@@ -116,7 +114,7 @@ def test_init_of_what_the_plan_does_not_name(context: PlanContext, plugged: Any)
     with pytest.raises(PlanError, match="no target"):
         media.init(context, "tapes", path, "MON")
     assert not (path / MARKER).exists()
-    assert not (context.state / "media.json").exists()
+    assert media.remembered(context) == Media()
 
 
 def test_one_label_is_given_once(context: PlanContext, plugged: Any) -> None:
@@ -178,7 +176,7 @@ def test_each_night_goes_to_its_own_medium(context: PlanContext, plugged: Any) -
     put(tuesday, "other", b"x")
     media.note_use(context, tuesday, MONDAY + DAY, held=1)
     assert [item.name for item in monday.list()] == [SEALED]
-    assert load_media(context.state / "media.json").log("drives") == [(MONDAY, "MON"), (MONDAY + DAY, "TUE")]
+    assert media.remembered(context).log("drives") == [(MONDAY, "MON"), (MONDAY + DAY, "TUE")]
 
 
 def test_the_wrong_medium_costs_that_target_only(context: PlanContext, plugged: Any) -> None:
@@ -192,7 +190,7 @@ def test_the_wrong_medium_costs_that_target_only(context: PlanContext, plugged: 
     nas = make_target("nas", context.entry("nas"))
     media.take_turn(context, nas, MONDAY)
     media.note_use(context, nas, MONDAY, held=1)
-    assert len(load_media(context.state / "media.json").uses) == 1
+    assert len(media.remembered(context).uses) == 1
 
 
 def test_a_calendar_changed_overnight_does_not_use_one_medium_twice(
@@ -217,13 +215,12 @@ def test_no_medium_on_that_day(context: PlanContext) -> None:
 
 def test_a_new_machine_learns_its_media_as_they_come(context: PlanContext, plugged: Any) -> None:
     media.init(context, "drives", plugged("usb0"), "MON")
-    file = context.state / "media.json"
-    before = load_media(file).of("drives")
-    file.unlink()
+    before = media.remembered(context).of("drives")
+    forget(context)
     target = on(context, MONDAY)
     put(target, SEALED, b"x")
     media.note_use(context, target, MONDAY, held=4)
-    after = load_media(file).of("drives")
+    after = media.remembered(context).of("drives")
     assert after == {"MON": before["MON"].model_copy(update={"held": 4})}
 
 
@@ -260,7 +257,7 @@ def test_two_runs_on_one_day_are_one_use(context: PlanContext, plugged: Any) -> 
     media.init(context, "drives", plugged("usb0"), "MON")
     for held in (1, 2):
         media.note_use(context, on(context, MONDAY), MONDAY, held=held)
-    remembered = load_media(context.state / "media.json")
+    remembered = media.remembered(context)
     assert (len(remembered.uses), remembered.of("drives")["MON"].held) == (1, 2)
 
 
@@ -271,35 +268,18 @@ def test_many_at_once_forget_nothing(context: PlanContext, plugged: Any) -> None
         days = [MONDAY + 7 * DAY * n for n in range(24)]
         for done in [pool.submit(media.note_use, context, target, day, 1) for day in days]:
             done.result()
-    assert sorted(load_media(context.state / "media.json").log("drives")) == [(day, "MON") for day in days]
+    assert sorted(media.remembered(context).log("drives")) == [(day, "MON") for day in days]
 
 
-def test_the_log_does_not_grow_for_ever(context: PlanContext, plugged: Any) -> None:
+def test_the_log_does_not_grow_for_ever(
+    context: PlanContext, plugged: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert USES_KEPT >= 2 * 365
+    monkeypatch.setattr(media, "USES_KEPT", 3)
     media.init(context, "drives", plugged("usb0"), "MON")
-    marker = target_of(context).medium("")
-    remembered = Media()
-    for number in range(USES_KEPT + 5):
-        remembered = remembered.with_use(marker, MONDAY + DAY * number, 1)
-    assert len(remembered.uses) == USES_KEPT
-    assert remembered.uses[-1].day == MONDAY + DAY * (USES_KEPT + 4)
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 2}', b"\xff"])
-def test_a_damaged_memory_is_no_empty_one(context: PlanContext, content: bytes) -> None:
-    file = context.state / "media.json"
-    file.write_bytes(content)
-    with pytest.raises(StateError, match="damaged") as caught:
-        media.which(context, MONDAY)
-    assert "learned anew" in caught.value.hint
-    assert file.read_bytes() == content
-
-
-def test_a_memory_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="cannot write"):
-        save_media(tmp_path / "not-there" / "media.json", Media())
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(StateError, match="cannot read"):
-        load_media(tmp_path / "folder")
+    for number in range(5):
+        media.note_use(context, target_of(context), MONDAY + DAY * number, 1)
+    assert [use.day for use in media.remembered(context).uses] == [MONDAY + DAY * n for n in (2, 3, 4)]
 
 
 @pytest.mark.parametrize(

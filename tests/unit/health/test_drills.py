@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.context import PlanContext
-from tasks.health.drills import FOLDER, drillbook, kept, look
+from tasks.health.drills import drillbook, kept, look
 from tasks.manifests.manifest import certificate_name, to_json
 from tasks.manifests.signing import sign_record
 from tasks.records import Certificate
@@ -26,8 +26,8 @@ def name_of(record: Certificate) -> str:
 
 
 def put_in_state(context: PlanContext, record: Certificate) -> None:
-    """As anybody can who may write there."""
-    path = context.state / FOLDER / record.target / name_of(record)
+    """As an older version kept them, and anybody can who may write there."""
+    path = context.state / "drills" / record.target / name_of(record)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(to_json(record))
 
@@ -59,5 +59,6 @@ def test_of_those_on_a_target_the_signed_are_kept(context: PlanContext, signed: 
     with context.target("nas") as nas:
         nas.put(f"MON/{name_of(record)}", io.BytesIO(data), len(data))
         assert look(context, nas).certificates == ((record,) if signed else ())
-    assert kept(context) == ((record,) if signed else ())
-    assert len(list((context.state / FOLDER).rglob("*.json"))) == signed
+        assert kept(context) == ((record,) if signed else ())
+        assert look(context, nas).certificates == kept(context)
+    assert len(context.journal.entries("drill")) == signed, "each is kept once"

@@ -78,7 +78,7 @@ def test_a_report_that_could_not_be_written_is_written_when_people_were_told(sit
 def test_who_was_told_is_shown_also_where_the_outcome_cannot_be_noted(site: Site) -> None:
     known = pages_in_the_ui()
     site.staging.mkdir(parents=True)
-    (site.context.state / "history.json").write_text("damaged", "utf-8")
+    site.context.journal.path.mkdir(parents=True)
     _, after = pretend(site.plan, succeeded=False, headline="Somebody could not be told")
     assert "Besides" in after.headline
     (page,) = [page for page in pages_in_the_ui() if page not in known]
