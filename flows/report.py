@@ -16,7 +16,7 @@ from tasks.errors import DatasaveError, ProofError, TargetMissing
 from tasks.keys.proofs import findings as key_findings
 from tasks.notices.wording import count_text, duration_text, step_text
 from tasks.policy.retention import CLOCK_JUMP
-from tasks.records import Certificate, Finding, Profile, Run
+from tasks.records import Certificate, Finding, Profile, Run, unchecked_in
 from tasks.reports import Delivery, RunReport, SourceReport
 from tasks.steps import backup, on_request
 from tasks.steps.declaration import Step
@@ -32,6 +32,11 @@ WRONG_DATE = (
     "A backup bears a wrong date, and nothing old is removed from where it lies until that is settled. Look "
     "at the clock of this machine first. Then remove that backup by hand, its .manifest.json before its "
     ".tar.zst.age, and say that it was looked into with `datasave prune --accept-change`."
+)
+UNCHECKED = (
+    "Not everything could be checked. That says nothing bad of the data: the backup was made and restored. "
+    "The checks below name what it was, why, and what to do about it. With `strict: true` in the plan such a "
+    "run fails instead."
 )
 SLOW = (
     "Getting the data back took longer than the plan allows (drill.objective_hours). Keep a copy on a faster "
@@ -126,6 +131,11 @@ class SourceRun:
         return [d.problem for d in self.deliveries if d.outcome == "delivered" and d.problem]
 
     @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Names of the checks that could not be made."""
+        return unchecked_in(_findings(self.steps))
+
+    @property
     def succeeded(self) -> bool:
         """Whether every step ran and every target has the backup."""
         arrived = all(delivery.outcome in ("delivered", "not due") for delivery in self.deliveries)
@@ -165,6 +175,7 @@ def backup_report(context: PlanContext, runs: Sequence[SourceRun], started: date
     """The report of a backup whose steps have come to rest; the main source's run comes first."""
     main = runs[0].run
     hints = [MARKED] if any(run.anomalies for run in runs) else []
+    hints += [UNCHECKED] if any(run.unchecked for run in runs) else []
     if any(alarm.startswith(CLOCK_JUMP) for run in runs for alarm in run.alarms):
         hints.append(WRONG_DATE)
     return run_report(
@@ -204,8 +215,15 @@ def _backup_headline(context: PlanContext, runs: Sequence[SourceRun]) -> str:
         places = [d.target for run in runs for d in run.deliveries if d.outcome == "delivered"]
         targets = ", ".join(dict.fromkeys(places)) or "no target: none is due"
         also = f" with {', '.join(run.source_name for run in runs[1:])}" if runs[1:] else ""
-        return f"{_numbered(context, runs[0])}{also} is backed up and proven at {targets}"
+        unchecked = _not_checked(name for run in runs for name in run.unchecked)
+        return f"{_numbered(context, runs[0])}{also} is backed up and proven at {targets}{unchecked}"
     return "; ".join(_sentence(context, run) for run in runs)
+
+
+def _not_checked(names: Iterable[str]) -> str:
+    """What a headline adds where some checks could not be made."""
+    listed = ", ".join(dict.fromkeys(names))
+    return f", but not everything could be checked: {listed}" if listed else ""
 
 
 def _numbered(context: PlanContext, source: SourceRun) -> str:
@@ -226,7 +244,8 @@ def _sentence(context: PlanContext, source: SourceRun) -> str:
         cause = "; ".join(source.anomalies)
         return f"ALARM: {what} is backed up, but marked, and pruning suspended: {cause}{failed}"
     if not missing and not problems:
-        return f"{what} is backed up and proven at {', '.join(d.target for d in wanted)}"
+        places = ", ".join(d.target for d in wanted)
+        return f"{what} is backed up and proven at {places}{_not_checked(source.unchecked)}"
     if not missing:
         return f"{what} is backed up, but old backups were not cleared out: {problems[0]}"
     causes = "; ".join(f"{d.target}: {d.problem}" + (f". {d.hint}" if d.hint else "") for d in missing)
@@ -244,10 +263,11 @@ def looked_report(
     ``good`` is its headline where all went well.
     """
     errors = [error for steps in looked for error in steps.errors]
+    unchecked = [name for steps in looked for name in unchecked_in(_findings(steps))]
     return run_report(
         flow,
         started,
-        "; ".join(map(str, errors)) or f"{good}: {_counted(looked)}",
+        "; ".join(map(str, errors)) or f"{good}: {_counted(looked)}{_not_checked(unchecked)}",
         [_looked_at(context, steps) for steps in looked],
         succeeded=not errors,
         steps=tuple(line for steps in looked for line in steps.lines),
@@ -304,6 +324,7 @@ def drill_report(
         for name in done
     ]
     slow = [SLOW for certificate in certificates.values() if not certificate.in_time]
+    slow += [UNCHECKED for certificate in certificates.values() if certificate.unchecked]
     return run_report(
         "drill",
         started,
@@ -324,6 +345,7 @@ def _restored(certificate: Certificate) -> str:
     told = (
         f"{certificate.sealed_name} was restored from {certificate.target} with the key of "
         f"{certificate.holder} in {took} and is identical to what was recorded"
+        f"{_not_checked(certificate.unchecked)}"
     )
     if certificate.objective_seconds is None:
         return told
@@ -383,7 +405,7 @@ def audit_report(
 ) -> RunReport:
     """The report of an audit: each target's findings, the failed ones in the headline."""
     everything = tuple(finding for found in findings.values() for finding in found)
-    failed = [finding for finding in everything if not finding.passed]
+    failed = [finding for finding in everything if finding.failed]
     headline = f"All targets of {context.plan.name} are present, whole and fresh: {', '.join(findings)}"
     if failed:
         headline = f"{len(failed)} of {len(everything)} checks failed: " + "; ".join(f.detail for f in failed)

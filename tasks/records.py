@@ -6,12 +6,19 @@ patient's value: a step's result is kept by Prefect in the clear.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Progress = Callable[[int, int], None]
 """Called with (done, total), both in the step's own unit (bytes, pages, rows); total 0 = unknown."""
@@ -28,6 +35,23 @@ class Record(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
     )
+
+
+class Published(Record):
+    """A record that is signed as JSON. ``later``: fields that its first readers did not know.
+
+    They are left out where they have their default: signatures made before there was such a field match.
+    """
+
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = handler(self)
+        for name in self.later:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                found.pop(name, None)
+        return found
 
 
 class Engine(Record):
@@ -146,13 +170,36 @@ class Profile(Record):
         return max((table.version for table in self.tables), default=2)
 
 
-class Finding(Record):
-    """One result of one check. ``table`` is set where the finding is about a single table."""
+class Finding(Published):
+    """One result of one check. ``table`` is set where the finding is about a single table.
+
+    ``unchecked``: the check could not be made. It has not passed then, and has found nothing wrong either;
+    ``detail`` says what kept it from being made, and what to do about that.
+    """
+
+    later = ("unchecked",)
 
     check: str
     passed: bool
     detail: str
     table: str | None = None
+    unchecked: bool = False
+
+    @model_validator(mode="after")
+    def _one_outcome(self) -> Finding:
+        if self.passed and self.unchecked:
+            raise ValueError("a check that could not be made has not passed")
+        return self
+
+    @property
+    def failed(self) -> bool:
+        """Whether the check was made and something was wrong."""
+        return not self.passed and not self.unchecked
+
+
+def unchecked_in(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Names of the checks that could not be made, each once."""
+    return tuple(dict.fromkeys(finding.check for finding in findings if finding.unchecked))
 
 
 class Validated(Record):
@@ -243,7 +290,7 @@ class Contents(Record):
     anomalies: tuple[str, ...] = Field(default=(), alias="suspicions")
 
 
-class Manifest(Record):
+class Manifest(Published):
     """The signed JSON beside each sealed archive; what a backup is, and how it was proven.
 
     ``contents`` is an armored age file for the holders. ``checks`` are names and outcomes only: no
@@ -252,6 +299,8 @@ class Manifest(Record):
     ``machine`` is the backup machine's Ed25519 public key, ``signature`` covers everything else
     (tasks/manifests/manifest.py says how).
     """
+
+    later = ("marks",)
 
     format: Literal[1] = 1
     source: str
@@ -273,14 +322,6 @@ class Manifest(Record):
     contents: str
     machine: str
     signature: str = ""
-
-    @model_serializer(mode="wrap")
-    def _without_empty_marks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Signatures made before manifests had marks must still match.
-        found: dict[str, Any] = handler(self)
-        if not self.marks:
-            found.pop("marks", None)
-        return found
 
 
 class BackupEntry(Record):
@@ -315,6 +356,11 @@ class BackupEntry(Record):
         return self.verified and not self.marks
 
     @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Names of the checks that could not be made when the backup was taken."""
+        return unchecked_in(self.manifest.checks) if self.manifest else ()
+
+    @property
     def full_name(self) -> str:
         """The archive's name on the target, its slot included."""
         return f"{self.slot}/{self.name}" if self.slot else self.name
@@ -333,7 +379,7 @@ class Verdict(Record):
     reasons: tuple[str, ...]
 
 
-class Certificate(Record):
+class Certificate(Published):
     """Signed evidence that a backup was restored from a target with a holder's key.
 
     ``seconds`` is the measured recovery time: from the first byte fetched to the last check, and before
@@ -342,6 +388,8 @@ class Certificate(Record):
     ``contents``, an armored age file for the holders. ``objective_seconds`` is within what time the plan
     wanted the data back, left out where it says nothing.
     """
+
+    later = ("objective_seconds",)
 
     format: Literal[1] = 1
     source: str
@@ -364,10 +412,7 @@ class Certificate(Record):
         """Whether the recovery time is within the objective, if there is one."""
         return self.objective_seconds is None or self.seconds <= self.objective_seconds
 
-    @model_serializer(mode="wrap")
-    def _without_objective(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # As for a manifest's marks.
-        found: dict[str, Any] = handler(self)
-        if self.objective_seconds is None:
-            found.pop("objective_seconds", None)
-        return found
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Names of the checks that could not be made."""
+        return unchecked_in(self.checks)

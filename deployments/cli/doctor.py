@@ -60,7 +60,7 @@ def doctor(
     else:
         findings = checkup(context)
         findings_table(f"{context.plan.name} ({context.path})", findings)
-    failed = [finding for finding in findings if not finding.passed]
+    failed = [finding for finding in findings if finding.failed]
     if failed:
         bad(f"{len(failed)} of {len(findings)} need attention")
         return 1

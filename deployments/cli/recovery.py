@@ -19,7 +19,7 @@ from tasks.context import PlanContext
 from tasks.errors import PlanError
 from tasks.notices.wording import duration_text, when_text
 from tasks.platform.trees import remove_tree
-from tasks.records import Manifest
+from tasks.records import Manifest, unchecked_in
 from tasks.recovery.find import Choice, Origin, choose, origin_of
 from tasks.recovery.recover import Opened, Recovered, open_backup, recover, thaw
 from tasks.recovery.thaw import Patience
@@ -130,8 +130,10 @@ def tell(restored: Recovered, path: Path) -> int:
     if restored.choice.origin.trusted is None:
         say(f"Signed by {manifest.machine}; with no plan here, whose machine that is was not checked.")
     if not restored.passed:
-        path_line("Kept although checks failed:", path)
+        path_line("Kept although checks did not pass:", path)
         return 1
+    if unchecked := unchecked_in(restored.findings):
+        warning(f"could not be checked, here or when it was taken: {', '.join(unchecked)}")
     good(f"restored with the key of {restored.holder} in {duration_text(restored.seconds)}")
     path_line("Open:", path)
     return 0

@@ -19,8 +19,7 @@ from deployments.cli.recovery import bring_back, room_beside, tell, title_of
 from deployments.cli.screen import findings_table, good, rescue_table, say, warning
 from tasks.age.keys import Identity
 from tasks.backup.copy import refuse_occupied
-from tasks.backup.validate import require
-from tasks.errors import MismatchError, PlanError
+from tasks.errors import PlanError
 from tasks.notices.wording import duration_text
 from tasks.platform.secrets import REFERENCE, typed
 from tasks.recovery.find import Choice, FoundShelf, Origin, choose_each, may_open, shelves
@@ -178,7 +177,7 @@ def _one(choice: Choice, identities: list[Identity], wanted: RescueOptions, dest
             return tell(restored, put_into_place(restored, destination, accept_damage=wanted.accept_damage))
     findings_table(title_of(choice.manifest), restored.findings)
     title = f"{choice.backup.full_name} in {choice.origin.target.name}"
-    require(restored.findings, f"{title} did not pass", MismatchError, "Try another backup or another place.")
+    restored.require(f"{title} did not pass", "Try another backup or another place.")
     good(
         f"{title} can be brought back with the key of {restored.holder}, in "
         f"{duration_text(restored.seconds)}; nothing was kept"

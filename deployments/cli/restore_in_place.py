@@ -8,10 +8,9 @@ from pathlib import Path
 from deployments.cli.options import InPlace
 from deployments.cli.recovery import Wanted, chosen, origin_in, recovered, thawed, title_of
 from deployments.cli.screen import findings_table, good, path_line, say
-from tasks.backup.validate import require
 from tasks.backup.workspace import exclusively
 from tasks.context import PlanContext
-from tasks.errors import MismatchError, PlanError, StateError
+from tasks.errors import PlanError, StateError
 from tasks.records import Manifest
 from tasks.recovery.in_place import replace
 from tasks.recovery.in_place.record import RecordFile, refuse_unfinished
@@ -74,10 +73,8 @@ def _replace(
         replacement = Replacement(source, file, replace.begin(file, manifest, place), say)
         with replace.cleared_up(replacement):
             restored = recovered(opened, replacement.record.room)
-            require(
-                restored.findings,
+            restored.require(
                 f"{manifest.sealed_name} did not pass its checks",
-                MismatchError,
                 "Nothing was stopped or changed. Take another backup (--backup) or another target.",
             )
             replacement.build(restored)

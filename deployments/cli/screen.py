@@ -102,6 +102,7 @@ def findings_table(title: str, findings: Sequence[Finding]) -> None:
     shown = table(title, ("", "check", "what was found"), fold=True)
     for finding in findings:
         mark = "[green]ok[/green]" if finding.passed else "[red]FAILED[/red]"
+        mark = "[yellow]not checked[/yellow]" if finding.unchecked else mark
         check = f"{finding.check}: {finding.table}" if finding.table else finding.check
         shown.add_row(mark, escape(check), escape(finding.detail))
     out.print(shown)
@@ -143,6 +144,8 @@ def _state(backup: BackupEntry) -> str:
         return f"[red]{escape(backup.defect)}[/red]"
     if backup.marks:
         return f"[yellow]verified, but marked: {escape(', '.join(backup.marks))}[/yellow]"
+    if backup.unchecked:
+        return f"[yellow]verified, but not checked: {escape(', '.join(backup.unchecked))}[/yellow]"
     return "[green]verified[/green]"
 
 

@@ -51,7 +51,7 @@ def deliver(
 
     Raises MismatchError where there is no passed rehearsal, or staging was tampered with since.
     """
-    if not rehearsed.findings or not all(finding.passed for finding in rehearsed.findings):
+    if not rehearsed.findings or any(finding.failed for finding in rehearsed.findings):
         raise MismatchError(f"{sealed.name} was not rehearsed: nothing is delivered unproven")
     began = time.monotonic()
     day = day_of(context, run.started)

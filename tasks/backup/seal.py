@@ -137,7 +137,9 @@ def outline(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
         same = [finding for finding in findings if finding.check == name]
         good = sum(finding.passed for finding in same)
         detail = f"{good} of {len(same)} passed"
-        outlined.append(Finding(check=name, passed=good == len(same), detail=detail))
+        # Something wrong outweighs what could not be checked.
+        unchecked = good < len(same) and not any(finding.failed for finding in same)
+        outlined.append(Finding(check=name, passed=good == len(same), detail=detail, unchecked=unchecked))
     return tuple(outlined)
 
 

@@ -25,7 +25,8 @@ def validate_copy(
     workspace = Workspace(context.staging / run.id)
     scratch = workspace.fresh(workspace.scratch_validate)
     findings = source.validate(copy.folder, scratch)
-    require(findings, f"the live copy of {run.source} did not pass its check", ValidationError)
+    what = f"the live copy of {run.source} did not pass its check"
+    require(findings, what, ValidationError, strict=context.plan.strict)
     with source.open(copy.folder, scratch) as connection:
         measured = profile(connection, source.tables(connection), progress)
     for file in copy.read_files():
@@ -65,9 +66,11 @@ def require(
     what: str,
     error: type[ValidationError | MismatchError],
     hint: str = "Nothing was delivered and no older backup was touched. Have the database looked at today.",
+    *,
+    strict: bool = False,
 ) -> None:
-    """Raise ``error`` naming the findings that did not pass, if any."""
-    failed = [finding for finding in findings if not finding.passed]
+    """Raise ``error`` naming the findings that are ``in_the_way``, if any."""
+    failed = in_the_way(findings, strict=strict)
     if not failed:
         return
     named = "; ".join(_named(finding) for finding in failed[:5])
@@ -75,6 +78,14 @@ def require(
     raised = error(f"{what}: {named}{more}", hint=hint)
     raised.findings = tuple(findings)
     raise raised
+
+
+def in_the_way(findings: Sequence[Finding], *, strict: bool) -> list[Finding]:
+    """The findings that keep a copy from being used: what failed.
+
+    With ``strict``, the plan's word, also what could not be checked.
+    """
+    return [finding for finding in findings if finding.failed or (strict and finding.unchecked)]
 
 
 def same_digest(found: str, expected: str, what: str) -> None:

@@ -218,7 +218,8 @@ def _line(
         if late:
             word, tone = ("Overdue" if last and last.passed else word), "bad"
         elif last and last.passed:
-            tone = "good"  # a slow drill is a proof; that it was slow stands in the pair's own line
+            # A slow drill is a proof; that it was slow stands in the pair's own line.
+            tone = "warn" if last.unchecked else "good"
     return DrillLine(
         target=what[0],
         holder=what[1],

@@ -14,7 +14,7 @@ from pydantic import Field
 from tasks.context import PlanContext
 from tasks.journal.kinds import Kind
 from tasks.options import Json
-from tasks.records import Record
+from tasks.records import Record, unchecked_in
 from tasks.reports import Delivery, RunReport, SourceReport
 
 # A year of nights, of each sort of run.
@@ -22,7 +22,10 @@ KEPT_RUNS = 400
 
 
 class PastSource(Record):
-    """What a run saw of one source: sizes in bytes, rows of all tables together (None: not counted)."""
+    """What a run saw of one source: sizes in bytes, rows of all tables together (None: not counted).
+
+    ``unchecked`` are the checks of its backup that could not be made.
+    """
 
     source: str
     source_name: str = Field(alias="part")
@@ -30,6 +33,7 @@ class PastSource(Record):
     copy_bytes: int
     sealed_bytes: int
     rows: int | None
+    unchecked: tuple[str, ...] = ()
 
 
 class PastRun(Record):
@@ -52,6 +56,10 @@ class PastRun(Record):
     def arrived(self) -> bool:
         """Whether any target received a backup."""
         return any(delivery.outcome == "delivered" for delivery in self.deliveries)
+
+    def unchecked_of(self, source_name: str) -> tuple[str, ...]:
+        """The checks that could not be made on one of the plan's sources."""
+        return next((past.unchecked for past in self.sources if past.source_name == source_name), ())
 
     def sequence_of(self, source_name: str) -> int:
         """The number of the backup of one of the plan's sources, 0 where the run made none."""
@@ -109,4 +117,5 @@ def _past_source(report: SourceReport) -> PastSource:
         copy_bytes=report.copy_bytes,
         sealed_bytes=report.sealed_bytes,
         rows=report.profile.rows if report.profile else None,
+        unchecked=unchecked_in(report.findings),
     )

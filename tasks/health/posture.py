@@ -54,6 +54,7 @@ def facts_of(context: PlanContext, now: datetime) -> PostureFacts:
         marked="; ".join(
             filter(None, (anomaly(context, source_name) for source_name in context.source_names))
         ),
+        unchecked=_unchecked(context),
         restart=_restarted(context, now),
         runbook=is_current(context),
     )
@@ -128,6 +129,12 @@ def _days(certificates: Iterable[Certificate], now: datetime) -> float | None:
 def _hours(times: Iterable[datetime], now: datetime) -> float | None:
     last = max(times, default=None)
     return None if last is None else (now - last).total_seconds() / 3600
+
+
+def _unchecked(context: PlanContext) -> str:
+    """The checks that could not be made on the newest backup."""
+    newest = [run for run in past_runs(context, "backup") if run.arrived][-1:]
+    return ", ".join(dict.fromkeys(name for run in newest for past in run.sources for name in past.unchecked))
 
 
 def _restarted(context: PlanContext, now: datetime) -> bool | None:

@@ -81,7 +81,8 @@ def _headline(context: PlanContext, runs: Sequence[PastRun], alarms: Sequence[st
     newest = next((run for run in reversed(runs) if run.flow == "backup" and run.succeeded), None)
     if newest is None:
         return "No backup has been made yet"
-    return f"All is well: the newest proven backup is of {when_text(newest.started, context.timezone)}"
+    but = ", but not everything in it could be checked" if any(p.unchecked for p in newest.sources) else ""
+    return f"All is well: the newest proven backup is of {when_text(newest.started, context.timezone)}{but}"
 
 
 def _target(
@@ -99,6 +100,9 @@ def _target(
         detail = (
             f"newest proven backup: #{run.sequence_of(source_name)} of {when}, {size_text(delivery.bytes)}"
         )
+        if unchecked := run.unchecked_of(source_name):
+            tone = "warn" if tone == "good" else tone
+            detail += f"; not checked: {', '.join(unchecked)}"
     return StatusLine(
         name=place_text(entry.name, source_name),
         tone=tone,

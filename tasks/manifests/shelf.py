@@ -256,7 +256,7 @@ def _archive_defect(manifest: Manifest, size: int | None) -> str:
         return f"archive has {size} bytes, the manifest says {manifest.sealed_bytes}"
     if not manifest.checks:
         return "no checks recorded"
-    failed = any(not check.passed for check in manifest.checks)
+    failed = any(check.failed for check in manifest.checks)
     return "checks had failed" if failed else ""
 
 

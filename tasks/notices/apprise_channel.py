@@ -23,7 +23,7 @@ logging.getLogger("apprise").addHandler(logging.NullHandler())
 for _name in ("apprise", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-TYPES = {"OK": "success", "MISSED": "warning", "FAILED": "failure", "TEST": "info"}
+TYPES = {"good": "success", "warn": "warning", "bad": "failure", "quiet": "info"}
 STATUS = re.compile(r"error=(\d{3})\b")
 TOO_MANY = 429
 
@@ -51,7 +51,7 @@ def send(url: str, notice: Notice) -> str:
         told = channel.notify(
             title=notice.subject,
             body=notice.text,
-            notify_type=NotifyType(TYPES[notice.word]),
+            notify_type=NotifyType(TYPES[notice.tone]),
             body_format=NotifyFormat.TEXT,
         )
     finally:

@@ -40,7 +40,7 @@ class DrillBook:
     @property
     def good(self) -> bool:
         """Whether each target and each holder's key was proved within the set time."""
-        return all(line.tone == "good" for line in self.covered)
+        return all(line.tone != "bad" for line in self.covered)
 
 
 def drills_html(book: DrillBook, timezone: tzinfo | None = None) -> str:
@@ -59,13 +59,13 @@ def outcome_of(certificate: Certificate) -> tuple[str, Tone]:
     """A drill's outcome in a word."""
     if not certificate.passed:
         return "FAILED", "bad"
+    if certificate.unchecked:
+        return "Not all checked", "warn"
     return ("Passed", "good") if certificate.in_time else ("Too slow", "warn")
 
 
 def _row(certificate: Certificate, timezone: tzinfo | None) -> dict[str, str]:
     word, tone = outcome_of(certificate)
-    failed = [check.check for check in certificate.checks if not check.passed]
-    good = count_text(len(certificate.checks) - len(failed), "check")
     return {
         "when": when_text(certificate.drilled, timezone),
         "target": plain_text(certificate.target),
@@ -74,5 +74,14 @@ def _row(certificate: Certificate, timezone: tzinfo | None) -> dict[str, str]:
         "word": word,
         "tone": tone,
         "took": duration_text(certificate.seconds),
-        "detail": f"failed: {plain_text(', '.join(failed))}" if failed else f"{good} passed",
+        "detail": _checks(certificate),
     }
+
+
+def _checks(certificate: Certificate) -> str:
+    failed = ", ".join(check.check for check in certificate.checks if check.failed)
+    unchecked = ", ".join(certificate.unchecked)
+    passed = count_text(sum(check.passed for check in certificate.checks), "check")
+    parts = [f"failed: {plain_text(failed)}" if failed else f"{passed} passed"]
+    parts += [f"not checked: {plain_text(unchecked)}"] if unchecked else []
+    return "; ".join(parts)

@@ -5,10 +5,10 @@ All foreign text went through ``plain_text`` (report_text.py): no text here can 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 
-from tasks.notices.pages import page_html
+from tasks.notices.pages import Tone, page_html
 from tasks.notices.report_page import report_html
 from tasks.notices.report_text import Line, ReportFacts, TargetLine, facts_of
 from tasks.notices.verdict import Word, word_of
@@ -25,9 +25,10 @@ FIGURES = frozenset({"Engine", "Tables", "Rows", "Folders", "Files", "Encrypted,
 
 @dataclass(frozen=True)
 class Notice:
-    """``word`` says how it went; ``page`` is the whole report as a file, empty for a mere test."""
+    """``word`` and ``tone`` say how it went; ``page`` is the whole report, empty for a mere test."""
 
     word: Word
+    tone: Tone
     subject: str
     headline: str
     text: str
@@ -48,16 +49,19 @@ def notice_of(
     """The notice of one run. ``office`` is the plan's name, ``machine`` the computer that sends it."""
     facts = facts_of(report, timezone)
     word: Word = "TEST" if test else word_of(report)
+    tone: Tone = "quiet" if test else facts.tone
     subject = f"{word} {plain_text(office)}: {_short(facts.headline, office)}"
     foot = f"Sent by Datasave{f' on {plain_text(machine)}' if machine else ''}, run {plain_text(report.run)}."
     return Notice(
         word=word,
+        tone=tone,
         subject=plain_text(subject, SUBJECT_LIMIT),
         headline=facts.headline,
         text=_text(word, office, facts, foot),
         html=page_html(
             "mail.html",
             word=word,
+            colour=tone,
             subject=subject,
             office=plain_text(office),
             facts=facts,
@@ -99,10 +103,11 @@ def _sentence(line: Line) -> str:
 
 
 def _failed(facts: ReportFacts) -> list[tuple[str, tuple[Line, ...]]]:
-    """The checks and tables that failed; those that hold are in the report."""
+    """The checks and tables that failed or could not be checked; those that hold are in the report."""
     tables = tuple(line for source in facts.sources for line in source.failed_tables)
     checks = tuple(line for source in facts.sources for line in source.checks if line.tone == "bad")
-    named = (("What differs", tables), ("Checks that failed", checks))
+    unchecked = tuple(line for source in facts.sources for line in source.checks if line.tone == "warn")
+    named = (("What differs", tables), ("Checks that failed", checks), ("Not checked", unchecked))
     return [(title, _at_most(rows)) for title, rows in named if rows]
 
 
@@ -110,7 +115,9 @@ def _at_most(rows: tuple[Line, ...]) -> tuple[Line, ...]:
     more = len(rows) - LISTED
     if more <= 1:
         return rows
-    return *rows[:LISTED], Line(f"and {count_text(more)} more", "FAILED", "bad", "The report has them all.")
+    return *rows[:LISTED], replace(
+        rows[0], name=f"and {count_text(more)} more", detail="The report has them all.", hint=""
+    )
 
 
 def _figures(facts: ReportFacts) -> list[tuple[str, str]]:

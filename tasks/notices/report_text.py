@@ -11,7 +11,7 @@ from datetime import tzinfo
 from itertools import chain
 
 from tasks.notices.pages import Tone
-from tasks.notices.verdict import is_good, next_steps, nouns_of, proof_sentences, verdict
+from tasks.notices.verdict import is_good, next_steps, nouns_of, proof_sentences, tone_of, verdict
 from tasks.notices.wording import (
     MESSAGE_LIMIT,
     count_text,
@@ -36,6 +36,7 @@ _DELIVERY: dict[str, tuple[str, Tone]] = {
     "skipped": ("Skipped", "quiet"),
 }
 _NOTIFIED: dict[bool, tuple[str, Tone]] = {True: ("Told", "good"), False: ("NOT TOLD", "bad")}
+NOT_CHECKED = "NOT CHECKED"
 _STEP: dict[str, tuple[str, Tone]] = {
     "ok": ("Done", "good"),
     "failed": ("FAILED", "bad"),
@@ -111,9 +112,10 @@ class PostureText:
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """Everything the report says; ``sources`` are the plan's, the main one first."""
+    """Everything the report says; ``sources`` are the plan's, the main one first. ``tone`` is the whole's."""
 
     good: bool
+    tone: Tone
     title: str
     verdict: str
     headline: str
@@ -132,6 +134,7 @@ def facts_of(report: RunReport, timezone: tzinfo | None = None) -> ReportFacts:
     good = is_good(report)
     return ReportFacts(
         good=good,
+        tone=tone_of(report),
         title=f"{'Good' if good else 'Not good'}: {plain_text(report.flow)} of {plain_text(report.source)}",
         verdict=verdict(report, when_text(report.started, timezone)),
         headline=plain_text(report.headline, MESSAGE_LIMIT),
@@ -195,7 +198,7 @@ def _source_facts(report: RunReport, source: SourceReport, timezone: tzinfo | No
         other_tables=tuple(line for line in tables if line.tone != "bad"),
         checks=(
             *_anomalies(source.anomalies),
-            *_checks([finding for finding in source.findings if finding.table is None]),
+            *_checks([finding for finding in source.findings if finding.table is None or finding.unchecked]),
         ),
         proof=proof_sentences(report, source),
     )
@@ -236,9 +239,10 @@ def _tables(report: SourceReport) -> list[TableLine]:
 
 
 def _table(name: str, rows: int | None, findings: list[Finding]) -> TableLine:
-    failed = [finding for finding in findings if not finding.passed]
-    details = "; ".join(dict.fromkeys(finding.detail for finding in failed or findings))
-    outcome, tone = _table_outcome(findings, failed)
+    failed = [finding for finding in findings if finding.failed]
+    unchecked = [finding for finding in findings if finding.unchecked]
+    details = "; ".join(dict.fromkeys(finding.detail for finding in failed or unchecked or findings))
+    outcome, tone = _table_outcome(findings, failed, unchecked)
     return TableLine(
         name=plain_text(name) or "(no name)",
         outcome=outcome,
@@ -248,9 +252,13 @@ def _table(name: str, rows: int | None, findings: list[Finding]) -> TableLine:
     )
 
 
-def _table_outcome(findings: list[Finding], failed: list[Finding]) -> tuple[str, Tone]:
+def _table_outcome(
+    findings: list[Finding], failed: list[Finding], unchecked: list[Finding]
+) -> tuple[str, Tone]:
     if failed:
         return "FAILED", "bad"
+    if unchecked:
+        return NOT_CHECKED, "warn"
     return ("OK", "good") if findings else ("Not compared", "quiet")
 
 
@@ -261,7 +269,9 @@ def _tables_summary(tables: list[TableLine], failed: int, noun: str) -> str:
     parts = [f"{count_text(same)} of {count_text(len(tables), noun)} OK"]
     if failed:
         parts.append(f"{count_text(failed)} FAILED")
-    if left := len(tables) - same - failed:
+    if unchecked := sum(line.tone == "warn" for line in tables):
+        parts.append(f"{count_text(unchecked)} {NOT_CHECKED}")
+    if left := len(tables) - same - failed - unchecked:
         parts.append(f"{count_text(left)} not compared")
     return ", ".join(parts)
 
@@ -272,26 +282,37 @@ def _anomalies(anomalies: tuple[str, ...]) -> list[Line]:
 
 
 def _checks(findings: list[Finding]) -> tuple[Line, ...]:
-    """Failed findings one by one and first, passed ones a line a check."""
+    """Failed findings one by one and first, then what was not checked, passed ones a line a check."""
     failed: list[Line] = []
+    unchecked: list[Line] = []
     passed: list[Line] = []
     for check in dict.fromkeys(finding.check for finding in findings):
         same = [finding for finding in findings if finding.check == check]
-        failed += _failures(plain_text(check), [finding for finding in same if not finding.passed])
+        failed += _one_by_one(check, "FAILED", "bad", [finding for finding in same if finding.failed])
+        left = dict.fromkeys(finding for finding in same if finding.unchecked)  # of the copy and the restored
+        unchecked += _one_by_one(check, NOT_CHECKED, "warn", list(left))
         details = [finding.detail for finding in same if finding.passed]
         if details:
             # The same check of the copy and of the restored copy mostly says the same: say it once.
             same_words = len(set(details)) == 1
             detail = details[0] if same_words else f"{count_text(len(details))} passed"
             passed.append(Line(plain_text(check), "OK", "good", plain_text(detail, MESSAGE_LIMIT)))
-    return (*failed, *passed)
+    return (*failed, *unchecked, *passed)
 
 
-def _failures(check: str, failed: list[Finding]) -> list[Line]:
-    details = [plain_text(finding.detail, MESSAGE_LIMIT) for finding in failed[:LISTED_FAILURES]]
-    if more := len(failed) - len(details):
-        details.append(f"and {count_text(more)} more")
-    return [Line(check, "FAILED", "bad", detail) for detail in details]
+def _one_by_one(check: str, outcome: str, tone: Tone, findings: list[Finding]) -> list[Line]:
+    lines = [
+        Line(
+            plain_text(f"{check} of {finding.table}" if finding.table else check),
+            outcome,
+            tone,
+            plain_text(finding.detail, MESSAGE_LIMIT),
+        )
+        for finding in findings[:LISTED_FAILURES]
+    ]
+    if more := len(findings) - len(lines):
+        lines.append(Line(plain_text(check), outcome, tone, f"and {count_text(more)} more"))
+    return lines
 
 
 def _target(delivery: Delivery) -> TargetLine:

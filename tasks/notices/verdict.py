@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from tasks.notices.pages import Tone
 from tasks.notices.wording import MESSAGE_LIMIT, count_text, plain_text
+from tasks.records import unchecked_in
 from tasks.reports import RunReport, SourceReport
 
 _LAST_RESORT = (
@@ -32,6 +34,13 @@ def word_of(report: RunReport) -> Word:
     return "MISSED" if missed and sound and not others and explained else "FAILED"
 
 
+def tone_of(report: RunReport) -> Tone:
+    """The colour of a run: amber for MISSED, and for a good one in which something could not be checked."""
+    if is_good(report):
+        return "warn" if _unchecked(report) else "good"
+    return "warn" if word_of(report) == "MISSED" else "bad"
+
+
 def is_good(report: RunReport) -> bool:
     """Whether the run may be called good: it says so, and none of its own facts speaks against it.
 
@@ -50,10 +59,11 @@ def verdict(report: RunReport, when: str) -> str:
     """Good or not good, for which source, when: one sentence. ``when`` is the run's start in words."""
     word = "Good" if is_good(report) else "Not good"
     source = plain_text(report.source)
+    but = " Not everything could be checked." if _unchecked(report) else ""
     if report.flow == "backup":
-        return f"{word}: {_backup(report, source)}, {when}."
+        return f"{word}: {_backup(report, source)}, {when}.{but}"
     outcome = "succeeded" if is_good(report) else "failed"
-    return f"{word}: the {plain_text(report.flow)} for {source} {outcome}, {when}."
+    return f"{word}: the {plain_text(report.flow)} for {source} {outcome}, {when}.{but}"
 
 
 def next_steps(report: RunReport) -> tuple[str, ...]:
@@ -71,7 +81,7 @@ def proof_sentences(report: RunReport, source: SourceReport) -> tuple[str, ...]:
     about = {name: getattr(source, name) for name in SourceReport.model_fields}
     mine = tuple(delivery for delivery in report.deliveries if delivery.source_name == source.source_name)
     of_source = report.model_copy(update={**about, "deliveries": mine})
-    parts = _PARTS.get(report.flow, (_restored,))
+    parts = (*_PARTS.get(report.flow, (_restored,)), _left_open)
     return tuple(sentence for part in parts if (sentence := part(of_source)))
 
 
@@ -83,7 +93,7 @@ def nouns_of(source: SourceReport) -> tuple[str, str]:
 
 def _checks_hold(report: RunReport) -> bool:
     return all(
-        not source.anomalies and all(finding.passed for finding in source.findings)
+        not source.anomalies and not any(finding.failed for finding in source.findings)
         for source in report.sources
     )
 
@@ -165,7 +175,16 @@ def _compared_tables(report: RunReport) -> int:
 
 
 def _failed(report: RunReport) -> int:
-    return sum(not finding.passed for finding in report.findings)
+    return sum(finding.failed for finding in report.findings)
+
+
+def _unchecked(report: RunReport) -> tuple[str, ...]:
+    return unchecked_in(finding for source in report.sources for finding in source.findings)
+
+
+def _left_open(report: RunReport) -> str:
+    unchecked = ", ".join(map(plain_text, unchecked_in(report.findings)))
+    return f"What could not be checked is not proved: {unchecked}." if unchecked else ""
 
 
 def _arrived(report: RunReport) -> bool:

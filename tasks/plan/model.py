@@ -272,6 +272,12 @@ class Plan(Record):
         "this file.",
         examples=["/var/lib/datasave/front-office"],
     )
+    strict: bool = Field(
+        False,
+        description="With true, a backup fails where one of its checks could not be made, say because a "
+        "collation of the program is not known here. Left out: the backup is made, and the report names "
+        "what could not be checked and what to do about it.",
+    )
     hipaa: bool = Field(
         False,
         description="With true, a target that is a vendor's is refused unless it names the business "

@@ -9,7 +9,6 @@ from io import BytesIO
 
 from tasks.age.keys import Identity
 from tasks.backup.seal import outline, seal_text
-from tasks.backup.validate import require
 from tasks.backup.workspace import scratch_room
 from tasks.context import PlanContext
 from tasks.errors import AgeError, ArchiveError, MismatchError, NoMatchingIdentity
@@ -48,10 +47,8 @@ def drill_backup(
                 _certify(context, Recovered.since(began, opened, room, [unopened]))
             raise
         certificate = _certify(context, recovered)
-    require(
-        recovered.findings,
+    recovered.require(
         f"the drill of {choice.backup.name} from {target_name} failed",
-        MismatchError,
         "Do not rely on this backup. Drill another one and another target today, and have it looked at.",
     )
     return certificate

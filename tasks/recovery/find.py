@@ -31,6 +31,7 @@ class Origin:
     whole. ``source`` is a full name, None for any. ``adapter`` is the plan's, which knows where the engine's
     programs are. A backup's date is a day in ``timezone``. Marks up to number ``accepted`` don't count.
     ``slots`` as in read_shelf.
+    ``strict``: what could not be checked isn't restored either.
     """
 
     target: Target
@@ -41,6 +42,7 @@ class Origin:
     timezone: tzinfo = UTC
     accepted: int = 0
     slots: frozenset[str] | None = None
+    strict: bool = False
 
     def shelf(self) -> list[BackupEntry]:
         """The backups there, oldest first. Raises TargetError where the place cannot be read."""
@@ -65,6 +67,7 @@ def origin_of(context: PlanContext, target: Target, source_name: str) -> Origin:
         timezone=context.timezone,
         accepted=accepted_through(context, source_name),
         slots=context.slots(target.name),
+        strict=context.plan.strict,
     )
 
 

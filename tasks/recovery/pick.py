@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.backup.validate import require, same_digest
+from tasks.backup.validate import same_digest
 from tasks.errors import DatasaveError, MismatchError, NoBackup, SourceError, ValidationError
 from tasks.platform.files import create_private, private_folder, sha256_of
 from tasks.platform.trees import remove_tree
@@ -62,10 +62,8 @@ def pick_table(recovered: Recovered, scratch: Path, wanted: str, destination: Pa
     that are no text are in hexadecimal after \\x. Raises MismatchError where the copy did not pass its checks
     or the table's rows are not those that were counted, SourceError where there is no such table.
     """
-    require(
-        recovered.findings,
+    recovered.require(
         f"{recovered.manifest.sealed_name} did not pass its checks",
-        MismatchError,
         "Nothing was taken out. Take another backup or another target.",
     )
     source = recovered.choice.adapter

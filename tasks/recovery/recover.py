@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tasks.age.keys import Identity
 from tasks.backup.rehearse import Proof, unpack
-from tasks.backup.validate import require, same_digest
+from tasks.backup.validate import in_the_way, require, same_digest
 from tasks.errors import MismatchError
 from tasks.keys.identities import recipients_of
 from tasks.keys.opens import open_contents
@@ -86,8 +86,12 @@ class Recovered:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(finding.passed for finding in self.findings)
+        """Whether nothing keeps the copy from being used."""
+        return not in_the_way(self.findings, strict=self.choice.origin.strict)
+
+    def require(self, what: str, hint: str) -> None:
+        """Raise MismatchError, saying ``what`` did not go well and why, where it has not passed."""
+        require(self.findings, what, MismatchError, hint, strict=self.choice.origin.strict)
 
 
 def open_backup(choice: Choice, identities: Sequence[Identity]) -> Opened:
@@ -163,10 +167,8 @@ def put_into_place(
     touched.
     """
     if not accept_damage:
-        require(
-            recovered.findings,
+        recovered.require(
             f"{recovered.manifest.sealed_name} did not pass its checks",
-            MismatchError,
             "Nothing was restored. Take another backup or another target, or keep this one as it is "
             "with --accept-damage.",
         )

@@ -258,6 +258,7 @@ class Replacement:
             if connection is not None:
                 found = profile(connection, tables_for(self.source, connection, recorded))
                 findings += judge_tables(recorded, found)
+        # What could not be checked was decided when the copy was proven, before anything was stopped.
         require(findings, f"what lies at {self.record.live} is not what was recorded", MismatchError, KEPT)
         return tuple(findings)
 
