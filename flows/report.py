@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from tasks.keys.proofs import findings as key_findings
 from tasks.notices.wording import count_text, duration_text, step_text
 from tasks.policy.retention import CLOCK_JUMP
 from tasks.records import Certificate, Finding, Profile, Run, unchecked_in
+from tasks.recovery.find import PASSED_OVER
 from tasks.reports import Delivery, RunReport, SourceReport
 from tasks.steps import backup, on_request
 from tasks.steps.declaration import Step
@@ -336,8 +337,14 @@ def drill_report(
             for name in done
         ),
         holders=_holders(context),
-        advice=[*(error.hint for error in errors.values()), *slow],
+        advice=[*(error.hint for error in errors.values()), *slow, *_newer(certificates.values())],
     )
+
+
+def _newer(certificates: Iterable[Certificate]) -> Iterator[str]:
+    """What was newer than the backups that were drilled, and the ways out."""
+    for certificate in certificates:
+        yield from (check.detail for check in certificate.checks if check.check == PASSED_OVER)
 
 
 def _restored(certificate: Certificate) -> str:
@@ -347,10 +354,10 @@ def _restored(certificate: Certificate) -> str:
         f"{certificate.holder} in {took} and is identical to what was recorded"
         f"{_not_checked(certificate.unchecked)}"
     )
-    if certificate.objective_seconds is None:
-        return told
-    wanted = duration_text(certificate.objective_seconds)
-    return f"{told} (objective: {wanted})" if certificate.in_time else f"{told}, OBJECTIVE MISSED: {wanted}"
+    if certificate.objective_seconds is not None:
+        wanted = duration_text(certificate.objective_seconds)
+        told += f" (objective: {wanted})" if certificate.in_time else f", OBJECTIVE MISSED: {wanted}"
+    return "; NOT THE NEWEST: ".join((told, *_newer([certificate])))
 
 
 def _drilled(

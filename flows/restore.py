@@ -44,8 +44,9 @@ def restore(
         name_run("restore", context, f" from {target}")
         hours = context.plan.drill.thaw_hours if wait is None else wait
         name = context.entry(target).name
-        path = restore_from(context.path, name, backup, identity, destination, source_name, hours)
+        path, newer = restore_from(context.path, name, backup, identity, destination, source_name, hours)
     except DatasaveError as error:
         show_refusal(error)
         return Failed(message=str(error), data=error)
-    return Completed(message=f"{context.full_name(source_name)} was restored from {target}: open {path}")
+    told = f"{context.full_name(source_name)} was restored from {target}: open {path}"
+    return Completed(message=". NOT THE NEWEST: ".join((told, *newer)))

@@ -83,9 +83,14 @@ def origin_in(context: PlanContext, source_name: str, wanted: Wanted) -> Iterato
 def chosen(origin: Origin, backup: str) -> Choice:
     """The backup that a person named; what they should know about it is shown."""
     choice = choose(origin, backup)
+    caution(choice)
+    return choice
+
+
+def caution(choice: Choice) -> None:
+    """Show what a person should know about a backup: before it is brought back, and once more after."""
     for text in choice.warnings:
         warning(text)
-    return choice
 
 
 def thawed(opened: Opened, hours: float) -> Opened:
@@ -136,6 +141,7 @@ def tell(restored: Recovered, path: Path) -> int:
         warning(f"could not be checked, here or when it was taken: {', '.join(unchecked)}")
     good(f"restored with the key of {restored.holder} in {duration_text(restored.seconds)}")
     path_line("Open:", path)
+    caution(restored.choice)
     return 0
 
 

@@ -15,8 +15,8 @@ from cyclopts import Parameter
 
 from deployments.cli.options import AcceptDamageOption, BackupOption, PassphraseOption, WaitOption
 from deployments.cli.passphrases import unlock
-from deployments.cli.recovery import bring_back, room_beside, tell, title_of
-from deployments.cli.screen import findings_table, good, rescue_table, say, warning
+from deployments.cli.recovery import bring_back, caution, room_beside, tell, title_of
+from deployments.cli.screen import findings_table, good, rescue_table, say
 from tasks.age.keys import Identity
 from tasks.backup.copy import refuse_occupied
 from tasks.errors import PlanError
@@ -169,8 +169,7 @@ def _list(found: list[FoundShelf], places: Sequence[Target], identities: list[Id
 
 def _one(choice: Choice, identities: list[Identity], wanted: RescueOptions, destination: Path) -> int:
     """Bring one source back, or only prove that it could be; the exit status."""
-    for text in choice.warnings:
-        warning(text)
+    caution(choice)
     with room_beside(destination) as room:
         restored = bring_back(choice, identities, room, wanted.wait)
         if not wanted.drill:
@@ -182,4 +181,5 @@ def _one(choice: Choice, identities: list[Identity], wanted: RescueOptions, dest
         f"{title} can be brought back with the key of {restored.holder}, in "
         f"{duration_text(restored.seconds)}; nothing was kept"
     )
+    caution(choice)
     return 0

@@ -16,6 +16,7 @@ from deployments.cli.recovery import (
     AS_USUAL,
     Wanted,
     bring_back,
+    caution,
     chosen,
     origin_in,
     recovered,
@@ -145,6 +146,7 @@ def _only(only: str, choice: Choice, identities: list[Identity], destination: Pa
         path = pick_table(restored, private_folder(room / "engine"), only, destination)
     good(f"one table of {title_of(choice.manifest)}, its rows counted as recorded")
     path_line("Open:", path)
+    caution(choice)
     return 0
 
 
@@ -158,4 +160,5 @@ def _files(files: Sequence[CopiedFile], opened: Opened, destination: Path) -> in
         path_line("Open:", path)
     if len(paths) > SHOWN_FILES:
         path_line(f"and {len(paths) - SHOWN_FILES} more in", destination)
+    caution(opened.choice)
     return 0

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deployments.cli.options import InPlace
-from deployments.cli.recovery import Wanted, chosen, origin_in, recovered, thawed, title_of
+from deployments.cli.recovery import Wanted, caution, chosen, origin_in, recovered, thawed, title_of
 from deployments.cli.screen import findings_table, good, path_line, say
 from tasks.backup.workspace import exclusively
 from tasks.context import PlanContext
@@ -80,7 +80,9 @@ def _replace(
             replacement.build(restored)
     findings = replacement.forward()
     findings_table(f"{manifest.source} #{manifest.sequence} in {place.path}", findings)
-    return _done(replacement, options)
+    status = _done(replacement, options)
+    caution(opened.choice)
+    return status
 
 
 def _tell_steps(manifest: Manifest, source: SupportsInPlace, place: LiveData) -> None:

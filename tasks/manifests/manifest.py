@@ -32,6 +32,7 @@ MAX_BYTES = 16 << 20
 
 _SOURCE = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _TIME = r"[0-9]{8}T[0-9]{6}Z"
+_STEM = re.compile(rf"{_SOURCE}-{_TIME}-[0-9]{{6,18}}(?:\.r[1-9][0-9]{{0,3}})?")
 _NAME = re.compile(
     rf"(?P<stem>(?P<source>{_SOURCE})-(?P<taken>{_TIME})-(?P<sequence>[0-9]{{6,18}})(?:\.r(?P<anew>[1-9][0-9]{{0,3}}))?)"
     rf"(?:(?P<sealed>\.tar\.zst\.age)|(?P<manifest>\.manifest\.json)|\.drill-(?P<drilled>{_TIME})\.json)"
@@ -109,6 +110,12 @@ def parse_name(name: str) -> NameParts | None:
         return None
     kind: NameKind = "sealed" if match["sealed"] else "manifest" if match["manifest"] else "certificate"
     return NameParts(match["stem"], match["source"], taken, sequence, kind, drilled, int(match["anew"] or 0))
+
+
+def begun_name(name: str) -> NameParts | None:
+    """The same of a name that people changed behind its stem (``… (1).tar.zst.age``)."""
+    match = _STEM.match(name)
+    return parse_name(sealed_name(match[0])) if match else None
 
 
 def to_json(record: Manifest | Certificate) -> bytes:

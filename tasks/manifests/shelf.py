@@ -17,6 +17,7 @@ from tasks.errors import ManifestError, NoBackup, ObjectMissing, TargetError, Ta
 from tasks.manifests.manifest import (
     MANIFEST_SUFFIX,
     SEALED_SUFFIX,
+    begun_name,
     manifest_name,
     parse_name,
     read_manifest,
@@ -235,7 +236,7 @@ def find(shelf: Sequence[BackupEntry], text: str, *, timezone: tzinfo = UTC) -> 
     manifest, with its slot or without. Raises NoBackup, saying what there is, also where two different
     backups fit equally.
     """
-    matches = [backup for backup in shelf if _fits(backup, text.strip(), timezone)]
+    matches = [backup for backup in shelf if fits(backup, text.strip(), timezone)]
     verified = [backup for backup in matches if backup.verified]
     unmarked = [backup for backup in verified if backup.good]
     newest = newest_verified(unmarked if unmarked and text.strip() == "latest" else verified)
@@ -340,7 +341,7 @@ def _order(backup: BackupEntry) -> tuple[bool, int, str, str]:
 def _sequence(backup: BackupEntry) -> int:
     if backup.manifest:
         return backup.manifest.sequence
-    parts = parse_name(backup.name)
+    parts = begun_name(backup.name)
     return parts.sequence if parts else -1
 
 
@@ -348,7 +349,8 @@ def _source(backup: BackupEntry) -> str:
     return backup.manifest.source if backup.manifest else ""
 
 
-def _fits(backup: BackupEntry, text: str, timezone: tzinfo) -> bool:
+def fits(backup: BackupEntry, text: str, timezone: tzinfo = UTC) -> bool:
+    """Whether ``text`` means this backup, as in ``find``, whether it counts or not."""
     if text == "latest":
         return True
     if re.fullmatch("[0-9]{1,18}", text):
@@ -357,8 +359,10 @@ def _fits(backup: BackupEntry, text: str, timezone: tzinfo) -> bool:
     names = {stem, backup.name, manifest_name(stem)}
     if backup.slot:
         names |= {f"{backup.slot}/{name}" for name in names}
-    taken = backup.manifest.taken.astimezone(timezone).date().isoformat() if backup.manifest else ""
-    return bool(text) and text in {*names, taken}
+    parts = begun_name(backup.name)
+    taken = backup.manifest.taken if backup.manifest else parts.taken if parts else None
+    day = taken.astimezone(timezone).date().isoformat() if taken else ""
+    return bool(text) and text in {*names, day}
 
 
 def _offer(shelf: Sequence[BackupEntry]) -> str:

@@ -16,7 +16,7 @@ from tasks.health.drills import keep
 from tasks.manifests.manifest import certificate_name, to_json
 from tasks.manifests.signing import sign_record
 from tasks.records import Certificate, Contents, Finding, Progress, no_progress
-from tasks.recovery.find import choose, origin_of
+from tasks.recovery.find import choose, origin_of, passed_over
 from tasks.recovery.recover import Recovered, open_backup, recover, thaw
 from tasks.recovery.thaw import IMPATIENT, Patience
 
@@ -71,7 +71,7 @@ def _certify(context: PlanContext, recovered: Recovered) -> Certificate:
         seconds=round(recovered.seconds, 3),
         objective_seconds=hours * 3600 if hours is not None else None,
         passed=recovered.passed,
-        checks=outline(recovered.findings),
+        checks=(*outline(recovered.findings), *passed_over(recovered.choice)),
         contents=seal_text(
             Contents(
                 files=recovered.contents.files,

@@ -15,12 +15,16 @@ from tasks.context import PlanContext
 from tasks.errors import NoBackup, NoMatchingIdentity
 from tasks.health.trend import accepted_through
 from tasks.keys.identities import recipients_of
+from tasks.manifests.newer import newer_than, other_sources
 from tasks.manifests.shelf import find, newest_verified, read_shelf
 from tasks.options import UserCheck
-from tasks.records import BackupEntry, Manifest
+from tasks.records import BackupEntry, Finding, Manifest
 from tasks.sources.base import Source
 from tasks.sources.registry import source_for_copies
 from tasks.targets.base import Target
+
+LATEST = "latest"
+PASSED_OVER = "newer ones passed over"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Origin:
     programs are. A backup's date is a day in ``timezone``. Marks up to number ``accepted`` don't count.
     ``slots`` as in read_shelf.
     ``strict``: what could not be checked isn't restored either.
+    ``slots`` as in read_shelf. ``known`` are the names of all of the plan's sources.
     """
 
     target: Target
@@ -43,6 +48,7 @@ class Origin:
     accepted: int = 0
     slots: frozenset[str] | None = None
     strict: bool = False
+    known: tuple[str, ...] = ()
 
     def shelf(self) -> list[BackupEntry]:
         """The backups there, oldest first. Raises TargetError where the place cannot be read."""
@@ -68,6 +74,7 @@ def origin_of(context: PlanContext, target: Target, source_name: str) -> Origin:
         accepted=accepted_through(context, source_name),
         slots=context.slots(target.name),
         strict=context.plan.strict,
+        known=context.full_names,
     )
 
 
@@ -106,10 +113,36 @@ def choose(origin: Origin, wanted: str) -> Choice:
     Raises NoBackup, saying what there is, and TargetError.
     """
     shelf = origin.shelf()
+    if not shelf and (others := _others(origin, None)):
+        raise NoBackup(f"there are no backups of {origin.source} in {origin.target.name}", hint=_told(others))
     backup = find(shelf, wanted, timezone=origin.timezone)
-    if backup.manifest is None:
+    manifest = backup.manifest
+    if manifest is None:
         raise NoBackup(f"the backup {backup.name} has no manifest")
-    return Choice(origin, backup, backup.manifest, _about_marks(shelf, backup, backup.manifest))
+    warnings = (
+        *newer_than(shelf, manifest, wanted.strip(), origin.timezone),
+        *(_others(origin, manifest) if wanted.strip() == LATEST else ()),
+        *_about_marks(shelf, backup, manifest),
+    )
+    return Choice(origin, backup, manifest, warnings)
+
+
+def passed_over(choice: Choice) -> tuple[Finding, ...]:
+    """What a certificate or a report says of what was passed over; nothing where the newest was taken."""
+    if not choice.warnings:
+        return ()
+    return (Finding(check=PASSED_OVER, passed=True, detail=_told(choice.warnings)),)
+
+
+def _others(origin: Origin, used: Manifest | None) -> tuple[str, ...]:
+    """What lies there under names that the plan doesn't know; nothing where there is no plan."""
+    if not origin.known:
+        return ()
+    return other_sources((stat.name for stat in origin.target.list()), origin.known, used)
+
+
+def _told(lines: Sequence[str]) -> str:
+    return " ".join(f"{line.rstrip('.')}." for line in lines)
 
 
 def shelves(origins: Sequence[Origin]) -> list[FoundShelf]:
@@ -175,15 +208,18 @@ def _best(
             fitting.append(Choice(shelf.origin, one, one.manifest))
     if fitting:
         best = max(fitting, key=lambda choice: choice.manifest.sequence)
-        everything = [one for shelf in mine for one in shelf.backups]
-        passed_over = _passed_over(everything, best.manifest) if wanted == "latest" else ()
+        everything = [one for shelf in found if shelf.source in (source, "") for one in shelf.backups]
+        sealed = _sealed_for_others(everything, best.manifest) if wanted == LATEST else ()
+        newer = newer_than(everything, best.manifest, wanted, best.origin.timezone)
         marks = _about_marks(everything, best.backup, best.manifest)
-        yield replace(best, warnings=(*passed_over, *marks))
+        yield replace(best, warnings=(*sealed, *newer, *marks))
 
 
-def _passed_over(everything: Sequence[BackupEntry], taken: Manifest) -> Iterator[str]:
+def _sealed_for_others(everything: Sequence[BackupEntry], taken: Manifest) -> Iterator[str]:
     """A warning where there is a newer backup, which these keys do not open."""
-    newest = newest_verified(everything)
+    newest = newest_verified(
+        [one for one in everything if one.manifest and one.manifest.source == taken.source]
+    )
     if newest and newest.manifest and newest.manifest.sequence > taken.sequence:
         names = ", ".join(holder.name for holder in newest.manifest.recipients)
         yield (

@@ -69,8 +69,11 @@ def restore(
     destination: Path,
     source_name: str = "",
     wait: float = 0.0,
-) -> Path:
-    """Bring a source's backup from a target to a new, empty place. ``wait`` as in ``drill``."""
+) -> tuple[Path, tuple[str, ...]]:
+    """Bring a source's backup from a target to a new, empty place. ``wait`` as in ``drill``.
+
+    Returns what to open there, and what was newer and passed over.
+    """
     context = PlanContext(plan)
     sweep(context.staging, context.plan.spool)
     refuse_occupied(destination)
@@ -86,4 +89,4 @@ def restore(
         opened = open_backup(choice, identities)
         with progress_of(f"out of cold storage at {target}") as thawing:
             opened = thaw(opened, _patience(context, thawing, wait))
-        return put_into_place(recover(opened, room, progress), destination)
+        return put_into_place(recover(opened, room, progress), destination), choice.warnings

@@ -17,11 +17,16 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.states import Completed
 
 from deployments.cli import app as cli
 from deployments.cli import screen
+from flows.report import drill_report
 from tasks.context import KINDS, PlanContext
+from tasks.keys.identities import read_identities
 from tasks.plan.load import load_plan
+from tasks.recovery.drill import drill_backup
+from tasks.recovery.find import PASSED_OVER
 from tasks.steps import progress
 from tasks.targets.shared.marker import MARKER
 from tests.flows.site import Site, counts
@@ -573,6 +578,46 @@ def test_restore_one_of_several(stocked: Site, tmp_path: Path, how: str) -> None
     missing = 0 if how == "date" else 1
     found = counts(tmp_path / "new" / "clinic.db")
     assert found["ledger"] == counts(stocked.database)["ledger"] - missing, "of a day, the newest"
+
+
+@pytest.fixture
+def copied(stocked: Site, tmp_path: Path) -> Site:
+    """The same office once more, to be changed."""
+    root = tmp_path / "office"
+    shutil.copytree(stocked.root, root)
+    return Site(root, root / stocked.plan.name, tuple(root / key.name for key in stocked.keys))
+
+
+def empty_manifest(archive: Path) -> str:
+    archive.with_name(archive.name.replace(".tar.zst.age", ".manifest.json")).write_bytes(b"")
+    return "manifest unreadable: it is empty"
+
+
+def renamed_archive(archive: Path) -> str:
+    archive.rename(archive.with_name(archive.name.replace(".tar", " (1).tar")))
+    return "has its size; rename it to"
+
+
+@pytest.mark.parametrize("harm", [empty_manifest, renamed_archive])
+def test_b5_what_is_newer_is_named_before_and_after(
+    copied: Site, harm: Callable[[Path], str], tmp_path: Path, capsys: Captured
+) -> None:
+    cause = harm(copied.archives("nas")[-1])
+    key = ("-i", str(copied.keys[0]))
+    capsys.readouterr()
+    assert copied.run("restore", *key, "--to", str(tmp_path / "new")) == 0
+    said = capsys.readouterr().err
+    assert said.count("#2 of") == said.count("is newer and not used") == said.count(cause) == 2
+    assert cli.main(["rescue", str(copied.root / "nas"), *key, "--to", str(tmp_path / "rescued")]) == 0
+    said = capsys.readouterr().err
+    assert said.count("#2 of") == said.count("is newer and not used") == said.count(cause) == 2
+    certificate = drill_backup(copied.context, "nas", "latest", read_identities([copied.keys[0]]))
+    assert certificate.passed and certificate.sequence == 1
+    (newer,) = [check for check in certificate.checks if check.check == PASSED_OVER]
+    assert "#2 of" in newer.detail and cause in newer.detail
+    done = {"": Completed(data=certificate)}
+    report = drill_report(copied.context, "nas", done, certificate.drilled)
+    assert "NOT THE NEWEST: #2 of" in report.headline and newer.detail in report.advice
 
 
 @pytest.mark.parametrize("wanted", ["417", "2001-01-01", "clinic-19990101T000000Z-000001.tar.zst.age", ""])
