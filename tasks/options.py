@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -30,6 +32,25 @@ class Options(Record):
     def at_vendor(self) -> bool:
         """Whether the place is somebody else's by its nature, as storage on the internet is."""
         return False
+
+
+@dataclass(frozen=True)
+class OptionModels(Mapping[str, type[Options]]):
+    """Options models by kind; an adapter is imported when its model is looked up."""
+
+    kinds: Collection[str]
+    load: Callable[[str], type[Options]]
+
+    def __getitem__(self, kind: str) -> type[Options]:
+        if kind not in self.kinds:
+            raise KeyError(kind)
+        return self.load(kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
 
 
 class Keep(Record):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import Literal
-
-import httpx
+from typing import TYPE_CHECKING, Literal
 
 from tasks.errors import NoticeError
 from tasks.notices.notice import Notice
+
+if TYPE_CHECKING:
+    import httpx
 
 # They log each request with its address.
 for _name in ("httpx", "httpcore"):
@@ -35,6 +36,8 @@ def beat_of(notice: Notice) -> Beat:
 
 def host_of(address: str) -> str:
     """The machine that listens, for messages; it is not told anything. Raises NoticeError."""
+    import httpx
+
     with suppress(httpx.InvalidURL):
         url = httpx.URL(address.strip())
         if url.scheme in ("http", "https") and url.host:
@@ -44,6 +47,8 @@ def host_of(address: str) -> str:
 
 def ping(address: str, beat: Beat, timeout: float = SECONDS) -> str:
     """Tell the switch. Raises NoticeError."""
+    import httpx
+
     host = host_of(address)
     url = httpx.URL(address.strip())
     try:

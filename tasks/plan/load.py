@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union
 
@@ -26,35 +27,41 @@ R = TypeVar("R", bound=Record)
 class Kinds:
     """The adapters there are: option models by kind, as the registries give them.
 
-    Make it once: the plan's model is kept for each ``Kinds``.
+    Make it once: the plan's model is kept for each ``Kinds``. A model may be imported when it is looked up.
     """
 
     sources: Mapping[str, type[Options]]
     targets: Mapping[str, type[Options]]
 
 
-@lru_cache(maxsize=4)
-def plan_model(kinds: Kinds) -> type[Plan]:
-    """The model of a plan for these adapters.
+@lru_cache(maxsize=16)
+def plan_model(kinds: Kinds, named: frozenset[str] | None = None) -> type[Plan]:
+    """The model of a plan for these adapters; for those ``named`` alone, which are all that a plan needs.
 
     Each target entry is both a TargetEntry and its adapter's own Options, each further source a
     SourceEntry in the same way. Raises ValueError where an adapter's option has the name of a common one:
     it would silently take its place.
     """
-    entry: Any = _entries(kinds.targets, TargetEntry)
-    part: Any = _entries(kinds.sources, SourceEntry)
+    sources, targets = _of(kinds.sources, named), _of(kinds.targets, named)
+    entry: Any = _one_of(_entries(targets, TargetEntry), kinds.targets)
+    part: Any = _one_of(_entries(sources, SourceEntry), kinds.sources)
     return create_model(
         "Plan",
         __base__=Plan,
         __doc__=Plan.__doc__,
-        source=(_one_of(kinds.sources), Plan.model_fields["source"]),
+        source=(_one_of(sources, kinds.sources), Plan.model_fields["source"]),
         also=(tuple[part, ...], Plan.model_fields["also"]),
         targets=(tuple[entry, ...], Plan.model_fields["targets"]),
     )
 
 
-def _entries(models: Mapping[str, type[Options]], common: type[Options]) -> Any:
-    return _one_of({kind: _entry_model(options, common) for kind, options in models.items()})
+def _of(models: Mapping[str, type[Options]], named: frozenset[str] | None) -> list[type[Options]]:
+    """The models of the kinds named. One at least, where a plan names none that there is: it is refused."""
+    return [models[kind] for kind in models if named is None or kind in named] or [models[min(models)]]
+
+
+def _entries(models: Sequence[type[Options]], common: type[Options]) -> list[type[Options]]:
+    return [_entry_model(options, common) for options in models]
 
 
 def _entry_model(options: type[Options], common: type[Options]) -> type[Options]:
@@ -69,12 +76,12 @@ def _entry_model(options: type[Options], common: type[Options]) -> type[Options]
     )
 
 
-def _one_of(models: Mapping[str, type[Options]]) -> Any:
-    """The type of "one of these, told apart by kind"."""
-    check = BeforeValidator(_known_kind(sorted(models)))
+def _one_of(models: Sequence[type[Options]], known: Iterable[str]) -> Any:
+    """The type of "one of these, told apart by kind"; ``known`` are all kinds that there are."""
+    check = BeforeValidator(_known_kind(sorted(known)))
     if len(models) == 1:
-        return Annotated[next(iter(models.values())), check]
-    return Annotated[Union[tuple(models.values())], Discriminator("kind"), check]  # noqa: UP007
+        return Annotated[models[0], check]
+    return Annotated[Union[tuple(models)], Discriminator("kind"), check]  # noqa: UP007
 
 
 def _known_kind(known: list[str]) -> Callable[[object], object]:
@@ -123,11 +130,21 @@ def notices_alone(path: Path) -> tuple[str, Notices]:
 def check_plan(text: str, name: str, folder: Path, kinds: Kinds) -> Plan:
     """The plan that stands in ``text``. ``name`` is its file's name for messages. Raises PlanError."""
     problems: list[Problem] = []
-    plan = _validated(plan_model(kinds), parse(text, name), folder, problems)
+    data = parse(text, name)
+    named = _kinds_in(data) & {*kinds.sources, *kinds.targets}
+    plan = _validated(plan_model(kinds, named), data, folder, problems)
     if plan is None or problems:
         hints = dict.fromkeys(one.hint for one in problems if one.hint)
         raise PlanError("\n".join(f"{name}: {one}" for one in problems), hint=" ".join(hints))
     return plan
+
+
+def _kinds_in(data: Json) -> frozenset[str]:
+    """Every ``kind:`` in a plan's text, whatever else is wrong with it."""
+    lists = [found for name in ("also", "targets") if isinstance(found := data.get(name), list)]
+    groups = [data.get("source"), *chain.from_iterable(lists)]
+    kinds = [group.get("kind") for group in groups if isinstance(group, dict)]
+    return frozenset(kind for kind in kinds if isinstance(kind, str))
 
 
 class _Addressed(Record):

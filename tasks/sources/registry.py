@@ -1,38 +1,42 @@
-"""Which ``kind:`` of the plan's source is which engine. A new engine is one line here."""
+"""Which ``kind:`` of the plan's source is which engine. A new engine is one line here.
+
+An engine is imported when a plan or a backup names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 from tasks.errors import SourceError
-from tasks.options import Options
+from tasks.options import OptionModels, Options
 from tasks.sources.base import Source
-from tasks.sources.files.source import FilesOptions, FilesSource
-from tasks.sources.mariadb.source import MariadbOptions, MariadbSource
-from tasks.sources.postgresql.source import PostgresqlOptions, PostgresqlSource
-from tasks.sources.sqlanywhere.source import SqlanywhereOptions, SqlanywhereSource
-from tasks.sources.sqlite.source import SqliteOptions, SqliteSource
-from tasks.sources.sqlserver.source import SqlserverOptions, SqlserverSource
 
-_ENGINES: dict[str, tuple[type[Options], Callable[[Any], Source]]] = {
-    "files": (FilesOptions, FilesSource),
-    "mariadb": (MariadbOptions, MariadbSource),
-    "postgresql": (PostgresqlOptions, PostgresqlSource),
-    "sqlanywhere": (SqlanywhereOptions, SqlanywhereSource),
-    "sqlite": (SqliteOptions, SqliteSource),
-    "sqlserver": (SqlserverOptions, SqlserverSource),
+# kind -> how the names of its classes begin: <name>Options and <name>Source, in <kind>/source.py.
+_ENGINES = {
+    "files": "Files",
+    "mariadb": "Mariadb",
+    "postgresql": "Postgresql",
+    "sqlanywhere": "Sqlanywhere",
+    "sqlite": "Sqlite",
+    "sqlserver": "Sqlserver",
 }
 
 
-def option_models() -> dict[str, type[Options]]:
+def _engine(kind: str) -> tuple[type[Options], Callable[[Any], Source]]:
+    module, name = import_module(f"{__package__}.{kind}.source"), _ENGINES[kind]
+    return getattr(module, f"{name}Options"), getattr(module, f"{name}Source")
+
+
+def option_models() -> Mapping[str, type[Options]]:
     """The options model of each kind, for the plan loader, the sample plan and the reference."""
-    return {kind: model for kind, (model, _) in _ENGINES.items()}
+    return OptionModels(_ENGINES, lambda kind: _engine(kind)[0])
 
 
 def make_source(options: Options) -> Source:
     """The source that options from one of the ``option_models`` describe."""
-    _, make = _ENGINES[options.kind]
+    _, make = _engine(options.kind)
     return make(options)
 
 
@@ -46,6 +50,6 @@ def source_for_copies(kind: str) -> Source:
             f"this version cannot open a backup of kind {kind!r}",
             hint="Use the version of Datasave that made it, or the steps in RECOVER.md.",
         )
-    model, make = _ENGINES[kind]
+    model, make = _engine(kind)
     # No option is set: the methods that work on a copy never ask where the running source is.
     return make(model.model_construct(kind=kind))

@@ -1,59 +1,71 @@
-"""The kinds of target a plan can name, and the schemes of addresses: a line or two for each."""
+"""The kinds of target a plan can name, and the schemes of addresses: a line or two for each.
+
+An adapter is imported when a plan or an address names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from tasks.errors import PlanError
-from tasks.options import Options
+from tasks.options import OptionModels, Options
 from tasks.targets.base import Target
-from tasks.targets.drive.target import DriveOptions, DriveTarget
-from tasks.targets.folder.target import FolderOptions, FolderTarget
-from tasks.targets.s3.options import S3Options
-from tasks.targets.s3.target import S3Target
-from tasks.targets.sftp.options import SftpOptions
-from tasks.targets.sftp.target import SftpRemote, SftpTarget
 from tasks.targets.shared.addresses import FORMS, Access, Addressed, wrong_address
 from tasks.targets.shared.unmarked import UnmarkedFolder, UnmarkedRemote
-from tasks.targets.smb.options import SmbOptions
-from tasks.targets.smb.target import SmbRemote, SmbTarget
 
-# kind -> its options model, and what makes the target from a name and those options.
-_ADAPTERS: dict[str, tuple[type[Options], Callable[[str, Any], Target]]] = {
-    "folder": (FolderOptions, FolderTarget),
-    "drive": (DriveOptions, DriveTarget),
-    "s3": (S3Options, S3Target),
-    "sftp": (SftpOptions, SftpTarget),
-    "smb": (SmbOptions, SmbTarget),
-}
+# kind -> how the names of its classes begin: <name>Options and <name>Target, in <kind>/target.py.
+_ADAPTERS = {"folder": "Folder", "drive": "Drive", "s3": "S3", "sftp": "Sftp", "smb": "Smb"}
 
 
-def option_models() -> dict[str, type[Options]]:
+def _adapter(kind: str) -> tuple[type[Any], Callable[[str, Any], Target]]:
+    module, name = import_module(f"{__package__}.{kind}.target"), _ADAPTERS[kind]
+    return getattr(module, f"{name}Options"), getattr(module, f"{name}Target")
+
+
+def option_models() -> Mapping[str, type[Options]]:
     """Options model of each kind, for reading and checking a plan."""
-    return {kind: model for kind, (model, _) in _ADAPTERS.items()}
+    return OptionModels(_ADAPTERS, lambda kind: _adapter(kind)[0])
 
 
 def make_target(name: str, options: Options) -> Target:
     """The target ``name`` of the plan, from its checked options. Nothing is touched until it is used."""
-    _, make = _ADAPTERS[options.kind]
+    _, make = _adapter(options.kind)
     return make(name, options)
 
 
-# The beginning of an address -> the options that it gives, and what opens the place for reading only.
-_SCHEMES: dict[str, tuple[type[Addressed], Callable[[str, Any], Target]]] = {
-    "file": (FolderOptions, lambda _, options: UnmarkedFolder(options.path)),
-    "s3": (S3Options, S3Target),
-    "sftp": (SftpOptions, lambda address, options: UnmarkedRemote(address, SftpRemote(address, options))),
-    "smb": (SmbOptions, lambda address, options: UnmarkedRemote(address, SmbRemote(options))),
+def _open_sftp(address: str, options: Any) -> Target:
+    from tasks.targets.sftp.target import SftpRemote
+
+    return UnmarkedRemote(address, SftpRemote(address, options))
+
+
+def _open_smb(address: str, options: Any) -> Target:
+    from tasks.targets.smb.target import SmbRemote
+
+    return UnmarkedRemote(address, SmbRemote(options))
+
+
+# The beginning of an address -> the kind whose options it gives, and what opens the place for reading only.
+_SCHEMES: dict[str, tuple[str, Callable[[str, Any], Target]]] = {
+    "file": ("folder", lambda _, options: UnmarkedFolder(options.path)),
+    "s3": ("s3", make_target),
+    "sftp": ("sftp", _open_sftp),
+    "smb": ("smb", _open_smb),
 }
+
+
+def _scheme(name: str) -> tuple[type[Addressed], Callable[[str, Any], Target]]:
+    kind, opened = _SCHEMES[name]
+    return _adapter(kind)[0], opened
 
 
 def needs_password(address: str, access: Access) -> bool:
     """Whether a password must be asked for before the place can be opened. Raises PlanError."""
-    return "://" in address and _SCHEMES[_parts(address).scheme][0].needs_password(access)
+    return "://" in address and _scheme(_parts(address).scheme)[0].needs_password(access)
 
 
 def open_place(address: str, access: Access) -> Target:
@@ -64,7 +76,7 @@ def open_place(address: str, access: Access) -> Target:
     if "://" not in address:
         return UnmarkedFolder(Path(address).expanduser().absolute())
     parts = _parts(address)
-    options, opened = _SCHEMES[parts.scheme]
+    options, opened = _scheme(parts.scheme)
     try:
         return opened(address, options.from_address(address, parts, access))
     except ValueError as error:
