@@ -130,9 +130,10 @@ class Proof:
         findings = [identical(restored, self._files), *source.validate(restored, scratch)]
         try:
             with source.open(restored, scratch) as connection:
+                # First of all: measuring may change settings that the user's SQL relies on.
+                values = measure_checks(connection, self._checks, self._taken)
                 found = profile(connection, tables_for(source, connection, self._recorded))
                 findings += judge_tables(self._recorded, found)
-                values = measure_checks(connection, self._checks, self._taken)
                 findings += judge_checks(self._checks, values)
         except ValidationError as error:
             findings.append(Finding(check="restored copy opens", passed=False, detail=error.message))

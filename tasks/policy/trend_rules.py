@@ -130,10 +130,12 @@ def _rows(yardsticks: Sequence[Snapshot], now: Snapshot, most_lost: int) -> list
 
 
 def _columns(last: Snapshot, now: Snapshot) -> list[Anomaly]:
-    held = {table.name: set(table.columns) for table in now.tables if table.columns}
+    # Profiles of another version may have named columns otherwise.
+    held = {(table.name, table.version): set(table.columns) for table in now.tables if table.columns}
     found = []
     for table in last.tables:
-        gone = [column for column in table.columns if column not in held.get(table.name, table.columns)]
+        there = held.get((table.name, table.version), table.columns)
+        gone = [column for column in table.columns if column not in there]
         found += [f"column {column} of table {table.name} is gone" for column in gone]
     return _named("columns", found)
 

@@ -99,7 +99,8 @@ def test_all_that_is_not_rows_is_told(brought: Brought) -> None:
         "(sequences)": 3,
         "(schemas)": 2,
         "(extensions)": 3,
-        "(large objects)": 4,
+        "(large objects)": 2,
+        "(comments)": 0,
     }
     assert {name: brought.rows[name] for name in expected} == expected
     assert brought.rows["(constraints)"] == 5
@@ -135,7 +136,6 @@ def test_a_failed_check_does_not_spoil_the_next(brought: Brought, connection: An
         UserCheck.model_validate({"title": "q", "sql": sql, "expect": expect, "as": how})
         for sql, how in zip(questions, ("number", "number", "age_days"), strict=True)
     ]
-    brought.source.tables(connection)
     broken, counted, age = measure_checks(connection, checks, brought.copy.started)
     assert "SQLSTATE 22012" in broken.problem
     assert counted.value == 203
@@ -182,6 +182,14 @@ def test_a_sessions_settings_change_nothing(postgresql: PostgresqlServer, practi
     assert found[0] == found[1]
 
 
+@pytest.fixture(scope="module")
+def at_rest(postgresql: PostgresqlServer, practice: str) -> Profile:
+    """What the live database holds, read as a physical copy is."""
+    source = postgresql.source("physical", practice)
+    with live(postgresql, practice) as connection:
+        return profile(connection, source.tables(connection))
+
+
 @pytest.mark.parametrize(
     ("table", "change"),
     [
@@ -193,6 +201,30 @@ def test_a_sessions_settings_change_nothing(postgresql: PostgresqlServer, practi
         ("public.kinds", "UPDATE kinds SET words = 'Zoë Ångström 😁 7' WHERE id = 7"),
         ("public.kinds", "UPDATE kinds SET at = at + interval '1 microsecond' WHERE id = 7"),
         ("public.kinds", "UPDATE kinds SET born = 'infinity' WHERE born = '-infinity'"),
+        ("public.kinds", "UPDATE kinds SET words = NULL WHERE words = ''"),
+        ("public.kinds", "UPDATE kinds SET raw = NULL WHERE octet_length(raw) = 0"),
+        ("public.kinds", "UPDATE kinds SET words = words || ' ' WHERE id = 7"),
+        ("public.kinds", "UPDATE kinds SET words = upper(words) WHERE id = 7"),
+        ("public.kinds", "UPDATE kinds SET ratio = '0' WHERE ratio = '-0'"),
+        ("public.kinds", "UPDATE kinds SET amount = '0.0' WHERE amount = '0'"),
+        ("public.kinds", "UPDATE kinds SET amount = '-Infinity' WHERE amount = 'NaN'"),
+        ("public.kinds", 'UPDATE kinds SET plain = \'{"b":1,  "a":2}\' WHERE id = 7'),
+        ("public.kinds", "UPDATE kinds SET ratio = amount::float8, amount = ratio::numeric WHERE id = 7"),
+        (
+            "public.kinds",
+            "UPDATE kinds k SET who = o.who FROM kinds o WHERE k.id + o.id = 15 AND k.id IN (7, 8)",
+        ),
+        ("public.nothing", "INSERT INTO nothing DEFAULT VALUES"),
+        ("(comments)", "COMMENT ON COLUMN kinds.words IS 'as they came'"),
+        ("(grants)", "REVOKE EXECUTE ON FUNCTION touch() FROM PUBLIC"),
+        ("(grants)", "GRANT SELECT (id) ON kinds TO bk_phys"),
+        ("(default privileges)", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO bk_phys"),
+        ("(owners)", "ALTER SEQUENCE untouched OWNER TO bk_dump"),
+        ("(database)", "ALTER DATABASE practice SET enable_seqscan = off"),
+        ("(database)", "ALTER ROLE bk_phys IN DATABASE practice SET search_path = x"),
+        ("(database)", "COMMENT ON DATABASE practice IS 'moved'"),
+        ("(grants)", "REVOKE CONNECT ON DATABASE practice FROM PUBLIC"),
+        ("(roles)", "ALTER ROLE bk_phys SET work_mem = '5MB'"),
         ("(large objects)", "UPDATE pg_largeobject SET data = set_byte(data, 900, 1) WHERE pageno = 1"),
         ("(sequences)", "SELECT nextval('invoice')"),
         ("(triggers)", "ALTER TABLE letters DISABLE TRIGGER touched"),
@@ -209,13 +241,12 @@ def test_a_sessions_settings_change_nothing(postgresql: PostgresqlServer, practi
     ],
 )
 def test_each_small_change_shows(
-    postgresql: PostgresqlServer, practice: str, table: str, change: str
+    postgresql: PostgresqlServer, practice: str, at_rest: Profile, table: str, change: str
 ) -> None:
     """Read with the same queries, in the live database, before and after; nothing else changes with it."""
     source = postgresql.source("physical", practice)
     with live(postgresql, practice, allow_system_table_mods="on") as connection:
-        before = profile(connection, source.tables(connection))
         connection.cursor().execute(change)
         after = profile(connection, source.tables(connection))
-    changed = [old.name for old, new in zip(before.tables, after.tables, strict=True) if old != new]
+    changed = [old.name for old, new in zip(at_rest.tables, after.tables, strict=True) if old != new]
     assert changed == [table]

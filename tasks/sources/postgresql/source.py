@@ -21,11 +21,17 @@ from tasks.options import Options, problem
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
-from tasks.sources.capabilities import SupportsGrants, SupportsInPlace, SupportsLogBackups
+from tasks.sources.capabilities import (
+    SupportsEarlierProfiles,
+    SupportsGrants,
+    SupportsInPlace,
+    SupportsLogBackups,
+)
 from tasks.sources.postgresql.catalog import user_tables
 from tasks.sources.postgresql.check import grants_for, look, try_replication
 from tasks.sources.postgresql.connection import PostgresqlLogin, local_host, pass_file
 from tasks.sources.postgresql.copy import back_up_log, take_logical, take_physical
+from tasks.sources.postgresql.earlier import earlier_tables
 from tasks.sources.postgresql.programs import Programs, programs_for, unprivileged
 from tasks.sources.postgresql.record import AFTER_RESTORE, Method, read_record
 from tasks.sources.postgresql.restore import (
@@ -119,7 +125,7 @@ class PostgresqlOptions(Options):
     )
 
 
-class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBackups):
+class PostgresqlSource(Source, SupportsEarlierProfiles, SupportsGrants, SupportsInPlace, SupportsLogBackups):
     """A PostgreSQL server of version 13 or later."""
 
     kind = "postgresql"
@@ -166,6 +172,10 @@ class PostgresqlSource(Source, SupportsGrants, SupportsInPlace, SupportsLogBacku
     def tables(self, connection: Connection) -> list[Table]:
         """See Source.tables, and user_tables for what counts as one."""
         return user_tables(connection)
+
+    def earlier_tables(self, connection: Connection) -> list[Table]:
+        """See SupportsEarlierProfiles."""
+        return earlier_tables(connection)
 
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore. The data folder of a physical copy, the folder of a logical one's dump."""
