@@ -377,7 +377,7 @@ def test_names_for_another_system_are_refused_before_anything_is_written(
     folder = write(tmp_path / "office", **{"a:b": "1", "fine": "2"})
     copy = copied(folder, tmp_path)
     real = files_restore.unfit_paths
-    monkeypatch.setattr(files_restore, "unfit_paths", lambda names: real(names, windows=True))
+    monkeypatch.setattr(files_restore, "unfit_paths", lambda names, **_: real(names, windows=True))
     with pytest.raises(SourceError, match="cannot hold a:b") as caught:
         source(folder).restore(copy.folder, tmp_path / "restored")
     assert "stand-in" in caught.value.hint
