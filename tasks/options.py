@@ -19,6 +19,20 @@ def problem(cause: str, *, hint: str = "", place: str = "") -> PydanticCustomErr
     return PydanticCustomError("plan", "{cause}", {"cause": cause, "hint": hint, "place": place})
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where something lies, so that it can be told whether it lies in something else.
+
+    ``service`` says in one spelling who keeps it, "" for this machine's own disks. ``path`` is a file or
+    folder there, with forward slashes; on this machine a path as the system has them. ``folds``: the case of
+    letters is ignored.
+    """
+
+    service: str
+    path: str
+    folds: bool = False
+
+
 class Options(Record):
     """Base of an adapter's options as they stand in the plan file.
 
@@ -32,6 +46,11 @@ class Options(Record):
     def at_vendor(self) -> bool:
         """Whether the place is somebody else's by its nature, as storage on the internet is."""
         return False
+
+    @property
+    def place(self) -> Place | None:
+        """Where it lies, as far as the plan says it; None where that depends on what is there."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tasks.options import Json, Options, problem
 from tasks.plan.document import parse, read_text
 from tasks.plan.model import NoticesGroup, Plan, SourceEntry, TargetEntry
 from tasks.plan.notice_options import Notices
+from tasks.plan.places import overlaps
 from tasks.plan.problems import GROUP, TEXT, Problem, did_you_mean, problems_of, shown
 from tasks.platform.secrets import anchored
 from tasks.records import Record
@@ -163,6 +164,8 @@ def _validated(model: type[R], data: Json, folder: Path, problems: list[Problem]
         problems.extend(problems_of(error, model))
         return None
     plan: R = _anchored(read, folder, "", problems)
+    if isinstance(plan, Plan) and not problems:
+        problems.extend(overlaps(plan))
     return plan
 
 

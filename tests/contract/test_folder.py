@@ -59,6 +59,7 @@ def test_prepare_warns_of_the_system_disk(tmp_path: Path, mount: Path) -> None:
     home = tmp_path / "home"
     on_the_root = home.parent.stat().st_dev == Path("/").stat().st_dev
     assert ("lies on the system disk" in target_at(home).prepare()) == on_the_root
+    (mount / MARKER).unlink()
     assert "system disk" not in target_at(mount / "sub").prepare()
 
 

@@ -30,6 +30,7 @@ from tasks.targets.shared.remote import IN_FLIGHT, RemoteFolderTarget
 from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
 from tests.faults.folders import tree
+from tests.servers.account import own
 from tests.servers.radosgw import free_ports
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy_to
 
@@ -180,6 +181,21 @@ class RemoteFaults:
                 assert caught.value.permanent
         assert tree(root) == before
         assert get(target, SEALED) == b"the vault's own"
+
+    def test_a2_another_target_inside_is_never_crossed_into(
+        self, server: Server, root: Path, target: RemoteFolderTarget
+    ) -> None:
+        put(target, SEALED, b"ours")
+        put(target, f"TUE/{SEALED}", b"ours")
+        own(root / "long")
+        with server.target(root / "long", name="long") as inner:
+            inner.prepare()
+            put(inner, SEALED, b"theirs")
+            assert [item.name for item in target.list()] == [f"TUE/{SEALED}", SEALED]
+            for call in (lambda: put(target, "long/x", b""), lambda: target.delete(f"long/{SEALED}")):
+                with pytest.raises(TargetError, match=r"the folder long .* belongs to another target"):
+                    call()
+            assert get(inner, SEALED) == b"theirs"
 
     @pytest.mark.parametrize("content", [b"", b"[]", b'{"datasave": 2, "target": "vault"}'])
     def test_damaged_marker(self, root: Path, target: RemoteFolderTarget, content: bytes) -> None:

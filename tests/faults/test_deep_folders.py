@@ -17,6 +17,7 @@ from tasks.platform.trees import below, remove_tree, sync_tree
 from tasks.sources.registry import source_for_copies
 from tests import mounts
 from tests.deep import deep
+from tests.faults.folders import target_at
 from tests.servers.account import another_account
 from tests.unit.sources.files.material import copied, failed, fresh, source
 
@@ -143,3 +144,10 @@ def test_c7_a_path_that_does_not_fit_where_it_is_restored_is_named_before(ram: P
         with pytest.raises(SourceError, match="its whole path would be too long in that folder"):
             source_for_copies("files").restore(copy.folder, far)
         assert not far.exists()
+
+
+def test_c7_a_target_of_any_depth_is_listed(ram: Path) -> None:
+    with deep(ram / "nas", 1300) as folder:
+        target = target_at(folder)
+        target.prepare()
+        assert len(target.list()) == 14

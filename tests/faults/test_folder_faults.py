@@ -16,7 +16,9 @@ import pytest
 
 from tasks.errors import TargetError, TargetFull, TargetMissing, TargetReadOnly
 from tasks.targets.folder.target import FolderTarget
-from tasks.targets.shared.marker import MARKER
+from tasks.targets.shared.marker import MARKER, MEDIUM_MARKER, new_marker
+from tasks.targets.shared.media import FOLDER
+from tasks.targets.shared.unmarked import UnmarkedFolder
 from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
 from tests.faults.folders import marked_drive, target_at, tree
@@ -210,3 +212,52 @@ def test_a_driver_that_died(tmp_path: Path) -> None:
             assert isinstance(caught.value.__cause__, OSError)
             assert caught.value.__cause__.errno == errno.ENOTCONN, "the fault fired"
             assert not target.is_permanent(caught.value)
+
+
+# Inside one another
+
+
+def test_a2_another_target_inside_is_never_crossed_into(tmp_path: Path) -> None:
+    nas, long = target_at(tmp_path / "nas"), target_at(tmp_path / "nas" / "long", "long")
+    nas.prepare()
+    put(nas, SEALED, b"ours")
+    (tmp_path / "nas" / "long").mkdir()
+    (tmp_path / "nas" / "long" / MARKER).write_bytes(new_marker("long"))
+    put(long, SEALED, b"theirs")
+    put(long, f"TUE/{SEALED}", b"theirs")
+    assert [item.name for item in nas.list()] == [SEALED]
+    for name in (f"long/{SEALED}", f"long/TUE/{SEALED}"):
+        for call in (lambda name=name: put(nas, name, b""), lambda name=name: nas.delete(name)):
+            with pytest.raises(TargetError, match=r"the folder long.* belongs to another target") as caught:
+                call()
+            assert nas.is_permanent(caught.value) and caught.value.hint
+    assert [item.name for item in long.list()] == [f"TUE/{SEALED}", SEALED]
+    assert [item.name for item in UnmarkedFolder(tmp_path).list()] == [
+        f"nas/{SEALED}",
+        f"nas/long/TUE/{SEALED}",
+        f"nas/long/{SEALED}",
+    ], "whoever looks for what is left on a bare machine finds all of it"
+
+
+def test_a2_a_medium_inside_is_never_crossed_into(tmp_path: Path) -> None:
+    """Neither one whose root the folder is, nor one that is mounted in it."""
+    nas = target_at(tmp_path)
+    nas.prepare()
+    for root in (tmp_path, tmp_path / "stick"):
+        (root / FOLDER).mkdir(parents=True)
+        (root / MEDIUM_MARKER).write_text("{}")
+        (root / FOLDER / SEALED).write_bytes(b"theirs")
+    put(nas, SEALED, b"ours")
+    assert [item.name for item in nas.list()] == [SEALED]
+
+
+@pytest.mark.parametrize("inside", ["", "long", "long/deep"])
+def test_a2_no_place_is_made_ready_inside_another_targets(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "long").mkdir()
+    if inside:
+        target_at(tmp_path).prepare()
+    else:
+        (tmp_path / MEDIUM_MARKER).write_text("{}")
+    with pytest.raises(TargetError, match="another target has its backups there") as caught:
+        target_at(tmp_path / inside, "long").prepare()
+    assert caught.value.hint and not (tmp_path / inside / MARKER).exists()

@@ -20,7 +20,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from tasks.errors import SourceError, SourceMissing
-from tasks.options import Options, problem
+from tasks.options import Options, Place, problem
 from tasks.platform.names import listed, shown
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
@@ -75,6 +75,11 @@ class FilesOptions(Options):
         "in its place. Left out: it must have been closed by then",
         examples=[{"stop": ["systemctl", "stop", "office"], "start": ["systemctl", "start", "office"]}],
     )
+
+    @property
+    def place(self) -> Place:
+        """The folder."""
+        return Place("", str(self.path))
 
     @field_validator("include", "exclude")
     @classmethod

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from tasks.errors import CopyError, ProgramError
-from tasks.options import Options, problem
+from tasks.options import Options, Place, problem
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
@@ -33,7 +33,7 @@ from tasks.sources.mariadb.restore import answers, live_data, open_in_place, res
 from tasks.sources.mariadb.scratch import open_copy
 from tasks.sources.mariadb.validate import check_copy
 from tasks.sources.shared.folders import copied_files, emptied
-from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions
+from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions, place_of
 
 _OWN_SCHEMAS = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 
@@ -100,6 +100,11 @@ class MariadbOptions(Options):
             }
         ],
     )
+
+    @property
+    def place(self) -> Place | None:
+        """The folder with the live data, where the plan names it."""
+        return place_of(self.in_place.data if self.in_place else None)
 
     @field_validator("database", "user")
     @classmethod

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from tasks.errors import SourceError, ValidationError
-from tasks.options import Options, problem
+from tasks.options import Options, Place, problem
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
@@ -46,7 +46,7 @@ from tasks.sources.postgresql.restore import (
 from tasks.sources.postgresql.scratch import ScratchCluster
 from tasks.sources.postgresql.validate import check_copy
 from tasks.sources.shared.folders import copied_files
-from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions
+from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions, place_of
 
 
 def _plain(name: str) -> str:
@@ -123,6 +123,11 @@ class PostgresqlOptions(Options):
             }
         ],
     )
+
+    @property
+    def place(self) -> Place | None:
+        """The folder with the live data, where the plan names it."""
+        return place_of(self.in_place.data if self.in_place else None)
 
 
 class PostgresqlSource(Source, SupportsEarlierProfiles, SupportsGrants, SupportsInPlace, SupportsLogBackups):

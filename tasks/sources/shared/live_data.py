@@ -16,6 +16,7 @@ import psutil
 from pydantic import Field
 
 from tasks.errors import SourceError, SourceMissing
+from tasks.options import Place
 from tasks.platform.mounts import mount_at_or_below
 from tasks.records import Record
 
@@ -54,6 +55,11 @@ class ServerInPlaceOptions(InPlaceOptions):
         description="the account that the data belongs to. Left out: the owner of what lies there now",
         examples=["mysql"],
     )
+
+
+def place_of(path: Path | None) -> Place | None:
+    """The folder or file of live data, as places are compared; None where nobody says where it lies."""
+    return Place("", str(path)) if path else None
 
 
 @dataclass(frozen=True)

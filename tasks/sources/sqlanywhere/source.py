@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tasks.errors import SourceError, ValidationError
-from tasks.options import Options
+from tasks.options import Options, Place
 from tasks.platform.mounts import refuse_network
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
@@ -27,7 +27,7 @@ from tasks.sources.capabilities import (
     SupportsLogBackups,
     SupportsRestart,
 )
-from tasks.sources.shared.live_data import InPlaceOptions, LiveData, live_folder
+from tasks.sources.shared.live_data import InPlaceOptions, LiveData, live_folder, place_of
 from tasks.sources.sqlanywhere.catalog import base_tables, definitions
 from tasks.sources.sqlanywhere.check import grants_for, look
 from tasks.sources.sqlanywhere.conformance import Site, try_all
@@ -123,6 +123,11 @@ class SqlanywhereOptions(Options):
         "`restart`, where the running engine says that its database lies",
         examples=[{"data": r"C:\SOS\DATA"}],
     )
+
+    @property
+    def place(self) -> Place | None:
+        """The folder with the live data, where the plan names it."""
+        return place_of(self.in_place.data if self.in_place else None)
 
     @model_validator(mode="after")
     def _goes_together(self) -> SqlanywhereOptions:

@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import Field
 
 from tasks.errors import CopyError, SourceError, ValidationError
-from tasks.options import Options
+from tasks.options import Options, Place
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsInPlace
@@ -51,6 +51,11 @@ class SqliteOptions(Options):
         "in its place. Left out: it must have been closed by then",
         examples=[{"stop": ["systemctl", "stop", "office"], "start": ["systemctl", "start", "office"]}],
     )
+
+    @property
+    def place(self) -> Place:
+        """The database file."""
+        return Place("", str(self.path))
 
 
 class SqliteSource(Source, SupportsInPlace):

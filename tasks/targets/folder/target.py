@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, unquote
 
 from pydantic import Field
 
+from tasks.options import Place
 from tasks.targets.base import TargetOptions
 from tasks.targets.capabilities import SupportsPrepare
 from tasks.targets.shared.addresses import Access, checked
@@ -24,6 +25,11 @@ class FolderOptions(TargetOptions):
         description="the folder, made ready once by `datasave target init`",
         examples=["/mnt/nas/datasave", "Z:\\datasave"],
     )
+
+    @property
+    def place(self) -> Place:
+        """The folder."""
+        return Place("", str(self.path))
 
     @classmethod
     def from_address(cls, address: str, parts: SplitResult, _access: Access) -> FolderOptions:

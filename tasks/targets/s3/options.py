@@ -12,11 +12,11 @@ from urllib.parse import quote as escaped
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasks.options import problem
+from tasks.options import Place, problem
 from tasks.platform.secrets import SecretReference
 from tasks.records import Record
 from tasks.targets.base import TargetOptions, check_name
-from tasks.targets.shared.addresses import Access, checked, option
+from tasks.targets.shared.addresses import Access, checked, option, server_name
 
 MIB = 1 << 20
 # Limits of the service: Amazon S3, "multipart upload limits". The last part alone may be smaller.
@@ -26,6 +26,7 @@ MOST_PARTS = 10_000
 # Names that no server on the internet has.
 NEAR = (".local", ".lan", ".internal", ".home", ".home.arpa", ".localhost", ".test")
 
+AMAZON = ".amazonaws.com"
 _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]"
 _ENDPOINT = r"https?://[^\s/@?#]+(/[^\s@?#]*)?"
 
@@ -218,6 +219,15 @@ class S3Options(TargetOptions):
     def at_vendor(self) -> bool:
         """Whether the service is beyond the office's own network."""
         return self.endpoint is None or not is_near(urlsplit(self.endpoint).hostname or "")
+
+    @property
+    def place(self) -> Place:
+        """The folder in the bucket. Amazon's buckets have names of their own in all regions together."""
+        address = urlsplit(self.endpoint or f"https://s3{AMAZON}")
+        host = server_name(address.hostname or "")
+        port = address.port or (80 if address.scheme == "http" else 443)
+        server = "amazon" if host.endswith(AMAZON) else f"{host}:{port}{address.path.rstrip('/')}"
+        return Place(f"s3 {server} {self.bucket}", self.prefix)
 
     @property
     def locks_objects(self) -> bool:

@@ -13,10 +13,10 @@ from urllib.parse import quote as escaped
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.options import problem
+from tasks.options import Place, problem
 from tasks.platform.secrets import SecretReference
 from tasks.targets.base import TargetOptions
-from tasks.targets.shared.addresses import Access, checked, option
+from tasks.targets.shared.addresses import Access, checked, option, server_name
 
 PORT = 22
 _KEY_HINT = (
@@ -95,6 +95,12 @@ class SftpOptions(TargetOptions):
         if self.key_passphrase is not None and self.key is None:
             raise problem("key_passphrase belongs to `key`, which is missing")
         return self
+
+    @property
+    def place(self) -> Place:
+        """The folder as this account sees it: another account may be shut into a part of the server."""
+        path = self.path if self.path.startswith("/") else f"~/{self.path}"
+        return Place(f"sftp {self.user}@{server_name(self.host)}:{self.port}", path)
 
     @classmethod
     def from_address(cls, address: str, parts: SplitResult, access: Access) -> SftpOptions:

@@ -21,6 +21,7 @@ from tasks.options import Options
 
 Model = TypeVar("Model", bound=Options)
 
+_THIS_MACHINE = {"localhost", "127.0.0.1", "::1", "[::1]"}
 FORMS = "a path, s3://bucket/prefix, sftp://user@host/path, or smb://user@server/share/path"
 
 
@@ -66,6 +67,12 @@ class Addressed(Protocol):
 
     def access_needed(self) -> str:
         """As the function ``access_needed``."""
+
+
+def server_name(host: str) -> str:
+    """A server's name in one spelling. What else leads to the same server only the network knows."""
+    name = host.casefold().rstrip(".")
+    return "localhost" if name in _THIS_MACHINE else name
 
 
 def rescue_words(options: Options) -> tuple[str, ...]:

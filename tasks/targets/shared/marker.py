@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -20,6 +21,9 @@ from tasks.records import Record
 from tasks.targets.shared.errors import SYSTEM_ERRORS, translate
 
 MARKER = ".datasave-target.json"
+# The root of a removable medium has one of its own (media.py); its objects lie in the folder beside that.
+MEDIUM_MARKER = ".datasave-medium.json"
+MEDIUM_FOLDER = "datasave"
 LARGEST_MARKER = 1 << 16
 
 M = TypeVar("M", bound=Record)
@@ -113,6 +117,27 @@ def refuse_taken(marker: Marker, target: str, operation: str) -> None:
         )
 
 
+def crossed_into(folder: str, names: Collection[str]) -> frozenset[str]:
+    """Which of the ``names`` in a folder of a target lead into another target; all of them where it is one.
+
+    ``folder`` is its name, relative to the target's root, "" for that itself. A marker says where another
+    target begins: what lies there is neither listed nor written to, whoever may have put it there.
+    """
+    if MEDIUM_MARKER in names and not folder:
+        return frozenset({MEDIUM_FOLDER})
+    return frozenset(names) if folder and (MARKER in names or MEDIUM_MARKER in names) else frozenset()
+
+
+def another_target(folder: str, where: str, operation: str) -> TargetError:
+    """The error for an object in a folder that is another target's by the marker in it."""
+    return TargetError(
+        f"{operation}: by the marker in it, the folder {folder} in {where} belongs to another target",
+        hint="Give each target a place of its own, none inside another. If that one is gone for good, remove "
+        f"the {MARKER} in that folder.",
+        permanent=True,
+    )
+
+
 def device_of(folder: Path, operation: str, hint: str) -> int:
     """Device number of what ``folder`` lies on. Raises TargetMissing, begun with ``operation``.
 
@@ -133,6 +158,7 @@ def prepare_folder(root: Path, target: str) -> str:
     for another target or its marker cannot be understood.
     """
     operation = f"cannot prepare {root} for {target}"
+    _refuse_inside_another(root, operation)
     with SYSTEM_ERRORS.translated(operation, writing=True):
         made = _make_root(root, target, operation)
         marker = read_marker(root, target, operation)
@@ -143,6 +169,19 @@ def prepare_folder(root: Path, target: str) -> str:
         return f"{what} {root} for {target}{_same_disk(root)}"
     refuse_taken(marker, target, operation)
     return f"{root} was already marked for {target}"
+
+
+def _refuse_inside_another(root: Path, operation: str) -> None:
+    """Raise TargetError for the folder of a medium, one with such a folder, or one in another target's."""
+    for folder in (root, *root.parents):
+        inner = root.relative_to(folder).parts[:1]
+        on_medium = (folder / MEDIUM_MARKER).is_file() and inner in ((), (MEDIUM_FOLDER,))
+        if on_medium or (inner and (folder / MARKER).is_file()):
+            raise TargetError(
+                f"{operation}: by the marker in {folder}, another target has its backups there",
+                hint="Choose a folder that lies in no other target's, and has none in it.",
+                permanent=True,
+            )
 
 
 def _make_root(root: Path, target: str, operation: str) -> bool:

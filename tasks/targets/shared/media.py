@@ -23,8 +23,8 @@ from tasks.targets.capabilities import MediumMarker
 from tasks.targets.shared import marker
 from tasks.targets.shared.errors import SYSTEM_ERRORS
 
-MARKER = ".datasave-medium.json"
-FOLDER = "datasave"
+MARKER = marker.MEDIUM_MARKER
+FOLDER = marker.MEDIUM_FOLDER
 
 _LINUX = ("/media/*", "/media/*/*", "/run/media/*/*", "/mnt/*")
 _MACOS = ("/Volumes/*",)

@@ -20,7 +20,7 @@ from tasks.platform.files import BLOCK, PRIVATE_FOLDER, create_private, sync_fol
 from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, check_name
 from tasks.targets.shared.errors import NO_FILE, SYSTEM_ERRORS, translate
-from tasks.targets.shared.marker import Medium
+from tasks.targets.shared.marker import MARKER, MEDIUM_MARKER, Medium, another_target, crossed_into
 from tasks.targets.shared.transfer import exactly, is_dead, part_name, throttle_to
 
 # Folders that systems put into a drive's root, and that a backup's user may not even read.
@@ -30,8 +30,11 @@ _OF_THE_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE
 class MountedFolder(Target):
     """Objects are files, slots are sub-folders; names that begin with a dot are never objects.
 
-    Every call first asks ``find`` whether the medium is there.
+    Every call first asks ``find`` whether the medium is there. What lies in another target's folder inside
+    this one is not this one's (marker.py).
     """
+
+    _crosses = False
 
     def __init__(self, name: str, root: Path, bandwidth: str | None = None) -> None:
         super().__init__(name)
@@ -55,6 +58,7 @@ class MountedFolder(Target):
         part = final.with_name(part_name(final.name))
         made: list[Path] = []
         try:
+            self._refuse_crossing(final, operation)
             with self._translated(operation, writing=True):
                 make_folders(final.parent, self._root, made)
                 stream = create_private(part)
@@ -96,7 +100,7 @@ class MountedFolder(Target):
             return Stat(name=name, bytes=path.lstat().st_size)
 
     def list(self, prefix: str = "") -> list[Stat]:
-        """All regular files below the root, but for hidden ones and the system's own folders.
+        """All regular files below the root, but for hidden ones, the system's own folders and other targets'.
 
         Symbolic links are not followed. Raises TargetMissing also where the medium went away during
         the listing: a list cut short must not look like backups lost.
@@ -104,7 +108,7 @@ class MountedFolder(Target):
         operation = f"cannot list {self.name}"
         medium = self.find(operation)
         with self._translated(operation):
-            found = [item for item in walk(self._root) if item.name.startswith(prefix)]
+            found = [item for item in walk(self._root, self._crosses) if item.name.startswith(prefix)]
         self._same_medium(medium, operation)
         return sorted(found, key=lambda item: item.name)
 
@@ -112,6 +116,7 @@ class MountedFolder(Target):
         """Remove an object, durably. Raises ObjectMissing."""
         operation = f"cannot delete {name} on {self.name}"
         path = self._object(name, operation)
+        self._refuse_crossing(path, operation)
         with self._translated(operation, writing=True):
             path.unlink()
             sync_folder(path.parent)
@@ -133,6 +138,14 @@ class MountedFolder(Target):
         if any(part.startswith(".") for part in parts):
             raise ValueError(f"not an object name, since a part of it begins with a dot: {name!r}")
         return self._root.joinpath(*parts)
+
+    def _refuse_crossing(self, path: Path, operation: str) -> None:
+        """Raise TargetError where one of the folders that lead to ``path`` is another target's."""
+        folder = path.parent
+        while folder != self._root:
+            if any((folder / marker).exists() for marker in (MARKER, MEDIUM_MARKER)):
+                raise another_target(folder.relative_to(self._root).as_posix(), str(self._root), operation)
+            folder = folder.parent
 
     def _object(self, name: str, operation: str) -> Path:
         """The path of an object that is there: never a folder, a link or a pipe."""
@@ -243,17 +256,26 @@ def remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def walk(folder: Path, prefix: str = "") -> Iterator[Stat]:
-    """The regular files below ``folder`` that can be objects, in no order. Raises OSError."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = prefix + entry.name
-            if entry.name in _OF_THE_SYSTEM or not _is_ours(entry.name):
+def walk(root: Path, crossing: bool = False) -> Iterator[Stat]:
+    """The regular files below ``root`` that can be objects, in no order; ``crossing`` also other targets'.
+
+    Raises OSError.
+    """
+    waiting = [""]
+    # A stack of our own: folders may be nested deeper than Python recurses.
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(root / folder) as found:
+            entries = {entry.name: entry for entry in found}
+        left_out = frozenset() if crossing else crossed_into(folder, entries.keys())
+        for name in entries.keys() - left_out - _OF_THE_SYSTEM:
+            entry, path = entries[name], f"{folder}/{name}" if folder else name
+            if not _is_ours(name):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from walk(Path(entry.path), name + "/")
+                waiting.append(path)
             elif entry.is_file(follow_symlinks=False) and (size := _size(entry)) is not None:
-                yield Stat(name=name, bytes=size)
+                yield Stat(name=path, bytes=size)
 
 
 def _is_ours(name: str) -> bool:

@@ -28,7 +28,10 @@ from tasks.targets.shared.errors import NO_FILE, NO_OBJECT, Translator
 from tasks.targets.shared.marker import (
     LARGEST_MARKER,
     MARKER,
+    MEDIUM_MARKER,
     Marker,
+    another_target,
+    crossed_into,
     new_marker,
     parse_marker,
     refuse_another,
@@ -176,8 +179,11 @@ class RemoteFolderTarget(Target, SupportsPrepare):
     """Objects are files, slots are sub-folders; names that begin with a dot are never objects.
 
     Every call first asks the marker whether the place is the right one: on a server whose backup disk is
-    not mounted, the folder beneath it must not fill up and pass for a target.
+    not mounted, the folder beneath it must not fill up and pass for a target. What lies in another target's
+    folder inside this one is not this one's (marker.py).
     """
+
+    _crosses = False
 
     def __init__(self, name: str, remote: Remote) -> None:
         super().__init__(name)
@@ -213,6 +219,7 @@ class RemoteFolderTarget(Target, SupportsPrepare):
         operation = f"cannot store {name} on {self.name}"
         self._check(name)
         place = self._find(operation)
+        self._refuse_crossing(name, operation)
         upload = Upload(self._remote, name, size, operation)
         try:
             upload.send(reader, progress)
@@ -250,7 +257,7 @@ class RemoteFolderTarget(Target, SupportsPrepare):
         operation = f"cannot list {self.name}"
         place = self._find(operation)
         with self._remote.translated(operation):
-            found = [item for item in self._walk("") if item.name.startswith(prefix)]
+            found = [item for item in self._walk() if item.name.startswith(prefix)]
         self._same_place(place, operation)
         return sorted(found, key=lambda item: item.name)
 
@@ -258,6 +265,7 @@ class RemoteFolderTarget(Target, SupportsPrepare):
         """Remove an object. Raises ObjectMissing."""
         operation = f"cannot delete {name} on {self.name}"
         self._object(name, operation)
+        self._refuse_crossing(name, operation)
         with self._remote.translated(operation, writing=True):
             self._remote.remove(name)
 
@@ -288,15 +296,31 @@ class RemoteFolderTarget(Target, SupportsPrepare):
             raise (NO_OBJECT if entry is None else NO_FILE).error(operation)
         return entry
 
-    def _walk(self, folder: str) -> Iterator[Stat]:
-        for entry in self._remote.entries(folder):
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name in _OF_THE_SYSTEM or entry.name.startswith(".") or "\\" in entry.name:
-                continue
-            if entry.is_folder:
-                yield from self._walk(name)
-            elif entry.is_file:
-                yield Stat(name=name, bytes=entry.bytes)
+    def _walk(self) -> Iterator[Stat]:
+        waiting = [""]
+        # A stack of our own: folders may be nested deeper than Python recurses.
+        while waiting:
+            folder = waiting.pop()
+            entries = {entry.name: entry for entry in self._remote.entries(folder)}
+            left_out = frozenset() if self._crosses else crossed_into(folder, entries.keys())
+            for name in entries.keys() - left_out - _OF_THE_SYSTEM:
+                entry, path = entries[name], f"{folder}/{name}" if folder else name
+                if name.startswith(".") or "\\" in name:
+                    continue
+                if entry.is_folder:
+                    waiting.append(path)
+                elif entry.is_file:
+                    yield Stat(name=path, bytes=entry.bytes)
+
+    def _refuse_crossing(self, name: str, operation: str) -> None:
+        """Raise TargetError where one of the folders that lead to an object is another target's."""
+        folder = name.rpartition("/")[0]
+        while folder:
+            with self._remote.translated(operation):
+                marked = any(self._remote.look(f"{folder}/{marker}") for marker in (MARKER, MEDIUM_MARKER))
+            if marked:
+                raise another_target(folder, self._remote.where, operation)
+            folder = folder.rpartition("/")[0]
 
     def _find(self, operation: str) -> str:
         """The marker's id. Raises TargetMissing, begun with ``operation``; writes nothing."""

@@ -35,6 +35,7 @@ class UnmarkedFolder(ReadingOnly, MountedFolder):
     """A folder or a drive; of a medium that Datasave made ready, the folder in which its backups lie."""
 
     kind = "folder"
+    _crosses = True
 
     def __init__(self, path: Path) -> None:
         root = path / FOLDER if (path / MEDIUM_MARKER).is_file() and (path / FOLDER).is_dir() else path
@@ -57,6 +58,7 @@ class UnmarkedRemote(ReadingOnly, RemoteFolderTarget):
     """A folder on another machine."""
 
     kind = "remote"
+    _crosses = True
 
     def _find(self, operation: str) -> str:
         with self._remote.translated(operation):

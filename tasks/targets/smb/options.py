@@ -9,10 +9,10 @@ from urllib.parse import quote as escaped
 
 from pydantic import AfterValidator, Field
 
-from tasks.options import problem
+from tasks.options import Place, problem
 from tasks.platform.secrets import SecretReference
 from tasks.targets.base import TargetOptions
-from tasks.targets.shared.addresses import Access, checked, option
+from tasks.targets.shared.addresses import Access, checked, option, server_name
 
 PORT = 445
 # What Windows takes in no name, and what would reach another place ([MS-FSCC] 2.1.5: a colon names a stream).
@@ -67,6 +67,12 @@ class SmbOptions(TargetOptions):
         "messages are always signed.",
     )
     timeout: int = Field(60, ge=1, le=3600, description="Seconds without a sign of life until we give up.")
+
+    @property
+    def place(self) -> Place:
+        """The folder on the share, whoever reaches it."""
+        share = f"{server_name(self.server)}:{self.port}/{self.share.casefold()}"
+        return Place(f"smb {share}", self.path, folds=True)
 
     @classmethod
     def from_address(cls, address: str, parts: SplitResult, access: Access) -> SmbOptions:
