@@ -202,8 +202,8 @@ class SourceContract:
         assert restored.is_relative_to(tmp_path / "new" / "place")
         expected = self._profile(case, folder, fresh(tmp_path / "o"))
         with case.open_restored(restored) as connection:
-            assert profile(connection, case.source.tables(connection)) == expected
             case.commits_in(connection)
+            assert profile(connection, case.source.tables(connection)) == expected
 
     def test_restore_refuses_a_place_that_holds_anything(self, case: SourceCase, tmp_path: Path) -> None:
         folder, place = fresh(tmp_path / "copy"), fresh(tmp_path / "place")

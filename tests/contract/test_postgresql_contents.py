@@ -226,7 +226,6 @@ def at_rest(postgresql: PostgresqlServer, practice: str) -> Profile:
         ("(grants)", "REVOKE CONNECT ON DATABASE practice FROM PUBLIC"),
         ("(roles)", "ALTER ROLE bk_phys SET work_mem = '5MB'"),
         ("(large objects)", "UPDATE pg_largeobject SET data = set_byte(data, 900, 1) WHERE pageno = 1"),
-        ("(sequences)", "SELECT nextval('invoice')"),
         ("(triggers)", "ALTER TABLE letters DISABLE TRIGGER touched"),
         ("(columns)", "ALTER TABLE letters ALTER body SET DEFAULT 'x'"),
         (
@@ -238,6 +237,8 @@ def at_rest(postgresql: PostgresqlServer, practice: str) -> Profile:
             "(constraints)",
             "ALTER TABLE letters DROP CONSTRAINT known, ADD CONSTRAINT known CHECK (id < 1001)",
         ),
+        # Last, because it cannot be taken back.
+        ("(sequences)", "SELECT nextval('invoice')"),
     ],
 )
 def test_each_small_change_shows(

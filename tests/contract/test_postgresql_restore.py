@@ -62,9 +62,12 @@ def follow(lines: list[str], place: Path, environment: dict[str, str]) -> str:
     """Run the commands in ``place``: the first as root where it is about owners, all others as postgres."""
     output = ""
     for line in lines:
-        prefix = [] if line.startswith("chown") else other_account()
         if line.startswith("chown") and os.geteuid() != 0:
             continue
+        prefix = [] if line.startswith("chown") else other_account()
+        exported = re.fullmatch(r"export (\w+)='([^']*)'", line)
+        if exported:
+            environment = {**environment, exported[1]: exported[2]}
         done = subprocess.run(
             [*prefix, "bash", "-c", line],
             cwd=place,

@@ -66,14 +66,16 @@ def in_record(copy: Path, **changes: str) -> None:
 
 def dump_instead(copy: Path, server: PostgresqlServer, *before: str, options: tuple[str, ...] = ()) -> None:
     """Put another dump in the place of the good one: of a database that ``before`` was done to."""
-    server.create("lesser", "clinic")
+    server.sql("postgres", "ALTER DATABASE clinic RENAME TO kept")
+    server.create("clinic", "kept")
     try:
         if before:
-            server.sql("lesser", *before)
+            server.sql("clinic", *before)
         shutil.rmtree(copy / "dump")
-        server.program("pg_dump", "-Fd", "-Z0", "-f", copy / "dump", "-d", "lesser", *options)
+        server.program("pg_dump", "-Fd", "-Z0", "-f", copy / "dump", "-d", "clinic", *options)
     finally:
-        server.drop("lesser")
+        server.drop("clinic")
+        server.sql("postgres", "ALTER DATABASE kept RENAME TO clinic")
 
 
 def data_file(copy: Path, word: bytes = b"the same words") -> Path:
@@ -134,7 +136,14 @@ LOGICAL: list[tuple[str, Damage, str]] = [
     ),
     ("no contents", lambda copy, _: (copy / "dump" / "toc.dat").unlink(), "files"),
     ("an empty dump", lambda copy, _: [p.unlink() for p in (copy / "dump").iterdir()][:0], "files"),
-    ("three bytes of a row", lambda copy, _: damage_text(copy), "fingerprint"),
+    ("three bytes of a row", lambda copy, _: damage_text(copy), "rows"),
+    (
+        "a word in other letters",
+        lambda copy, _: rewrite(
+            copy / "dump" / "toc.dat", lambda data: data.replace(b"bigint", b"BIGINT", 1)
+        ),
+        "definitions",
+    ),
 ]
 
 
@@ -214,7 +223,8 @@ def test_a_lost_trigger_is_named(logical: Path, postgresql: PostgresqlServer, tm
     dump_instead(copy, postgresql, "DROP TRIGGER stamped ON entries")
     findings = postgresql.source("logical", "clinic").validate(copy, fresh(tmp_path / "v"))
     assert [(f.check, f.detail) for f in findings if not f.passed] == [
-        ("triggers", "1 of 1 are missing: public.entries.stamped")
+        ("triggers", "1 of 1 are missing: public.entries.stamped"),
+        ("definitions", "not as at the source: TRIGGER public.entries stamped"),
     ]
 
 

@@ -13,7 +13,8 @@ archives nothing, follows no server and subscribes to nothing. All else is as th
 says.
 
 pg_dump leaves out in silence what its account may not see. So all is counted here, by another way and in
-the very snapshot that is dumped, and compared with what a restore brings back.
+the very snapshot that is dumped, and compared with what a restore brings back: names of objects, fingerprints
+of rows, pg_dump's own text of every definition. What no dump holds is named.
 
 The log is received by pg_receivewal into a folder that collects it; a replication slot makes the server keep
 it until then.
@@ -24,6 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,18 @@ from tasks.platform.files import (
     private_folder,
 )
 from tasks.records import Progress
-from tasks.sources.postgresql.catalog import count_rows, object_names, rows_of, table_query
+from tasks.sources.postgresql.catalog import (
+    METHOD_SETTING,
+    as_at_source,
+    contents,
+    object_names,
+    rows_of,
+    sequence_values,
+    table_query,
+    user_tables,
+)
 from tasks.sources.postgresql.connection import PostgresqlLogin, reported_as, run_program
+from tasks.sources.postgresql.definitions import OPTIONS, entry_hashes
 from tasks.sources.postgresql.programs import Programs
 from tasks.sources.postgresql.record import CopyRecord
 from tasks.sources.shared.folders import Growth, all_or_nothing, close_to_others
@@ -71,6 +83,23 @@ _SESSION = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
 )
+
+# Those that the database or a part of it lies in, but for the server's own.
+_TABLESPACES = """
+    SELECT spcname::text FROM pg_tablespace t WHERE spcname !~ '^pg_' AND (
+        EXISTS (SELECT FROM pg_class c WHERE c.reltablespace = t.oid)
+        OR EXISTS (SELECT FROM pg_database d WHERE d.datname = current_database() AND d.dattablespace = t.oid)
+    ) ORDER BY spcname"""
+
+_LEFT_OUT = """
+    SELECT 'the password of the role ' || quote_ident(rolname) FROM pg_roles
+    WHERE rolcanlogin AND rolname !~ '^pg_'
+    UNION ALL SELECT format('the options of the user mapping of %I for the server %I', usename, srvname)
+    FROM pg_user_mappings WHERE umoptions IS NULL
+    UNION ALL SELECT 'the subscription ' || quote_ident(subname) FROM pg_subscription s
+    JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()
+    ORDER BY 1"""
+"""What no dump holds, or none that this account makes, for people."""
 
 SLOT = "datasave_log"
 """The replication slot by which the server keeps its log until it was backed up."""
@@ -202,9 +231,17 @@ def take_logical(
     operation = f"cannot dump the database {login.database} of {login}"
     with all_or_nothing(copy, f"{operation} into {copy}"):
         with reported_as(operation, copying=True), _snapshot(login) as (connection, snapshot):
-            files = _files_of(connection)
+            files, before = _files_of(connection), sequence_values(connection)
             _dump(login, programs, copy, snapshot, Growth(copy, expected, progress))
-            record = _logical_record(connection, sorted(files))
+            definitions = _definitions(login, programs, copy, snapshot)
+            after = sequence_values(connection)
+            record = _logical_record(connection).model_copy(
+                update={
+                    "definitions": definitions,
+                    "dumped_by": programs.major,
+                    "sequences": {name: (value, after.get(name, "")) for name, value in before.items()},
+                }
+            )
             _refuse_changed(operation, files, _files_of(connection))
         record.write(copy)
 
@@ -214,7 +251,8 @@ def _snapshot(login: PostgresqlLogin) -> Iterator[tuple[Any, str]]:
     """A connection in a transaction that reads one state only, and that state's name for others."""
     with login.connected(autocommit=True) as connection:
         waiting = f"SET lock_timeout = '{LOCK_SECONDS}s'"
-        for statement in (*_SESSION, waiting, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+        method = f"SET {METHOD_SETTING} = 'logical'"
+        for statement in (*_SESSION, waiting, method, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"):
             connection.cursor().execute(statement)
         yield connection, str(rows_of(connection, "SELECT pg_export_snapshot()")[0][0])
 
@@ -242,7 +280,8 @@ def _refuse_changed(operation: str, before: dict[str, int], after: dict[str, int
 def _dump(login: PostgresqlLogin, programs: Programs, copy: Path, snapshot: str, follow: Growth) -> None:
     operation = f"cannot dump the database {login.database} of {login}"
     run_program(
-        login,
+        # Unlike pg_dump it writes dates (VALID UNTIL) as the database's own settings would have them.
+        replace(login, options={**login.options, "DateStyle": "ISO"}),
         operation,
         programs.path("pg_dumpall"),
         *("--roles-only", "--no-role-passwords", "-l", login.database, "-w", "-f", copy / "roles.sql"),
@@ -260,14 +299,34 @@ def _dump(login: PostgresqlLogin, programs: Programs, copy: Path, snapshot: str,
     close_to_others(copy)
 
 
-def _logical_record(connection: Any, tables: list[str]) -> CopyRecord:
+def _definitions(login: PostgresqlLogin, programs: Programs, copy: Path, snapshot: str) -> dict[str, str]:
+    """Hashes of all definitions, as pg_dump writes them out of the snapshot once more."""
+    script = copy / "definitions.sql"
+    create_private(script).close()
+    run_program(
+        login,
+        f"cannot dump the definitions of {login.database} of {login}",
+        programs.path("pg_dump"),
+        *OPTIONS,
+        *(f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_SECONDS}s", "-w"),
+        *("-f", script, "-d", login.database),
+    )
+    hashes = entry_hashes(script)
+    script.unlink()
+    return hashes
+
+
+def _logical_record(connection: Any) -> CopyRecord:
     roles = rows_of(connection, "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname")
     return CopyRecord(
         method="logical",
         **_described(connection),
-        rows={name: count_rows(connection, name) for name in tables},
         objects=object_names(connection),
         roles=tuple(str(row[0]) for row in roles),
+        first_superuser=rows_of(connection, "SELECT pg_get_userbyid(10)")[0][0],
+        tablespaces=tuple(str(row[0]) for row in rows_of(connection, _TABLESPACES)),
+        left_out=tuple(str(row[0]) for row in rows_of(connection, _LEFT_OUT)),
+        profile=contents(connection, as_at_source(user_tables(connection))),
     )
 
 

@@ -165,6 +165,73 @@ _FAULTS: tuple[tuple[str, Fault[SourceError]], ...] = (
 )
 
 
+# What the server says first of an error, as far as it names objects only; a comma or colon may begin a value.
+_QUOTED = r'"[^"\n]{1,63}"'
+_CALLED = r"[\w.\" ]{1,130}\([^)\n]{0,200}\)"
+_NOUNS = (
+    "relation|table|column|index|sequence|view|materialized view|type|schema|role|database|language|collation"
+    "|extension|tablespace|server|foreign-data wrapper|text search (?:configuration|dictionary)|access method"
+)
+_REASONS = tuple(
+    re.compile(rf"(?:ERROR|FATAL): +({pattern})")
+    for pattern in (
+        rf"(?:function|procedure|aggregate) {_CALLED} (?:does not exist|is not unique)",
+        rf"(?:{_NOUNS}) {_QUOTED}(?: of (?:relation|table) {_QUOTED})? (?:does not exist|already exists"
+        r"|is not available|has not been populated)",
+        r"operator does not exist",
+        rf"permission denied(?: for \w+(?: {_QUOTED}| [\w.]+)?)?",
+        rf"must be (?:owner of|superuser|able to SET ROLE)[\w ]*(?:{_QUOTED})?",
+        rf"new row for relation {_QUOTED} violates check constraint {_QUOTED}",
+        rf"check constraint {_QUOTED} of relation {_QUOTED} is violated by some row",
+        rf"no partition of relation {_QUOTED} found for row",
+        rf"null value in column {_QUOTED} of relation {_QUOTED} violates not-null constraint",
+        rf"column {_QUOTED} of relation {_QUOTED} contains null values",
+        rf"duplicate key value violates unique constraint {_QUOTED}",
+        rf"could not create (?:unique index|exclusion constraint) {_QUOTED}",
+        rf"insert or update on table {_QUOTED} violates foreign key constraint {_QUOTED}",
+        rf"value for domain [\w.\"]+ violates check constraint {_QUOTED}",
+        r"domain [\w.\"]+ does not allow null values",
+        r"invalid input (?:syntax for type [\w ]+|value for enum [\w.\"]+)",
+        rf"missing data for column {_QUOTED}",
+        r"extra data after last expected column",
+        r"invalid byte sequence for encoding \"\w+\"",
+        r"value too long for type [\w ]+\(\d+\)",
+        r"(?:date/time field value|timestamp|date|\w+|value) out of range",
+        r"division by zero",
+        r"could not connect to server \"[^\"\n]{1,63}\"",
+        r"unrecognized configuration parameter \"[^\"\n]{1,63}\"",
+        rf"security label provider {_QUOTED} is not loaded",
+        r"invalid (?:locale name|LC_\w+ locale name)",
+        r"syntax error",
+        r"encoding \"\w+\" does not match locale",
+    )
+)
+
+
+_CALLER = re.compile(r'CONTEXT:  (?:SQL|PL/\w+) function "?([\w.]+)')
+
+
+def code_fault(text: str) -> str:
+    """Why the database's own code failed, in a message of the server; "" where it is about something else.
+
+    Code fails for reasons that say nothing of the data: it names a function without its schema, which a check
+    or a restore does not find, or reaches for another server.
+    """
+    reason, caller = reason_in(text), _CALLER.search(text)
+    if not caller and not reason.endswith("does not exist"):
+        return ""
+    told = reason or "it raised an error, whose text may quote a row"
+    return f"{told}, in the function {caller[1]}" if caller else told
+
+
+def reason_in(text: str) -> str:
+    """The server's own reason in a message of it, as far as it names objects and no row's value; else ""."""
+    if " at RAISE" in text:
+        return ""  # the user's own words
+    found = (pattern.search(text) for pattern in _REASONS)
+    return next((match[1] for match in found if match), "")
+
+
 def fault_in(text: str, otherwise: str) -> Fault[SourceError]:
     """What ``text`` says, as far as we know it; else ``otherwise`` for the cause."""
     for pattern, fault in _FAULTS:

@@ -11,7 +11,7 @@ from pydantic import ValidationError as RecordError
 
 from tasks.errors import ValidationError
 from tasks.platform.files import write_atomic
-from tasks.records import Record
+from tasks.records import Profile, Record
 
 NAME = "datasave.json"
 LARGEST = 256 << 20
@@ -24,8 +24,13 @@ class CopyRecord(Record):
 
     ``version`` is the server's, ``superuser`` a role that may do all in a physical copy, whose log is in
     files of ``wal_segment_bytes``. ``unlogged`` are tables that a physical copy brings back empty, ``added``
-    files put into its data folder by us. A logical copy has ``rows`` of each table and ``objects``' names by
-    class, both from the snapshot that was dumped, and the cluster's ``roles``.
+    files put into its data folder by us.
+
+    Of a logical copy it says what a restore must bring back, read in the snapshot that was dumped: a
+    ``profile`` (earlier copies have the ``rows`` of each table alone), ``objects``' names by class, hashes of
+    the ``definitions`` as ``pg_dump`` of version ``dumped_by`` wrote them, ``sequences``' values before and
+    after. ``roles`` are the cluster's, ``first_superuser`` is the one it was made with; ``tablespaces`` must
+    be there before a restore. ``left_out`` names what no dump holds.
     """
 
     format: Literal[1] = 1
@@ -43,6 +48,13 @@ class CopyRecord(Record):
     rows: dict[str, int] = Field(default_factory=dict)
     objects: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     roles: tuple[str, ...] = ()
+    profile: Profile | None = None
+    definitions: dict[str, str] = Field(default_factory=dict)
+    dumped_by: int = 0
+    sequences: dict[str, tuple[str, str]] = Field(default_factory=dict)
+    first_superuser: str = ""
+    tablespaces: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def major(self) -> int:
@@ -94,13 +106,24 @@ server's place. Accounts and passwords are those of the lost server; who may con
 `data/pg_hba.conf`. On Debian the configuration lies in `/etc/postgresql` and is in no backup. Unlogged
 tables come back empty, as after a crash.
 
-**`dump`: one database.** On any running server:
+**`dump`: one database.** On any running server that has no database of its name yet (an old one can be
+renamed: `ALTER DATABASE clinic RENAME TO clinic_old`):
 
     psql -d postgres -f roles.sql
-    createdb -T template0 clinic
-    pg_restore -j 2 -d clinic dump
+    export PGOPTIONS='-c default_transaction_read_only=off -c session_replication_role=replica'
+    pg_restore --create -j 2 -d postgres dump
 
-`roles.sql` makes the accounts, without passwords; that some exist already is no fault. Give `createdb` the
-encoding (`-E`) and locale (`-l`) that `datasave.json` names. The tablespaces and extensions of the old server
-must be there (`pg_restore --no-tablespaces` does without the former). Subscriptions are not brought back.
+`roles.sql` makes the accounts; that some exist already is no fault. `pg_restore` makes the database with
+its settings, rights and owners, then all that is in it; the options keep a read-only setting or an event
+trigger of the database's own from stopping it (on Windows: `set PGOPTIONS=-c …`). What no dump holds stands
+in `datasave.json` under `left_out` and is to be set by hand: passwords of accounts (in psql: `\\password
+NAME`), logins at other servers, subscriptions. The tablespaces that it names must be there (`CREATE
+TABLESPACE`; or use `pg_restore --no-tablespaces`), and the old server's extensions. Materialized views are
+computed anew. An index or view that the backup's report names as not checked fails here too; all else comes
+back.
+
+If the server lacks the database's locale, make it first, `createdb -T template0 -E UTF8 --locale=C clinic`,
+and give `pg_restore` `-d clinic` without `--create`; the database's own settings, which
+`pg_restore --create --schema-only -f - dump` shows, are then set by hand. A database that is called
+`postgres`: `dropdb postgres` first, then `-d template1`.
 """

@@ -17,7 +17,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from typing import Any
 from tasks.errors import ProgramError, ValidationError
 from tasks.platform.files import private_folder, write_atomic
 from tasks.platform.processes import run, serving
-from tasks.sources.base import quoted
-from tasks.sources.postgresql.catalog import METHOD_SETTING
+from tasks.records import Finding
+from tasks.sources.postgresql.catalog import METHOD_SETTING, OWN_ROLE_SETTING, literal
 from tasks.sources.postgresql.connection import PostgresqlLogin, driver
+from tasks.sources.postgresql.dump import DAMAGED, own_role, restore_dump
 from tasks.sources.postgresql.programs import Programs, programs_for, unprivileged
 from tasks.sources.postgresql.record import CopyRecord
 from tasks.sources.shared.folders import cause_of, close_to_others
@@ -93,9 +94,7 @@ _START_FAULTS = (
 )
 
 
-RESTORED = "restored"
-OWNER = "datasave"
-_DAMAGED = "Restore the copy again from the archive, or take an older backup."
+FIRST_SUPERUSER = "postgres"
 
 
 @contextmanager
@@ -253,6 +252,7 @@ class ScratchCluster:
         self._scratch = scratch
         self._ready = scratch / "ready"
         self.notes: list[str] = []
+        self.unmade: list[Finding] = []
         # All that this machine must have, asked for before anything is made.
         self.programs = _programs(record, folder)
         unprivileged()
@@ -263,7 +263,10 @@ class ScratchCluster:
         return self.record.method == "physical"
 
     def prepare(self) -> None:
-        """Make the engine's files, unless they are there. Raises ValidationError."""
+        """Make the engine's files, unless they are there. Raises ValidationError.
+
+        ``notes`` and ``unmade`` say what was done otherwise, and what of a dump could not be made.
+        """
         if self._ready.exists():
             return
         place = self._scratch / "cluster"
@@ -274,9 +277,12 @@ class ScratchCluster:
             if self._physical:
                 _clone(self._copy, place)
             else:
-                init_cluster(self.programs, place / "data", OWNER)
-                with self.serving(read_only=False) as login:
-                    self._restore(login)
+                first = self.record.first_superuser or FIRST_SUPERUSER
+                init_cluster(self.programs, place / "data", first)
+                with self._served(first, read_only=False) as login:
+                    self.unmade, self.notes = restore_dump(
+                        login, self.programs, self.record, self._copy, place
+                    )
             write_atomic(self._ready, b"")
         except OSError as error:
             raise ValidationError(
@@ -287,71 +293,26 @@ class ScratchCluster:
     @contextmanager
     def serving(self, *, read_only: bool) -> Iterator[PostgresqlLogin]:
         """The engine, running for the block; its superuser may do all."""
-        user = self.record.superuser if self._physical else OWNER
-        data, private = self._scratch / "cluster" / "data", self._scratch / "private"
-        with private_server(self.programs, data, private, user, read_only=read_only) as login:
+        user = self.record.superuser if self._physical else own_role(self.record)
+        with self._served(user, read_only=read_only) as login:
             # A cluster may have lost its database `postgres`.
-            yield replace(login, database=self.record.database) if self._physical else login
+            yield replace(login, database=self.record.database)
+
+    def _served(self, user: str, *, read_only: bool) -> AbstractContextManager[PostgresqlLogin]:
+        data, private = self._scratch / "cluster" / "data", self._scratch / "private"
+        return private_server(self.programs, data, private, user, read_only=read_only)
 
     @contextmanager
     def connected(self, login: PostgresqlLogin) -> Iterator[Any]:
         """A connection to what was copied. Raises ValidationError where it can't be had."""
-        here = replace(login, database=self.record.database if self._physical else RESTORED)
         with ExitStack() as stack:
             with reported_as_damage("cannot open the copy"):
-                connection = stack.enter_context(here.connected(streaming=True))
+                connection = stack.enter_context(login.connected(streaming=True))
                 connection.cursor().execute(f"SET {METHOD_SETTING} = '{self.record.method}'")
+                if not self._physical:
+                    own = literal(own_role(self.record))
+                    connection.cursor().execute(f"SET {OWN_ROLE_SETTING} = {own}")
             yield connection
-
-    def _restore(self, login: PostgresqlLogin) -> None:
-        with reported_as_damage("cannot prepare a database for the copy"), login.connected() as connection:
-            for role in self.record.roles:
-                if role != OWNER:
-                    connection.cursor().execute(f"CREATE ROLE {quoted(role)}")
-            self._create_database(connection)
-        listed = self._scratch / "list"
-        write_atomic(
-            listed, "".join(f"{line}\n" for line in table_of_contents(self._copy, self.programs)).encode()
-        )
-        command: list[str | Path] = [
-            self.programs.path("pg_restore"),
-            *("-j", "2", "--no-owner", "--no-privileges", "--no-tablespaces", "--exit-on-error", "-w"),
-            *("--no-subscriptions", "-L", listed, "-d", RESTORED, self._copy / "dump"),
-        ]
-        ended = run(command, environment=login.environment)
-        if ended.code != 0:
-            raise ValidationError(
-                f"cannot restore the dump into a scratch database: {_restore_fault(ended.err, ended.code)}",
-                hint=_DAMAGED,
-            )
-
-    def _create_database(self, connection: Any) -> None:
-        """With the original's encoding and locale, or the plain locale where this machine lacks that one."""
-        import pyodbc
-
-        record = self.record
-        create = f"CREATE DATABASE {RESTORED} TEMPLATE template0 ENCODING {_literal(record.encoding)}"
-        locale = f" LC_COLLATE {_literal(record.collate)} LC_CTYPE {_literal(record.ctype)}"
-        try:
-            connection.cursor().execute(create + locale)
-        except pyodbc.Error:
-            connection.cursor().execute(f"{create} LC_COLLATE 'C' LC_CTYPE 'C'")
-            self.notes.append(f"this machine has no locale {record.collate}: restored with the locale C")
-
-
-def table_of_contents(copy: Path, programs: Programs) -> list[str]:
-    """What pg_restore finds in a dump, a line each, but for what materialized views hold.
-
-    Those are computed anew by a restore, from whatever their queries reach, other servers included.
-    Raises ValidationError.
-    """
-    ended = run([programs.path("pg_restore"), "--list", copy / "dump"], seconds=600)
-    lines = [line for line in ended.out.splitlines() if line and not line.startswith(";")]
-    if ended.code != 0 or not lines:
-        raise ValidationError(
-            "cannot read the dump: its table of contents is missing, cut off or empty", hint=_DAMAGED
-        )
-    return [line for line in lines if " MATERIALIZED VIEW DATA " not in line]
 
 
 @contextmanager
@@ -363,7 +324,7 @@ def reported_as_damage(operation: str) -> Iterator[None]:
         yield
     except pyodbc.Error as error:
         raise ValidationError(
-            f"{operation}: {_open_fault(str(error), sqlstate(error))}", hint=_DAMAGED
+            f"{operation}: {_open_fault(str(error), sqlstate(error))}", hint=DAMAGED
         ) from None
 
 
@@ -381,25 +342,6 @@ def _programs(record: CopyRecord, folder: Path | None) -> Programs:
         return programs_for(needed, lambda major: major == record.major, str(record.major), folder)
     needed = ("postgres", "initdb", "pg_restore", "pg_controldata")
     return programs_for(needed, lambda major: major >= record.major, f"{record.major} or later", folder)
-
-
-def _restore_fault(text: str, code: int) -> str:
-    """Which entry of the dump failed, as its table of contents names it; never a row."""
-    if re.search(r"No space left on device", text):
-        return "the disk is full"
-    extension = re.search(r'extension "([\w-]+)" is not available', text)
-    if extension:
-        return f"the extension {extension[1]} is not installed on this machine"
-    entry = re.search(r"from TOC entry \d+; \d+ \d+ ([A-Z ]+ \S+)", text)
-    if entry:
-        return f"{entry[1].strip()} cannot be restored"
-    if re.search(r"could not open (?:input )?file|could not read|No such file", text):
-        return "a file of the dump is missing or cannot be read"
-    return f"pg_restore ended with status {code}"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _clone(copy: Path, place: Path) -> Path:

@@ -9,13 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import SourceError, ValidationError
-from tasks.platform.processes import run
-from tasks.records import Finding
-from tasks.sources.postgresql.catalog import count_rows, object_names, rows_of, table_query
+from tasks.platform.processes import Ended, run
+from tasks.records import Finding, TableProfile
+from tasks.sources.postgresql.catalog import (
+    as_at_source,
+    contents,
+    count_rows,
+    object_names,
+    rows_of,
+    sequence_values,
+    table_query,
+    user_tables,
+)
 from tasks.sources.postgresql.connection import PostgresqlLogin
 from tasks.sources.postgresql.copy import STAND_INS
+from tasks.sources.postgresql.definitions import OPTIONS, differing, entry_hashes
+from tasks.sources.postgresql.dump import table_of_contents
+from tasks.sources.postgresql.errors import code_fault, reason_in
 from tasks.sources.postgresql.record import CopyRecord, read_record
-from tasks.sources.postgresql.scratch import ScratchCluster, reported_as_damage, table_of_contents
+from tasks.sources.postgresql.scratch import ScratchCluster, reported_as_damage
 from tasks.sources.shared.folders import folder_bytes
 
 MOST_NAMED = 20
@@ -45,7 +57,8 @@ def check_copy(copy: Path, scratch: Path, programs: Path | None) -> list[Finding
         cluster.prepare()
         with cluster.serving(read_only=False) as login:
             with cluster.connected(login) as connection:
-                found = [*_opens(connection, record, cluster), *_against_record(connection, record)]
+                found = _opens(connection, record, cluster)
+                found += _against_record(connection, record, cluster, copy, scratch)
             found += _pages(login, cluster, copy) if record.method == "physical" else []
     except ValidationError as error:
         found = [Finding(check="opens", passed=False, detail=error.message)]
@@ -130,18 +143,110 @@ def _opens(connection: Any, record: CopyRecord, cluster: ScratchCluster) -> list
     return findings
 
 
-def _against_record(connection: Any, record: CopyRecord) -> list[Finding]:
-    """What the restored dump holds against what was counted in the snapshot that was dumped."""
+def _against_record(
+    connection: Any, record: CopyRecord, cluster: ScratchCluster, copy: Path, scratch: Path
+) -> list[Finding]:
+    """What the restored dump holds against what was read in the snapshot that was dumped."""
     if record.method == "physical":
         return []
-    with reported_as_damage("cannot count what the copy holds"):
-        names = [str(row[0]) for row in rows_of(connection, table_query("r"))]
-        rows = {name: count_rows(connection, name) for name in names}
+    unmade = cluster.unmade
+    with reported_as_damage("cannot read what the copy holds"):
         objects = object_names(connection)
+        sequences = sequence_values(connection)
+        found = _measured(connection, record)
     by_class = [
-        finding for kind, expected in record.objects.items() for finding in _class(kind, expected, objects)
+        finding
+        for kind, expected in record.objects.items()
+        for finding in _class(kind, expected, objects, unmade)
     ]
-    return [*_rows(record.rows, rows), *by_class, *_derived(record)]
+    return [
+        *found,
+        *by_class,
+        *_sequences(record.sequences, sequences),
+        *_definitions(record, cluster, copy, scratch),
+        *unmade,
+        *_derived(record, unmade),
+        *_left_out(record),
+    ]
+
+
+def _measured(connection: Any, record: CopyRecord) -> list[Finding]:
+    """Rows by their fingerprints; of a copy that was made before there were any, their number."""
+    if record.profile is None:
+        names = [str(row[0]) for row in rows_of(connection, table_query("r"))]
+        return _rows(record.rows, {name: count_rows(connection, name) for name in names})
+    expected = {table.name: table for table in record.profile.tables}
+    held = contents(connection, as_at_source(user_tables(connection)))
+    found = {table.name: table for table in held.tables}
+    rows = _rows(_row_counts(expected), _row_counts(found))
+    wrong = [
+        name
+        for name in sorted(expected.keys() & found.keys())
+        if expected[name].rows == found[name].rows and expected[name].fingerprint != found[name].fingerprint
+    ]
+    return [*rows, *(_altered(name) for name in wrong[:MOST_NAMED])]
+
+
+def _row_counts(tables: Mapping[str, TableProfile]) -> dict[str, int]:
+    return {name: table.rows for name, table in tables.items()}
+
+
+def _altered(name: str) -> Finding:
+    if name.startswith("("):
+        detail = f"the {name.strip('()')} are not as they were in the dumped snapshot"
+    else:
+        detail = (
+            "all rows came back, but not as they were: the dump was altered, or a restore computes a column "
+            "otherwise than the server did (a function behind it depends on settings such as TimeZone). "
+            "`method: physical` copies rows as they are"
+        )
+    return Finding(check="rows", passed=False, detail=detail, table=name)
+
+
+def _sequences(expected: Mapping[str, tuple[str, str]], found: Mapping[str, str]) -> list[Finding]:
+    """Sequences heed no snapshot: a value that was in use meanwhile may be any from before to after."""
+    wrong = [name for name, span in expected.items() if not _within(found.get(name, ""), span)]
+    if wrong:
+        detail = f"not as in the dumped snapshot: {_named(wrong)}"
+        return [Finding(check="values of sequences", passed=False, detail=detail)]
+    return (
+        [Finding(check="values of sequences", passed=True, detail=f"{len(expected):,}")] if expected else []
+    )
+
+
+def _within(value: str, span: tuple[str, str]) -> bool:
+    before, after = span
+    if before == after or value in span:
+        return value in span
+    if not value or not after:
+        return False
+    low, high = sorted(int(end.split()[0]) for end in span)
+    return low <= int(value.split(maxsplit=1)[0]) <= high
+
+
+def _definitions(record: CopyRecord, cluster: ScratchCluster, copy: Path, scratch: Path) -> list[Finding]:
+    """Each definition in the dump, as pg_restore writes it out, against pg_dump's text at the source."""
+    if not record.definitions:
+        return []
+    programs = cluster.programs
+    if programs.major != record.dumped_by:
+        detail = f"written by version {record.dumped_by}, not compared with {programs.major}"
+        return [Finding(check="definitions", passed=True, detail=detail)]
+    script = scratch / "definitions.sql"
+    ended = run([programs.path("pg_restore"), *OPTIONS, "-f", script, copy / "dump"])
+    wrong = differing(record.definitions, entry_hashes(script)) if ended.code == 0 else ["the dump"]
+    if wrong:
+        return [Finding(check="definitions", passed=False, detail=f"not as at the source: {_named(wrong)}")]
+    detail = f"{len(record.definitions):,} entries, as pg_dump wrote them at the source"
+    return [Finding(check="definitions", passed=True, detail=detail)]
+
+
+def _left_out(record: CopyRecord) -> list[Finding]:
+    """What a person must set by hand after a restore."""
+    if not record.left_out:
+        return []
+    detail = f"{_named(record.left_out)}: not in the dump, to be set by hand after a restore"
+    return [Finding(check="left out", passed=True, detail=detail)]
 
 
 def _rows(expected: Mapping[str, int], found: Mapping[str, int]) -> list[Finding]:
@@ -166,38 +271,67 @@ def _rows_text(rows: int | None) -> str:
     return "no such table" if rows is None else f"{rows:,} rows"
 
 
-def _class(kind: str, expected: Sequence[str], objects: Mapping[str, Sequence[str]]) -> list[Finding]:
-    missing = sorted(set(expected) - set(objects.get(kind, ())))
+def _class(
+    kind: str, expected: Sequence[str], objects: Mapping[str, Sequence[str]], unmade: Sequence[Finding]
+) -> list[Finding]:
+    told = {finding.check.rpartition("index ")[2] for finding in unmade} if kind == "indexes" else set()
+    missing = sorted(set(expected) - set(objects.get(kind, ())) - told)
     if missing:
         detail = f"{len(missing):,} of {len(expected):,} are missing: {_named(missing)}"
         return [Finding(check=kind, passed=False, detail=detail)]
     return [Finding(check=kind, passed=True, detail=f"{len(expected):,}, none missing")] if expected else []
 
 
-def _derived(record: CopyRecord) -> list[Finding]:
+def _derived(record: CopyRecord, unmade: Sequence[Finding]) -> list[Finding]:
     views = record.objects.get("materialized views", ())
-    if not views:
+    if not views or unmade:
         return []
-    detail = f"{_named(views)}: computed anew by a restore, not part of a dump"
+    detail = f"{_named(views)}: computed anew by the restore, not part of a dump"
     return [Finding(check="contents of materialized views", passed=True, detail=detail)]
 
 
 def _pages(login: PostgresqlLogin, cluster: ScratchCluster, copy: Path) -> list[Finding]:
-    """pg_amcheck over all databases; where that is not to be had, pg_dump reads every row of them."""
-    amcheck = cluster.programs.path("pg_amcheck")
-    if amcheck.is_file():
-        small = folder_bytes(copy) <= HEAP_ALL_INDEXED_BYTES
-        options = ["--all", "--install-missing", "-j", "2", "-w", *(["--heapallindexed"] if small else [])]
-        ended = run([amcheck, *options], environment=login.environment)
-        if ended.code == 0:
-            how = "every row is in every index" if small else "heaps and indexes"
-            return [Finding(check="pages", passed=True, detail=f"pg_amcheck: {how}, in all databases")]
-        damaged = dict.fromkeys(re.findall(r'(?:heap table|btree index) "([^"]+)"', ended.out))
-        if damaged or ended.code == 2:
-            return _listed("pages", [f"{name} is damaged" for name in damaged] or ["damage was found"])
-        if "is not available" not in ended.err:
-            return [Finding(check="pages", passed=False, detail=f"pg_amcheck ended with status {ended.code}")]
-    return [_every_row_read(login, cluster)]
+    """pg_amcheck over all databases; where that is not to be had, pg_dump reads every row of them.
+
+    An index whose own functions fail is looked at without them: its pages, not whether it has every row.
+    """
+    if not cluster.programs.has("pg_amcheck"):
+        return [_every_row_read(login, cluster)]
+    small = folder_bytes(copy) <= HEAP_ALL_INDEXED_BYTES
+    ended, failing = _amcheck(login, cluster, every_row=small), dict[str, str]()
+    if small and ended.code != 0:
+        failing = {name: why for name, text in _amcheck_faults(ended.out) if (why := code_fault(text))}
+        ended = _amcheck(login, cluster, every_row=False) if failing else ended
+    found = [_not_looked_up(name, why) for name, why in failing.items()]
+    damaged = dict.fromkeys(name for name, _ in _amcheck_faults(ended.out))
+    if ended.code == 0:
+        how = "every row is in every index" if small and not failing else "heaps and indexes"
+        return [Finding(check="pages", passed=True, detail=f"pg_amcheck: {how}, in all databases"), *found]
+    if damaged or ended.code == 2:
+        return _listed("pages", [f"{name} is damaged" for name in damaged] or ["damage was found"])
+    found.append(_every_row_read(login, cluster))
+    if "is not available" not in ended.err:
+        why = reason_in(ended.err) or f"pg_amcheck ended with status {ended.code}"
+        found.append(Finding(check="indexes looked at", passed=False, unchecked=True, detail=why))
+    return found
+
+
+def _amcheck(login: PostgresqlLogin, cluster: ScratchCluster, *, every_row: bool) -> Ended:
+    options = ["--all", "--install-missing", "-j", "2", "-w", *(["--heapallindexed"] if every_row else [])]
+    return run([cluster.programs.path("pg_amcheck"), *options], environment=login.environment)
+
+
+def _amcheck_faults(text: str) -> list[tuple[str, str]]:
+    """The objects that pg_amcheck names, ``clinic.public.visits``, and what it says of each."""
+    return re.findall(r'^(?:heap table|btree index) "([^"]+)".*\n((?: {4}.*\n?)*)', text, re.MULTILINE)
+
+
+def _not_looked_up(name: str, why: str) -> Finding:
+    detail = (
+        f"the index {name} was not checked for every row, because a function it uses failed: {why}. "
+        "Name schemas in that function, or give it a path: ALTER FUNCTION … SET search_path = …"
+    )
+    return Finding(check=f"index {name}", passed=False, unchecked=True, detail=detail)
 
 
 def _every_row_read(login: PostgresqlLogin, cluster: ScratchCluster) -> Finding:

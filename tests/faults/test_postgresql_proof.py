@@ -1,0 +1,208 @@
+"""What a copy of PostgreSQL proves: all that its source held comes back as RECOVER.md says, or is named."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.records import Finding
+from tasks.sources.postgresql.record import read_record
+from tests.contract.source_contract import fresh
+from tests.servers.postgresql import PostgresqlServer, postgresql
+
+__all__ = ["postgresql"]
+
+
+@pytest.fixture
+def clinic(postgresql: PostgresqlServer) -> Iterator[str]:
+    """A small database with a function that says which day a moment fell on, wherever the session is."""
+    postgresql.create("clinic")
+    postgresql.sql(
+        "clinic",
+        "CREATE FUNCTION day(timestamptz) RETURNS date IMMUTABLE LANGUAGE sql AS 'SELECT $1::date'",
+        "CREATE TABLE visits (id int PRIMARY KEY, at timestamptz, "
+        "on_day date GENERATED ALWAYS AS (day(at)) STORED)",
+    )
+    yield "clinic"
+    postgresql.drop("clinic")
+
+
+def copied(server: PostgresqlServer, database: str, folder: Path, method: str = "logical") -> Path:
+    return server.source(method, database).copy_live(fresh(folder / "copy")).folder
+
+
+def judged(server: PostgresqlServer, copy: Path, folder: Path, method: str = "logical") -> dict[str, Finding]:
+    """What did not pass, by the check's name."""
+    findings = server.source(method, "clinic").validate(copy, fresh(folder / "scratch"))
+    return {finding.check: finding for finding in findings if not finding.passed}
+
+
+ROW = "INSERT INTO visits VALUES (1, '2026-03-01 02:00+00')"
+
+
+def test_b1_a_column_comes_back_as_the_databases_own_zone_computed_it(
+    postgresql: PostgresqlServer, clinic: str, tmp_path: Path
+) -> None:
+    postgresql.sql("postgres", "ALTER DATABASE clinic SET timezone = 'America/New_York'")
+    postgresql.sql(clinic, ROW)
+    assert judged(postgresql, copied(postgresql, clinic, tmp_path), tmp_path) == {}
+
+
+def test_b1_a_column_that_a_restore_computes_otherwise_is_no_good_copy(
+    postgresql: PostgresqlServer, clinic: str, tmp_path: Path
+) -> None:
+    """It was computed in a session of another zone, which no dump knows of."""
+    postgresql.sql(clinic, "SET timezone = 'America/New_York'", ROW)
+    found = judged(postgresql, copied(postgresql, clinic, tmp_path), tmp_path)
+    assert list(found) == ["rows"]
+    assert found["rows"].table == "public.visits"
+    assert "`method: physical`" in found["rows"].detail
+    (tmp_path / "p").mkdir()
+    copy = copied(postgresql, clinic, tmp_path / "p", "physical")
+    assert judged(postgresql, copy, tmp_path / "p", "physical") == {}
+
+
+def test_b1_a_sequence_that_is_used_meanwhile_is_right_at_or_past_its_value(
+    postgresql: PostgresqlServer, clinic: str, tmp_path: Path
+) -> None:
+    postgresql.sql(clinic, "CREATE SEQUENCE invoice", "SELECT setval('invoice', 41)")
+    copy = copied(postgresql, clinic, tmp_path)
+    record = read_record(copy)
+    assert record.sequences == {"public.invoice": ("41 true", "41 true")}
+    for before, after, passes in (
+        ("41 true", "41 true", True),
+        ("40 true", "45 true", True),
+        ("41 false", "41 true", True),
+        ("42 true", "45 true", False),
+        ("41 false", "41 false", False),
+        ("7 true", "7 true", False),
+    ):
+        record.model_copy(update={"sequences": {"public.invoice": (before, after)}}).write(copy)
+        found = judged(postgresql, copy, fresh(tmp_path / f"{before} {after}"))
+        assert (found == {}) is passes, (before, after)
+
+
+def test_b2_the_database_itself_comes_back(postgresql: PostgresqlServer, clinic: str, tmp_path: Path) -> None:
+    """Settings, rights and owner; the copy is no good where one of them is lost on the way."""
+    postgresql.sql(
+        "postgres",
+        "CREATE ROLE boss",
+        "CREATE ROLE worker IN ROLE boss",
+        "ALTER ROLE worker SET work_mem = '5MB'",
+        "ALTER DATABASE clinic OWNER TO boss",
+        "ALTER DATABASE clinic SET search_path = archive, public",
+        "ALTER ROLE worker IN DATABASE clinic SET statement_timeout = '5s'",
+        "COMMENT ON DATABASE clinic IS 'the office''s'",
+        "REVOKE CONNECT ON DATABASE clinic FROM PUBLIC",
+        "GRANT CONNECT ON DATABASE clinic TO worker, bk_dump",
+        "ALTER DATABASE clinic CONNECTION LIMIT 7",
+    )
+    postgresql.sql(clinic, "ALTER DEFAULT PRIVILEGES FOR ROLE boss GRANT SELECT ON TABLES TO worker")
+    try:
+        copy = copied(postgresql, clinic, tmp_path)
+        assert judged(postgresql, copy, tmp_path) == {}
+        shutil.rmtree(copy / "dump")
+        postgresql.sql("postgres", "GRANT CONNECT ON DATABASE clinic TO PUBLIC")
+        postgresql.program("pg_dump", "-Fd", "-Z0", "-f", copy / "dump", "-d", clinic)
+        lost = judged(postgresql, copy, fresh(tmp_path / "lost"))
+        assert lost["rows"].table == "(grants)"
+        assert lost["definitions"].detail == "not as at the source: ACL -.DATABASE clinic"
+        script = copy / "roles.sql"
+        script.write_text(script.read_text().replace("5MB", "6MB"))
+        assert judged(postgresql, copy, fresh(tmp_path / "role"))["rows"].table == "(roles)"
+    finally:
+        postgresql.drop(clinic)
+        postgresql.sql("postgres", "DROP ROLE worker", "DROP ROLE boss")
+
+
+def test_b2_what_no_dump_holds_is_named(postgresql: PostgresqlServer, clinic: str, tmp_path: Path) -> None:
+    postgresql.sql(
+        clinic,
+        "CREATE EXTENSION postgres_fdw",
+        "CREATE SERVER lab FOREIGN DATA WRAPPER postgres_fdw",
+        "CREATE USER MAPPING FOR bk_phys SERVER lab OPTIONS (user 'x', password 'not told')",
+    )
+    copy = copied(postgresql, clinic, tmp_path)
+    findings = postgresql.source("logical", clinic).validate(copy, fresh(tmp_path / "scratch"))
+    (told,) = [finding.detail for finding in findings if finding.check == "left out"]
+    assert "the options of the user mapping of bk_phys for the server lab" in told
+    assert "the password of the role bk_phys" in told
+    assert "not told" not in (copy / "datasave.json").read_text()
+
+
+def test_b3_a_view_that_cannot_be_computed_anew_is_named(
+    postgresql: PostgresqlServer, clinic: str, tmp_path: Path
+) -> None:
+    postgresql.sql(
+        clinic,
+        ROW,
+        "CREATE MATERIALIZED VIEW shares AS SELECT 1 / (id - 2) AS share FROM visits",
+        "CREATE MATERIALIZED VIEW good AS SELECT count(*) FROM visits",
+        "INSERT INTO visits VALUES (2, now())",
+    )
+    found = judged(postgresql, copied(postgresql, clinic, tmp_path), tmp_path)
+    assert list(found) == ["contents of the materialized view public.shares"]
+    (unmade,) = found.values()
+    assert unmade.unchecked
+    assert "division by zero" in unmade.detail
+
+
+CODE = (
+    "CREATE FUNCTION plain(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1'",
+    "CREATE FUNCTION calls(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN plain($1); END'",
+    "CREATE FUNCTION telling(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS "
+    "'BEGIN IF current_setting(''search_path'') !~ ''public'' THEN "
+    "RAISE EXCEPTION ''relation \"Ursula\" does not exist''; END IF; RETURN 1; END'",
+    ROW,
+    "CREATE INDEX by_code ON visits (calls(id))",
+    "CREATE INDEX telling ON visits (telling(id))",
+)
+
+
+@pytest.mark.parametrize("method", ["physical", "logical"])
+def test_c3_an_index_whose_function_fails_is_named_and_the_copy_good(
+    postgresql: PostgresqlServer, clinic: str, tmp_path: Path, method: str
+) -> None:
+    postgresql.sql(clinic, *CODE)
+    found = judged(postgresql, copied(postgresql, clinic, tmp_path, method), tmp_path, method)
+    where = "clinic.public" if method == "physical" else "public"
+    assert set(found) == {f"index {where}.by_code", f"index {where}.telling"}
+    assert all(finding.unchecked for finding in found.values())
+    assert "function plain(integer) does not exist" in found[f"index {where}.by_code"].detail
+    assert "public.calls" in found[f"index {where}.by_code"].detail
+    assert "Ursula" not in str(found)
+
+
+def test_c5_what_cannot_be_restored_is_named_with_the_engines_reason(
+    postgresql: PostgresqlServer, clinic: str, tmp_path: Path
+) -> None:
+    """No row's value is; the way out is."""
+    postgresql.sql(
+        clinic,
+        "CREATE TABLE twice (name text)",
+        "INSERT INTO twice VALUES ('Ursula'), ('Ursula')",
+        "CREATE FUNCTION fine(text) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT true'",
+        "ALTER TABLE twice ADD CONSTRAINT checked CHECK (fine(name))",
+        "CREATE OR REPLACE FUNCTION fine(text) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT false'",
+    )
+    found = judged(postgresql, copied(postgresql, clinic, tmp_path), tmp_path)
+    detail = found["opens"].detail
+    assert 'new row for relation "twice" violates check constraint "checked"' in detail
+    assert "rows of twice" in detail or 'rows of "twice"' in detail
+    assert "`method: physical`" in detail
+    assert "Ursula" not in detail
+
+
+def changed(copy: Path, chance: random.Random) -> str:
+    """One byte of the dump or of the roles becomes another; which."""
+    files = sorted(path for path in (*(copy / "dump").iterdir(), copy / "roles.sql") if path.stat().st_size)
+    path = chance.choices(files, [min(path.stat().st_size, 5_000) for path in files])[0]
+    data = bytearray(path.read_bytes())
+    at = chance.randrange(len(data))
+    data[at] ^= 1 << chance.randrange(7)
+    path.write_bytes(data)
+    return f"{path.name} at {at}"
