@@ -331,8 +331,10 @@ class BackupEntry(Record):
     count (unsigned, forged, dated in the future, archive missing or of another size); empty means
     verified. ``manifest_name`` is the manifest's name on the target. ``manifest`` is None where it
     could not be read at all. ``certificates`` are the names of its drill certificates. ``marks`` are
-    the manifest's, empty once someone accepted them here. ``elsewhere``: it lies in a folder that is no
-    slot (``slot`` names it); it was not looked at, counts nowhere and is nobody's to remove.
+    the manifest's, empty once someone accepted them here. ``standing`` is what is known beside that:
+    ``elsewhere``: it lies in a folder that is no slot (``slot`` names it); it was not looked at, counts
+    nowhere and is nobody's to remove. ``delivered``: it has no manifest, but had one. ``damaged``: it was
+    read and is not what its manifest states.
     """
 
     name: str
@@ -343,7 +345,17 @@ class BackupEntry(Record):
     bytes: int
     certificates: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
-    elsewhere: bool = False
+    standing: Literal["", "elsewhere", "delivered", "damaged"] = ""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it lies in a folder that is no slot."""
+        return self.standing == "elsewhere"
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it was read and found damaged."""
+        return self.standing == "damaged"
 
     @property
     def verified(self) -> bool:
@@ -368,7 +380,7 @@ class BackupEntry(Record):
     @property
     def unfinished(self) -> bool:
         """Whether this is what an interrupted delivery left: an archive that no manifest tells of."""
-        return not self.manifest_name and not self.elsewhere
+        return not self.manifest_name and not self.standing
 
 
 class Verdict(Record):

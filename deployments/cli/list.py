@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption, TargetsOption
-from deployments.cli.screen import bad, shelf_table
+from deployments.cli.screen import bad, say, shelf_table
+from tasks.backup.condition import missing_at, missing_text
 from tasks.backup.retain import shelf_of
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
@@ -27,7 +28,10 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
         try:
             with context.target(name) as place:
                 for source_name in context.source_names:
-                    shelf_table(place_text(name, source_name), shelf_of(context, place, source_name))
+                    shelf = shelf_of(context, place, source_name)
+                    shelf_table(place_text(name, source_name), shelf)
+                    if lost := missing_at(context, place, context.full_name(source_name), shelf):
+                        say(f"{place_text(name, source_name)}: {missing_text(lost, shelf)}")
         except DatasaveError as error:
             bad(error)
             failed = True

@@ -8,6 +8,7 @@ from datetime import date
 from hashlib import sha256
 from io import BytesIO
 
+from tasks.backup.condition import Witness, note_delivered, note_removed
 from tasks.backup.due_targets import day_of, note_delivery
 from tasks.backup.media import note_use
 from tasks.backup.retain import make_room, reached, shelf_of
@@ -15,12 +16,12 @@ from tasks.calendars import WEEKDAYS
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetFull
 from tasks.health.runbook import put_runbook
-from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name
+from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name, read_manifest
 from tasks.manifests.recover_page import RestoreText, recover_text
 from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import HashingReader
-from tasks.records import Placed, Progress, Rehearsed, Run, Sealed, no_progress
+from tasks.records import Manifest, Placed, Progress, Rehearsed, Run, Sealed, no_progress
 from tasks.targets.base import Target
 from tasks.targets.capabilities import verify
 
@@ -105,20 +106,29 @@ def read_back(
                 permanent=True,
             ) from error
         if not same:
-            discard(target, placed.name)
+            _reject(context, target, placed.name, read_manifest(rehearsed.manifest.read_bytes()))
             raise ReadBackError(
                 f"{placed.name} read back from {placed.target} is not what was written",
                 hint="The medium or the connection damages data. Check it, then re-run the failed run.",
                 # It was removed: reading it once more would only find it missing.
                 permanent=True,
             )
-        publish(target, rehearsed.manifest.read_bytes(), placed.name)
+        data = rehearsed.manifest.read_bytes()
+        publish(target, data, placed.name)
+        note_delivered(context, target, placed.name, read_manifest(data))
         refresh_recover(context, target)
         put_runbook(context, target)
         if target.properties.removable:
             note_use(context, target, day, sum(backup.good for backup in shelf_of(context, target)))
     note_delivery(context, run, placed.target)
     return placed.model_copy(update={"seconds": placed.seconds + time.monotonic() - began})
+
+
+def _reject(context: PlanContext, target: Target, name: str, manifest: Manifest) -> None:
+    """Note that an archive was not stored as it was sent, and remove it."""
+    Witness(context, target, "read back").damaged(name, manifest, "it is not what was written")
+    if discard(target, name):
+        note_removed(context, target, name, manifest, "it read back otherwise than it was written")
 
 
 def check_room(target: Target, size: int) -> None:
@@ -141,10 +151,12 @@ def publish(target: Target, data: bytes, sealed_name: str) -> None:
         raise ReadBackError(f"the manifest {name} read back from {target.name} is not what was written")
 
 
-def discard(target: Target, name: str) -> None:
-    """Remove what read back wrong; where that is refused, as of a locked object, the greater error counts."""
+def discard(target: Target, name: str) -> bool:
+    """Remove what read back wrong; False where that is refused, as of a locked object."""
     with suppress(TargetError):
         target.delete(name)
+        return True
+    return False
 
 
 def refresh_recover(context: PlanContext, target: Target) -> None:

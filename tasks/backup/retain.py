@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
+from tasks.backup.condition import known_at, note_removed
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import label_due, may_replace_first, note_use, take_turn
 from tasks.context import PlanContext
@@ -39,6 +40,7 @@ def shelf_of(context: PlanContext, target: Target, source_name: str = "") -> lis
         source=source,
         accepted=accepted_through(context, source_name),
         slots=context.slots(target.name),
+        known=known_at(context, target),
     )
 
 
@@ -87,6 +89,8 @@ def prune(
             note = f"pruning suspended: {proven} is not on the shelf as a verified backup{defect}"
             judged = ()
         removed = [v.backup for v in judged if not v.kept and _gone(target, v.backup)]
+        for backup in removed:
+            _note_gone(context, target, backup, "no rule keeps it")
         kept = sum(verdict.backup.verified for verdict in judged) - len(removed)
         if day is not None and not source_name:
             note_use(context, target, day, sum(verdict.backup.good for verdict in judged) - len(removed))
@@ -111,6 +115,11 @@ def _gone(target: Target, backup: BackupEntry) -> bool:
     return True
 
 
+def _note_gone(context: PlanContext, target: Target, backup: BackupEntry, reason: str) -> None:
+    if backup.manifest:
+        note_removed(context, target, backup.full_name, backup.manifest, reason)
+
+
 def make_room(context: PlanContext, run: Run, target: Target, needed: int) -> bool:
     """Remove the oldest backups of a full medium before it has the new one; whether there is room then.
 
@@ -130,6 +139,7 @@ def make_room(context: PlanContext, run: Run, target: Target, needed: int) -> bo
         if free is None or free >= needed:
             break
         remove_backup(target, backup)
+        _note_gone(context, target, backup, "to make room for a new one")
     free = target.free_space()
     return free is not None and free >= needed
 

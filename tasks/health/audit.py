@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from tasks.backup.condition import DIFFERS, WAY_OUT, Witness, missing_at, missing_text
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import is_removable
 from tasks.backup.retain import shelf_of
@@ -41,8 +43,10 @@ def audit_target(
             findings = [Finding(check="target present", passed=True, detail=f"{name} answers")]
             learn(context, target)
             for source_name in context.source_names:
-                shelf = shelf_of(context, target, source_name)
                 place = place_text(name, source_name)
+                look = _Look(context, target, source_name, progress, read_all=read_all)
+                found, shelf = look.again_at_damaged()
+                findings += found
                 expected = expected_since(context, target, now) is not None
                 findings += _shelf_findings(place, shelf, expected=expected)
                 findings += [
@@ -50,8 +54,8 @@ def audit_target(
                     *_locks(target, place, shelf, now),
                 ]
                 findings += [
-                    _whole(target, backup, progress, read_all=read_all)
-                    for backup in _to_read(shelf, day_of(context, now), read_all)
+                    *look.missing(shelf),
+                    *map(look.whole, _to_read(shelf, day_of(context, now), read_all)),
                 ]
             return tuple(findings)
     except TargetMissing as error:
@@ -60,6 +64,72 @@ def audit_target(
         return (Finding(check="target present", passed=away, detail=detail),)
     except DatasaveError as error:
         return (Finding(check="target present", passed=False, detail=str(error)),)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One look at what an open target holds of a source; what it sees is noted where it is news."""
+
+    context: PlanContext
+    target: Target
+    source_name: str
+    progress: Progress
+    read_all: bool
+
+    @property
+    def witness(self) -> Witness:
+        """Who notes it."""
+        return Witness(self.context, self.target, "audit")
+
+    def shelf(self) -> list[BackupEntry]:
+        """The source's backups, as they count now."""
+        return shelf_of(self.context, self.target, self.source_name)
+
+    def again_at_damaged(self) -> tuple[list[Finding], list[BackupEntry]]:
+        """Read again what was found damaged: where it is right it counts again. Findings, and the shelf."""
+        shelf = self.shelf()
+        if self._frozen:
+            return [], shelf
+        findings = [self.whole(backup) for backup in shelf if backup.damaged]
+        return findings, self.shelf() if any(finding.passed for finding in findings) else shelf
+
+    def missing(self, shelf: Sequence[BackupEntry]) -> list[Finding]:
+        """What was delivered, not removed, and lies there no more."""
+        source = self.context.full_name(self.source_name)
+        lost = missing_at(self.context, self.target, source, shelf)
+        for one in lost:
+            self.witness.missing(one)
+        place = place_text(self.target.name, self.source_name)
+        detail = f"{place}: {missing_text(lost, shelf)}. {WAY_OUT}" if lost else f"{place}: all of it"
+        return [Finding(check="what was delivered is there", passed=not lost, detail=detail)]
+
+    def whole(self, backup: BackupEntry) -> Finding:
+        """Read an archive whole and compare it with its manifest."""
+        name, manifest = backup.full_name, backup.manifest
+        if self._frozen:
+            # Thawing it would cost money each day; the shelf has compared its size with the manifest's.
+            detail = (
+                f"{name} on {self.target.name} is there with its full size, in cold storage, and was not read"
+            )
+            return Finding(check="archive at rest", passed=True, detail=detail)
+        try:
+            same = manifest is not None and verify(
+                self.target, name, manifest.sealed_bytes, manifest.sealed_sha256, self.progress
+            )
+        except TargetMissing:
+            raise  # the medium itself is gone: that is no finding about a single archive
+        except TargetError as error:
+            return Finding(check="archive reads back", passed=False, detail=str(error))
+        if manifest and same:
+            self.witness.sound(name, manifest)
+        elif manifest:
+            self.witness.damaged(name, manifest, DIFFERS)
+        told = "reads back whole" if same else f"is damaged: sha256 differs. {WAY_OUT}"
+        return Finding(check="archive reads back", passed=same, detail=f"{name} on {self.target.name} {told}")
+
+    @property
+    def _frozen(self) -> bool:
+        return bool(self.target.properties.thaw_seconds) and not self.read_all
 
 
 def _shelf_findings(name: str, shelf: Sequence[BackupEntry], *, expected: bool) -> list[Finding]:
@@ -129,21 +199,3 @@ def _locks(target: Target, place: str, shelf: Sequence[BackupEntry], now: dateti
     if lapsed := len(ends) - len(held):
         detail += f"; {lapsed} have expired"
     return [*findings, Finding(check="locks", passed=not findings, detail=detail)]
-
-
-def _whole(target: Target, backup: BackupEntry, progress: Progress, *, read_all: bool) -> Finding:
-    name = backup.full_name
-    if target.properties.thaw_seconds and not read_all:
-        # Thawing it would cost money each day; the shelf has compared its size with the manifest's.
-        detail = f"{name} on {target.name} is there with its full size, in cold storage, and was not read"
-        return Finding(check="archive at rest", passed=True, detail=detail)
-    try:
-        same = backup.manifest is not None and verify(
-            target, name, backup.manifest.sealed_bytes, backup.manifest.sealed_sha256, progress
-        )
-    except TargetMissing:
-        raise  # the medium itself is gone: that is no finding about a single archive
-    except TargetError as error:
-        return Finding(check="archive reads back", passed=False, detail=str(error))
-    detail = f"{name} on {target.name} " + ("reads back whole" if same else "is damaged: sha256 differs")
-    return Finding(check="archive reads back", passed=same, detail=detail)

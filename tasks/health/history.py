@@ -6,7 +6,7 @@ own record is cleared out after a while; this stays, and can be read with no ser
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from pydantic import Field
@@ -81,16 +81,19 @@ def past_runs(context: PlanContext, flow: str = "") -> tuple[PastRun, ...]:
 
 
 def newest_delivery(
-    runs: Sequence[PastRun], target: str, source_name: str
+    runs: Sequence[PastRun], target: str, source_name: str, without: Collection[str] = ()
 ) -> tuple[PastRun, Delivery] | None:
-    """The newest run that put a proven backup of a source on a target, and what it put there."""
+    """The newest run that put a proven backup of a source on a target, and what it put there.
+
+    ``without``: full names of those that don't count any more.
+    """
     for run in reversed(runs):
         for delivery in run.deliveries:
             if (delivery.target, delivery.source_name, delivery.outcome) == (
                 target,
                 source_name,
                 "delivered",
-            ):
+            ) and delivery.name not in without:
                 return run, delivery
     return None
 

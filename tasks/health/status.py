@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from tasks.backup.condition import WAY_OUT, damaged
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import which
 from tasks.context import PlanContext
@@ -28,6 +29,7 @@ from tasks.policy.due_rules import day_text, due
 NAME = "status.html"
 PLOTTED = 90
 LISTED = 8
+NAMED = 3
 FLOWS = {
     "backup": "backup",
     "drill": "drill",
@@ -51,6 +53,7 @@ def status_of(context: PlanContext, now: datetime | None = None) -> Status:
     alarms = [
         *(f"{line.name} is {line.word}: {line.detail}" for line in targets if line.tone == "bad"),
         *filter(None, (anomaly(context, source_name) for source_name in context.source_names)),
+        *(f"{one.target}: #{one.sequence} is {one.damage}. {WAY_OUT}" for one in damaged(context)),
         *_failed(runs),
     ]
     return Status(
@@ -88,7 +91,8 @@ def _headline(context: PlanContext, runs: Sequence[PastRun], alarms: Sequence[st
 def _target(
     context: PlanContext, entry: TargetEntry, source_name: str, runs: Sequence[PastRun], at: datetime
 ) -> StatusLine:
-    found = newest_delivery(runs, entry.name, source_name)
+    bad = damaged(context, entry.name, context.full_name(source_name))
+    found = newest_delivery(runs, entry.name, source_name, {one.name for one in bad})
     today = day_of(context, at)
     last = day_of(context, found[0].started) if found else None
     tone, word = _freshness(context, entry, found[0].started if found else None, at)
@@ -103,6 +107,9 @@ def _target(
         if unchecked := run.unchecked_of(source_name):
             tone = "warn" if tone == "good" else tone
             detail += f"; not checked: {', '.join(unchecked)}"
+    number = found[0].sequence_of(source_name) if found else 0
+    if newer := [one for one in bad if one.sequence > number]:
+        detail += "".join(f"; #{one.sequence} is newer and {one.damage}" for one in newer[-NAMED:])
     return StatusLine(
         name=place_text(entry.name, source_name),
         tone=tone,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tasks.age.file import rewrapped
 from tasks.age.keys import Identity
+from tasks.backup.condition import note_rewrapped
 from tasks.backup.deliver import check_room, discard, publish, refresh_recover
 from tasks.backup.retain import remove_backup
 from tasks.backup.seal import seal_text
@@ -98,6 +99,7 @@ def seal_anew(
         }
     )
     publish(target, to_json(sign_record(anew, context.machine_key())), name)
+    note_rewrapped(context, target, name, anew, backup.full_name)
     _carry_certificates(target, backup, name)
     refresh_recover(context, target)
     _remove_old(target, backup)

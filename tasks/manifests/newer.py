@@ -19,7 +19,7 @@ LISTED = 5
 _BY_NAME = "To use it: `--backup {name}`."
 _MOVE = "To use it, move both its files beside the others."
 _CLOCK = "Look at the clock of this machine, and at that of the one that took it."
-_ANOTHER_COPY = "Look for a whole copy of it on another target: `datasave list`."
+_ANOTHER_COPY = "A whole copy may lie on another target: `datasave list`, `datasave repair`."
 _SAYS_HOW = ("rename", "name ")
 
 

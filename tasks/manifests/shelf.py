@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property
 
@@ -36,6 +36,7 @@ from tasks.records import BackupEntry, Manifest
 
 CLOCK_TOLERANCE = timedelta(hours=1)
 NO_MANIFEST = "no manifest (unfinished delivery)"
+LOST = "its manifest is gone: the archive was delivered whole"
 FUTURE = "dated in the future"
 SEALED_ANEW = "it was sealed anew for other holders"
 LISTED = 10
@@ -43,6 +44,18 @@ ON_A_NEW_MACHINE = (
     "If this machine replaces the one that took them, put that one's public key under `signers:` in the "
     "plan; `datasave restore --folder` needs no plan and shows the key."
 )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a machine remembers of a target's backups, by their full names: why they don't count, though they
+    look sound; which were delivered whole."""
+
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    delivered: Collection[str] = ()
+
+
+NOTHING_KNOWN = Known()
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ class _Shelf:
     latest: datetime
     accepted: int
     slots: Collection[str] | None
+    known: Known
 
     def backup(self, slot: str, stem: str) -> BackupEntry | None:
         """One backup, None if it vanished since the listing was made."""
@@ -77,13 +91,16 @@ class _Shelf:
         except OSError as error:
             defect = f"manifest unreadable: {error.strerror or 'the medium failed'}"
         size = self.sizes.get(path + SEALED_SUFFIX)
+        damage = self.known.damaged.get(path + SEALED_SUFFIX, "")
+        defect = self._defect(manifest, stem, size) if manifest else defect
         return BackupEntry(
             name=sealed_name(stem),
             slot=slot,
             manifest_name=path + MANIFEST_SUFFIX,
             manifest=manifest,
-            defect=self._defect(manifest, stem, size) if manifest else defect,
+            defect=defect or damage,
             bytes=size or 0,
+            standing="damaged" if damage and not defect else "",
             certificates=self.certificates.get(path, ()),
             marks=manifest.marks if manifest and manifest.sequence > self.accepted else (),
         )
@@ -101,20 +118,22 @@ class _Shelf:
             manifest=None,
             defect=f"in the folder {slot}, which is no slot",
             bytes=self.sizes.get(path + SEALED_SUFFIX, 0),
-            elsewhere=True,
+            standing="elsewhere",
         )
 
     def _without_manifest(self, slot: str, stem: str, path: str) -> BackupEntry:
-        """An archive alone: cut off, unless a manifest under another name states its size."""
+        """An archive alone: cut off, unless it was delivered or a manifest of another name tells of it."""
         size = self.sizes[path + SEALED_SUFFIX]
         manifest = self._telling_of(stem, size)
+        delivered = not manifest and path + SEALED_SUFFIX in self.known.delivered
         return BackupEntry(
             name=sealed_name(stem),
             slot=slot,
             manifest_name=manifest.name if manifest else "",
             manifest=None,
-            defect=self._renamed(stem, manifest) if manifest else NO_MANIFEST,
+            defect=self._renamed(stem, manifest) if manifest else LOST if delivered else NO_MANIFEST,
             bytes=size,
+            standing="delivered" if delivered else "",
             certificates=self.certificates.get(path, ()),
         )
 
@@ -192,21 +211,22 @@ def read_shelf(
     trusted: Collection[str] | None,
     now: datetime,
     source: str | None = None,
-    tolerance: timedelta = CLOCK_TOLERANCE,
     accepted: int = 0,
     slots: Collection[str] | None = None,
+    known: Known = NOTHING_KNOWN,
 ) -> list[BackupEntry]:
     """Every backup on ``place``, oldest first by sequence number, those without a readable manifest first.
 
     ``trusted`` as in signing.signature_defect; ``now`` with a zone; ``source`` leaves out other
     sources' backups; marks up to number ``accepted`` are not shown. ``slots`` are the folders, in capitals,
-    whose backups count beside those in the root, None for any folder. ``manifest_name`` is empty where
+    whose backups count beside those in the root, None for any folder. ``known`` is what this machine
+    remembers of these backups. ``manifest_name`` is empty where
     there is no manifest. Files of other kinds are ignored, manifests that vanish meanwhile are left out.
     Raises TargetError where the listing fails or the medium is gone; a single manifest that cannot be
     read is a defect, not an error.
     """
     sizes = {stat.name: stat.bytes for stat in place.list("")}
-    shelf = _Shelf(place, sizes, _certificates(sizes), trusted, now + tolerance, accepted, slots)
+    shelf = _Shelf(place, sizes, _certificates(sizes), trusted, now + CLOCK_TOLERANCE, accepted, slots, known)
     found = (shelf.backup(slot, stem) for slot, stem in _stems(sizes, source))
     return sorted(_without_copies(backup for backup in found if backup), key=_order)
 

@@ -36,7 +36,7 @@ def drill_backup(
     after it was written, ObjectFrozen where cold storage takes longer than the patience.
     """
     with context.target(target_name) as target, scratch_room(context.staging, "drill") as room:
-        choice = choose(origin_of(context, target, source_name), wanted)
+        choice = choose(origin_of(context, target, source_name, "drill"), wanted)
         opened = thaw(open_backup(choice, identities), patience)
         began = time.monotonic()
         try:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 
 from tasks.age.keys import Identity
+from tasks.backup.condition import Witness, known_at
 from tasks.context import PlanContext
 from tasks.errors import NoBackup, NoMatchingIdentity
 from tasks.health.trend import accepted_through
 from tasks.keys.identities import recipients_of
 from tasks.manifests.newer import newer_than, other_sources
-from tasks.manifests.shelf import find, newest_verified, read_shelf
+from tasks.manifests.shelf import NOTHING_KNOWN, Known, find, newest_verified, read_shelf
 from tasks.options import UserCheck
 from tasks.records import BackupEntry, Finding, Manifest
 from tasks.sources.base import Source
@@ -36,7 +37,8 @@ class Origin:
     programs are. A backup's date is a day in ``timezone``. Marks up to number ``accepted`` don't count.
     ``slots`` as in read_shelf.
     ``strict``: what could not be checked isn't restored either.
-    ``slots`` as in read_shelf. ``known`` are the names of all of the plan's sources.
+    ``slots`` as in read_shelf. ``known`` are the names of all of the plan's sources,
+    ``memory`` what this machine remembers of what lies there; ``witness`` is told what is seen of it.
     """
 
     target: Target
@@ -49,6 +51,8 @@ class Origin:
     slots: frozenset[str] | None = None
     strict: bool = False
     known: tuple[str, ...] = ()
+    memory: Known = NOTHING_KNOWN
+    witness: Witness | None = None
 
     def shelf(self) -> list[BackupEntry]:
         """The backups there, oldest first. Raises TargetError where the place cannot be read."""
@@ -59,11 +63,13 @@ class Origin:
             source=self.source,
             accepted=self.accepted,
             slots=self.slots,
+            known=self.memory,
         )
 
 
-def origin_of(context: PlanContext, target: Target, source_name: str) -> Origin:
-    """An open target with what the plan knows about one of its sources."""
+def origin_of(context: PlanContext, target: Target, source_name: str, found_by: str = "restore") -> Origin:
+    """An open target with what the plan knows about one of its sources; ``found_by`` names who reads it."""
+    slots = context.slots(target.name)
     return Origin(
         target=target,
         trusted=context.trusted(),
@@ -72,9 +78,11 @@ def origin_of(context: PlanContext, target: Target, source_name: str) -> Origin:
         adapter=context.source(source_name),
         timezone=context.timezone,
         accepted=accepted_through(context, source_name),
-        slots=context.slots(target.name),
+        slots=slots,
         strict=context.plan.strict,
         known=context.full_names,
+        memory=known_at(context, target),
+        witness=Witness(context, target, found_by) if slots is not None else None,
     )
 
 

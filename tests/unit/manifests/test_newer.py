@@ -43,8 +43,8 @@ def test_b5_a_manifest_of_no_bytes(place: DictTarget) -> None:
     place.add(signed(418, TAKEN + DAY))
     place.objects[f"{NEWEST}.manifest.json"] = b""
     assert told(place) == (
-        f"{NAMED}manifest unreadable: it is empty. Look for a whole copy of it on another target: "
-        "`datasave list`.",
+        f"{NAMED}manifest unreadable: it is empty. A whole copy may lie on another target: "
+        "`datasave list`, `datasave repair`.",
     )
 
 
@@ -67,8 +67,8 @@ def test_b5_a_renamed_archive_and_a_renamed_manifest(place: DictTarget) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"archive": b"cut"}, "archive has 3 bytes, the manifest says 14. Look for a whole copy"),
-        ({"archive": None}, "archive missing. Look for a whole copy"),
+        ({"archive": b"cut"}, "archive has 3 bytes, the manifest says 14. A whole copy may lie"),
+        ({"archive": None}, "archive missing. A whole copy may lie"),
         ({"slot": "old"}, "in the folder old, which is no slot. To use it, move both its files"),
         (
             {"name": f"{NEWEST} (1)"},

@@ -1,0 +1,219 @@
+"""What this machine knows of backups at rest: delivered and not removed, found damaged, whole again.
+
+It is a view of the journal. A target that was damaged once looks sound again to whoever only lists it, and
+one that lost a backup does not show that it ever had it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from tasks.context import PlanContext
+from tasks.journal.kinds import Kind
+from tasks.journal.lines import Entry
+from tasks.manifests.shelf import Known
+from tasks.options import Json
+from tasks.records import BackupEntry, Manifest
+from tasks.targets.base import Target
+from tasks.targets.capabilities import SupportsMedia
+
+DIFFERS = "its sha256 is not the one that its manifest states"
+WAY_OUT = "`datasave repair` puts a good copy there"
+MISSING = "it is not there any more, and Datasave did not remove it"
+_SPARED = "spared"
+
+
+@dataclass(frozen=True)
+class Resting:
+    """A backup that was delivered; ``medium`` and ``medium_id`` tell which one it lies on, if any.
+
+    ``damage`` says since when and why it does not count, "" where nothing is known against it. ``leaving``:
+    its removal was begun, and of its end nothing is known.
+    """
+
+    target: str
+    medium: str
+    source: str
+    sequence: int
+    name: str
+    medium_id: str = ""
+    damage: str = ""
+    missing: bool = False
+    leaving: bool = False
+
+
+@dataclass
+class _View:
+    """The entries of a journal, read one after the other."""
+
+    resting: dict[tuple[str, str, str], Resting] = field(default_factory=dict)
+
+    def take(self, entry: Entry) -> None:
+        facts = entry.facts
+        place = (facts["target"], facts.get("medium", ""))
+        key = (*place, facts["name"])
+        known = self.resting.get(key)
+        if entry.kind == Kind.REMOVED:
+            self.resting.pop(key, None)
+        elif entry.kind == Kind.REWRAPPED:
+            self._rewrapped(place, facts)
+        elif entry.kind == Kind.DAMAGED:
+            missing = facts["detail"] == MISSING
+            self.resting[key] = replace(known or _of(facts), damage=_damage(entry), missing=missing)
+        elif entry.kind == Kind.DELIVERED:
+            self.resting[key] = _of(facts)
+        elif known is not None:
+            self.resting[key] = _changed(entry, known)
+
+    def _rewrapped(self, place: tuple[str, str], facts: Json) -> None:
+        self.resting.pop((*place, facts["old_name"]), None)
+        self.resting[(*place, facts["name"])] = _of(facts)
+
+
+_KINDS = (
+    *(Kind.DELIVERED, Kind.REWRAPPED, Kind.REMOVING, Kind.REMOVED, _SPARED),
+    *(Kind.DAMAGED, Kind.SOUND, Kind.REPAIRED),
+)
+
+
+def resting(context: PlanContext, target: str = "", source: str = "") -> tuple[Resting, ...]:
+    """What was delivered and not removed by us: at one target or all, of one source (full name) or all."""
+    view = _View()
+    for entry in context.journal.entries(*_KINDS):
+        if target in ("", entry.facts["target"]) and source in ("", entry.facts["source"]):
+            view.take(entry)
+    return tuple(view.resting.values())
+
+
+def damaged(context: PlanContext, target: str = "", source: str = "") -> tuple[Resting, ...]:
+    """Those of them that were found damaged or missing, and are not whole again."""
+    return tuple(one for one in resting(context, target, source) if one.damage)
+
+
+def known_at(context: PlanContext, target: Target) -> Known:
+    """What is known of the backups on an open target, for whoever reads its shelf."""
+    here = list(_here(context, target))
+    return Known(
+        damaged={one.name: one.damage for one in here if one.damage},
+        delivered=frozenset(one.name for one in here if not one.leaving),
+    )
+
+
+def missing_at(
+    context: PlanContext, target: Target, source: str, shelf: Iterable[BackupEntry]
+) -> tuple[Resting, ...]:
+    """What should lie on an open target by what was delivered, and is on its shelf in no shape."""
+    seen = {backup.full_name for backup in shelf if not backup.elsewhere}
+    here = [one for one in _here(context, target) if one.source == source and not one.leaving]
+    return tuple(one for one in here if one.name not in seen)
+
+
+def missing_text(lost: Sequence[Resting], shelf: Iterable[BackupEntry] = ()) -> str:
+    """What was lost, in one sentence, and in which folder of that target it lies now, if it does."""
+    names = {one.name.rpartition("/")[2] for one in lost}
+    folders = sorted({f"{backup.slot}/" for backup in shelf if backup.elsewhere and backup.name in names})
+    moved = f" (see {', '.join(folders)})" if folders else ""
+    numbers = ", ".join(f"#{one.sequence}" for one in sorted(lost, key=lambda one: one.sequence))
+    verb = "were" if len(lost) > 1 else "was"
+    return f"{numbers} {verb} delivered, not removed by Datasave, and not there any more{moved}"
+
+
+def note_delivered(context: PlanContext, target: Target, name: str, manifest: Manifest) -> None:
+    """Note that a backup lies on a target, read back whole, with its manifest. Raises StateError."""
+    facts = {"bytes": manifest.sealed_bytes, "sha256": manifest.sealed_sha256}
+    context.journal.append(Kind.DELIVERED, **_facts(target, name, manifest), **facts)
+
+
+def note_rewrapped(context: PlanContext, target: Target, name: str, manifest: Manifest, old: str) -> None:
+    """Note that a backup was sealed anew: it lies under another name than ``old``. Raises StateError."""
+    context.journal.append(Kind.REWRAPPED, **_facts(target, name, manifest), old_name=old)
+
+
+def note_removed(context: PlanContext, target: Target, name: str, manifest: Manifest, reason: str) -> None:
+    """Note that something was removed from a target. Raises StateError."""
+    context.journal.append(Kind.REMOVED, **_facts(target, name, manifest), reason=reason)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """Notes what ``found_by`` sees of the backups on an open target, where it is news."""
+
+    context: PlanContext
+    target: Target
+    found_by: str
+
+    def damaged(self, name: str, manifest: Manifest, detail: str) -> None:
+        """A backup's bytes are not those that were delivered. Raises StateError."""
+        self._note_damage(_facts(self.target, name, manifest), detail)
+
+    def missing(self, lost: Resting) -> None:
+        """A backup is gone. Raises StateError."""
+        self._note_damage(facts_of(lost), MISSING)
+
+    def sound(self, name: str, manifest: Manifest) -> None:
+        """A backup was read whole and is right. Raises StateError."""
+        if self._known(name):
+            self.context.journal.append(Kind.SOUND, **_facts(self.target, name, manifest))
+
+    def _note_damage(self, facts: Json, detail: str) -> None:
+        known = self._known(facts["name"])
+        if known is None or known.missing != (detail == MISSING):
+            self.context.journal.append(Kind.DAMAGED, **facts, found_by=self.found_by, detail=detail)
+
+    def _known(self, name: str) -> Resting | None:
+        here = _here(self.context, self.target)
+        return next((one for one in here if one.name == name and one.damage), None)
+
+
+def facts_of(one: Resting) -> Json:
+    """How a backup at rest is told in an entry of the journal."""
+    facts = {"target": one.target, "source": one.source, "sequence": one.sequence, "name": one.name}
+    medium = {"medium": one.medium, "medium_id": one.medium_id}
+    return facts | {name: value for name, value in medium.items() if value}
+
+
+def _medium(target: Target) -> tuple[str, str]:
+    """Label and id of the medium that is in use; "" for places that are no media. Raises TargetMissing."""
+    if not isinstance(target, SupportsMedia):
+        return "", ""
+    marker = target.medium(f"cannot use {target.name}")
+    return marker.label, marker.id
+
+
+def _here(context: PlanContext, target: Target) -> Iterator[Resting]:
+    known = resting(context, target.name)
+    if known:
+        # A medium that was made ready anew, or a new one of that label, has not what the old one had.
+        label, identity = _medium(target)
+        yield from (one for one in known if one.medium == label and one.medium_id in ("", identity))
+
+
+def _facts(target: Target, name: str, manifest: Manifest) -> Json:
+    label, identity = _medium(target)
+    return facts_of(Resting(target.name, label, manifest.source, manifest.sequence, name, identity))
+
+
+def _damage(entry: Entry) -> str:
+    facts = entry.facts
+    seen = "missing" if facts["detail"] == MISSING else "damaged"
+    return f"found {seen} on {entry.time:%Y-%m-%d} ({facts['found_by']}): {facts['detail']}"
+
+
+def _changed(entry: Entry, known: Resting) -> Resting:
+    if entry.kind == Kind.REMOVING:
+        return replace(known, leaving=True)
+    if entry.kind == _SPARED:
+        return replace(known, leaving=False)
+    return replace(known, damage="", missing=False)
+
+
+def _of(facts: Json) -> Resting:
+    return Resting(
+        target=facts["target"],
+        medium=facts.get("medium", ""),
+        source=facts["source"],
+        sequence=int(facts["sequence"]),
+        name=facts["name"],
+        medium_id=facts.get("medium_id", ""),
+    )
