@@ -61,7 +61,7 @@ class _View:
         elif entry.kind == Kind.DAMAGED:
             missing = facts["detail"] == MISSING
             self.resting[key] = replace(known or _of(facts), damage=_damage(entry), missing=missing)
-        elif entry.kind == Kind.DELIVERED:
+        elif entry.kind in (Kind.DELIVERED, Kind.REPAIRED):
             self.resting[key] = _of(facts)
         elif known is not None:
             self.resting[key] = _changed(entry, known)
@@ -133,6 +133,21 @@ def note_rewrapped(context: PlanContext, target: Target, name: str, manifest: Ma
 def note_removed(context: PlanContext, target: Target, name: str, manifest: Manifest, reason: str) -> None:
     """Note that something was removed from a target. Raises StateError."""
     context.journal.append(Kind.REMOVED, **_facts(target, name, manifest), reason=reason)
+
+
+def note_repairing(context: PlanContext, target: Target, name: str, manifest: Manifest, place: str) -> None:
+    """Note that a copy from ``place`` is about to be put where a backup is broken. Raises StateError."""
+    context.journal.append(Kind.REPAIRING, **_facts(target, name, manifest), from_target=place)
+
+
+def note_repaired(context: PlanContext, target: Target, name: str, manifest: Manifest, place: str) -> None:
+    """Note that it is there, and was read back. Raises StateError."""
+    context.journal.append(Kind.REPAIRED, **_facts(target, name, manifest), from_target=place)
+
+
+def note_given_up(context: PlanContext, lost: Resting, who: str) -> None:
+    """Note that a backup which is gone is not expected any more: someone said so. Raises StateError."""
+    context.journal.append(Kind.REMOVED, **facts_of(lost), reason=f"lost, and given up by {who}")
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def waiting(context: PlanContext, wanted: str = LATEST) -> list[Spooled]:
 
     In the plan's order. Raises NoBackup where none waits.
     """
-    found = _all_waiting(context)
+    found = all_waiting(context)
     if not found:
         raise NoBackup(
             "no sealed archive waits in staging",
@@ -96,7 +96,8 @@ def spooled_in(context: PlanContext, workspace: Workspace) -> Spooled | None:
     )
 
 
-def _all_waiting(context: PlanContext) -> list[Spooled]:
+def all_waiting(context: PlanContext) -> list[Spooled]:
+    """Every proven archive that waits in staging, newest first. Raises StateError."""
     found = (spooled_in(context, Workspace(folder)) for folder in spools(context.staging))
     return [spooled for spooled in found if spooled is not None]
 
