@@ -19,9 +19,8 @@ from tasks.context import PlanContext, targets_kept_open
 from tasks.errors import DatasaveError, StateError
 from tasks.records import Rehearsed, Scope, Sealed
 from tasks.steps.backup import (
-    archive,
+    archive_and_encrypt,
     deliver,
-    encrypt,
     live_copy,
     preflight,
     prune,
@@ -34,7 +33,7 @@ from tasks.steps.outcomes import Steps, settle
 from tasks.steps.progress import stopping_steps
 from tasks.steps.report import now, reported
 
-# A waiting task occupies a thread: six steps a source, and three for each of a handful of targets.
+# A waiting task occupies a thread: five steps a source, and three for each of a handful of targets.
 RUNNER: Any = ThreadPoolTaskRunner(max_workers=64)
 
 SKIPPED = "left out of this run, as asked"
@@ -77,7 +76,7 @@ def backup(plan: Path, targets: list[str] | None = None, skip: list[str] | None 
                     left_out |= dict.fromkeys(skip or (), SKIPPED)
                     run.not_due.update({name: left_out[name] for name in names if name in left_out})
                     due = [name for name in names if name not in left_out]
-                    sealed, rehearsed = run.steps.future(encrypt), run.steps.future(rehearse)
+                    sealed, rehearsed = run.steps.future(archive_and_encrypt), run.steps.future(rehearse)
                     run.at_targets.extend(send(run.steps, name, sealed, rehearsed) for name in due)
                 settle(_all_steps(runs))
             # Before the report is written: on a full disk this makes the room for it.
@@ -111,9 +110,8 @@ def take(context: PlanContext, workspace: Workspace, source_name: str) -> Steps:
     steps.scope = steps.begin(preflight)
     copy = steps.begin(live_copy)
     validated = steps.begin(validate_copy, copy)
-    archived = steps.begin(archive, copy)
-    sealed = steps.begin(encrypt, archived)
-    steps.begin(rehearse, copy, archived, sealed, validated)
+    sealed = steps.begin(archive_and_encrypt, copy)
+    steps.begin(rehearse, copy, sealed, validated)
     return steps
 
 

@@ -194,15 +194,15 @@ def backup_report(context: PlanContext, runs: Sequence[SourceRun], started: date
 
 def _backed_up(context: PlanContext, source: SourceRun) -> SourceReport:
     steps, run = source.steps, source.run
-    copy, archived = steps.result(backup.live_copy), steps.result(backup.archive)
-    sealed, validated = steps.result(backup.encrypt), steps.result(backup.validate_copy)
+    copy, validated = steps.result(backup.live_copy), steps.result(backup.validate_copy)
+    sealed = steps.result(backup.archive_and_encrypt)
     return SourceReport(
         source=context.full_name(source.source_name),
         source_name=source.source_name,
         engine=run.engine if run else None,
         sequence=run.sequence if run else 0,
         copy_bytes=copy.bytes if copy else 0,
-        archive_bytes=archived.bytes if archived else 0,
+        archive_bytes=sealed.archive_bytes if sealed else 0,
         sealed_bytes=sealed.bytes if sealed else 0,
         profile=validated.profile if validated else None,
         findings=_findings(steps),

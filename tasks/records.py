@@ -209,21 +209,19 @@ class Validated(Record):
     profile: Profile
 
 
-class Archived(Record):
-    """The plain archive in staging (.tar.zst)."""
-
-    path: Path
-    bytes: int
-    sha256: str
-
-
 class Sealed(Record):
-    """The sealed archive in staging (.tar.zst.age). ``name`` is its file name without a folder."""
+    """The sealed archive in staging (.tar.zst.age). ``name`` is its file name without a folder.
+
+    ``archive_bytes`` and ``archive_sha256`` are of the plain archive (.tar.zst) inside. An earlier version
+    didn't write them down in staging; the manifest has them.
+    """
 
     path: Path
     name: str
     bytes: int
     sha256: str
+    archive_bytes: int = 0
+    archive_sha256: str = ""
 
 
 class Rehearsed(Record):

@@ -2,7 +2,7 @@
 
 ::
 
-    file.py        encrypt, decrypt, a decrypting reader, another header on the same payload: what others call
+    file.py        encrypt, decrypt, streams that do so, another header on the same payload: what others call
     keys.py        recipients and identities from text, every key class, key files under a passphrase
     x25519.py, hybrid.py, scrypt.py   the three ways to wrap a file key
     recipients.py  what they have in common: the seam, the no-mixing rule, HKDF, key wrapping

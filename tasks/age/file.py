@@ -1,4 +1,4 @@
-"""Whole age files: encrypt, decrypt, a decrypting reader, and a new header on the same payload.
+"""Whole age files: encrypt, decrypt, streams that do so, and a new header on the same payload.
 
 The streams given belong to the caller, who closes them; an OSError of theirs comes through unchanged.
 Memory stays at a few MiB whatever the size of the file.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, cast
 
 from typing_extensions import Buffer
@@ -17,7 +18,7 @@ from tasks.age.armor import ArmorReader, ArmorWriter
 from tasks.age.buffering import BUFFER, Feed, buffered, write_all
 from tasks.age.header import MAGIC, derive_key, read_header, serialise
 from tasks.age.recipients import FILE_KEY_BYTES, Identity, Recipient, unwrap_with, wrap_for
-from tasks.age.stream import PayloadReader, encrypt_payload
+from tasks.age.stream import PayloadReader, PayloadWriter
 from tasks.errors import HeaderError
 
 _NONCE_BYTES = 16
@@ -32,13 +33,28 @@ def encrypt(
 
     ``armored`` writes the ASCII form, for small things that live inside text.
     """
+    with encrypting_writer(writer, recipients, armored=armored) as payload:
+        _copy(Feed(reader), payload)
+
+
+@contextmanager
+def encrypting_writer(
+    writer: BinaryIO, recipients: Sequence[Recipient], *, armored: bool = False
+) -> Iterator[BinaryIO]:
+    """A stream whose contents go to ``writer`` encrypted, as ``encrypt`` would; raises KeyFormatError.
+
+    The file is whole once the block has ended. Where the block raises it stays cut short, and no reader
+    takes it for a whole one.
+    """
     file_key = secrets.token_bytes(FILE_KEY_BYTES)
     header = serialise(wrap_for(recipients, file_key), file_key)
     nonce = secrets.token_bytes(_NONCE_BYTES)
     armor = ArmorWriter(writer) if armored else None
     sink = cast(BinaryIO, armor) if armor else writer
     write_all(sink, header + nonce)
-    encrypt_payload(_payload_key(file_key, nonce), buffered(Feed(reader)), sink)
+    payload = PayloadWriter(_payload_key(file_key, nonce), sink)
+    yield cast(BinaryIO, payload)
+    payload.finish()
     if armor:
         armor.finish()
 
@@ -49,10 +65,7 @@ def decrypt(reader: BinaryIO, writer: BinaryIO, identities: Sequence[Identity]) 
     What was written before an error was raised is authentic but incomplete: throw it away. Raises every
     kind of AgeError but KeyFormatError.
     """
-    payload = _open_payload(reader, identities)
-    buffer = memoryview(bytearray(BUFFER))
-    while count := payload.readinto(buffer):
-        write_all(writer, buffer[:count])
+    _copy(_open_payload(reader, identities), writer)
 
 
 def decrypting_reader(reader: BinaryIO, identities: Sequence[Identity]) -> BinaryIO:
@@ -83,6 +96,12 @@ def rewrapped(reader: BinaryIO, identities: Sequence[Identity], recipients: Sequ
     file_key = unwrap_with(identities, old)
     new = serialise(wrap_for(recipients, file_key), file_key)
     return Rewrapped(cast("BinaryIO", _Joined(new, source)), len(new) - old.length)
+
+
+def _copy(source: Feed | PayloadReader, writer: BinaryIO) -> None:
+    buffer = memoryview(bytearray(BUFFER))
+    while count := source.readinto(buffer):
+        write_all(writer, buffer[:count])
 
 
 def _open_payload(reader: BinaryIO, identities: Sequence[Identity]) -> PayloadReader:

@@ -25,28 +25,53 @@ _BATCH = 4
 _HINT = "Do not use what was decrypted so far. Use another copy of this backup."
 
 
-def encrypt_payload(key: bytes, source: io.BufferedReader, writer: BinaryIO) -> None:
-    """Encrypt all of ``source`` under the payload key (32 bytes), which must never be used again."""
-    cipher = ChaCha20Poly1305(key)
-    sealed = memoryview(bytearray(_BATCH * _SEALED_CHUNK))
-    counter = 0
-    block = source.read(_BATCH * CHUNK)
-    while True:
-        following = source.read(_BATCH * CHUNK)
-        view = memoryview(block)
+class PayloadWriter(io.RawIOBase):
+    """Encrypts what is written to it; only ``finish`` makes the payload complete. Does not close ``inner``.
+
+    ``key`` is the payload key (32 bytes), which must never be used again.
+    """
+
+    def __init__(self, key: bytes, inner: BinaryIO) -> None:
+        super().__init__()
+        self._cipher = ChaCha20Poly1305(key)
+        self._inner = inner
+        self._plain = memoryview(bytearray(_BATCH * CHUNK))
+        self._sealed = memoryview(bytearray(_BATCH * _SEALED_CHUNK))
+        self._filled = 0
+        self._counter = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        view = memoryview(data).cast("B")
+        rest = view
+        while rest:
+            # A full batch waits until more follows: the very last chunk is marked as such.
+            if self._filled == len(self._plain):
+                self._seal_batch(last=False)
+            count = min(len(rest), len(self._plain) - self._filled)
+            self._plain[self._filled : self._filled + count] = rest[:count]
+            self._filled += count
+            rest = rest[count:]
+        return len(view)
+
+    def finish(self) -> None:
+        """Write the last chunk; nothing may be written afterwards."""
+        self._seal_batch(last=True)
+
+    def _seal_batch(self, *, last: bool) -> None:
         size = 0
-        # An empty input still gets its one, empty, final chunk.
-        for start in range(0, max(len(view), 1), CHUNK):
-            chunk = view[start : start + CHUNK]
-            nonce = _nonce(counter, final=not following and start + CHUNK >= len(view))
+        # At least once: an empty input still gets its one, empty, final chunk.
+        for start in range(0, max(self._filled, 1), CHUNK):
+            chunk = self._plain[start : min(start + CHUNK, self._filled)]
+            nonce = _nonce(self._counter, final=last and start + CHUNK >= self._filled)
             end = size + len(chunk) + TAG
-            cipher.encrypt_into(nonce, chunk, None, sealed[size:end])
+            self._cipher.encrypt_into(nonce, chunk, None, self._sealed[size:end])
             size = end
-            counter += 1
-        write_all(writer, sealed[:size])
-        if not following:
-            return
-        block = following
+            self._counter += 1
+        write_all(self._inner, self._sealed[:size])
+        self._filled = 0
 
 
 class PayloadReader(io.RawIOBase):

@@ -17,7 +17,7 @@ from tasks.notices.wording import size_text
 from tasks.platform.files import MORE_ROOM, private_folder
 from tasks.records import Engine, Run
 
-# The copy, the restored copy and what the compressed and sealed archives come to at worst in practice.
+# The copy, the restored copy and what the sealed archive comes to at worst in practice.
 ROOM_FACTOR = 2.5
 ROOM_FOR_CLONE = 1.0
 

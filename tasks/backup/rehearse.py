@@ -28,7 +28,6 @@ from tasks.keys.identities import read_identities
 from tasks.options import UserCheck
 from tasks.platform.files import BLOCK, HashingReader, private_folder
 from tasks.records import (
-    Archived,
     CopiedFile,
     Finding,
     Profile,
@@ -47,7 +46,6 @@ def prove(
     context: PlanContext,
     run: Run,
     copy: Copied,
-    archived: Archived,
     sealed: Sealed,
     validated: Validated,
     progress: Progress = no_progress,
@@ -56,9 +54,9 @@ def prove(
 
     A backup that merely looks wrong is delivered all the same: it may be the newest there will ever be.
     """
-    findings, seconds = rehearse(context, run, copy, archived, sealed, validated, progress)
-    seen = trend.look(context, run, copy, archived, validated)
-    manifest = describe(context, run, copy, archived, sealed, validated, findings, seen)
+    findings, seconds = rehearse(context, run, copy, sealed, validated, progress)
+    seen = trend.look(context, run, copy, sealed, validated)
+    manifest = describe(context, run, copy, sealed, validated, findings, seen)
     trend.remember(context, run.source_name, seen)
     return Rehearsed(findings=findings, seconds=seconds, manifest=manifest, anomalies=seen.anomalies)
 
@@ -67,7 +65,6 @@ def rehearse(
     context: PlanContext,
     run: Run,
     copy: Copied,
-    archived: Archived,
     sealed: Sealed,
     validated: Validated,
     progress: Progress = no_progress,
@@ -84,7 +81,7 @@ def rehearse(
         reader = HashingReader(stream, progress, sealed.bytes)
         digest = unpack(reader.stream, read_identities([workspace.run_key]), restored, copy.bytes)
     same_digest(reader.hexdigest(), sealed.sha256, "sealed archive")
-    same_digest(digest, archived.sha256, "archive inside the seal")
+    same_digest(digest, sealed.archive_sha256, "archive inside the seal")
     proof = Proof(copy.read_files(), validated.profile, context.checks(run.source_name), run.started)
     findings = proof.of(context.source(run.source_name), restored, private_folder(room / "engine"))
     what = "the rehearsal failed: the restored copy is not what was recorded"

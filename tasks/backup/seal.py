@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import io
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import BinaryIO
 
-from tasks.age.file import encrypt
+from tasks.age.file import encrypt as encrypt_stream
+from tasks.age.file import encrypting_writer
 from tasks.age.hybrid import HybridIdentity
 from tasks.age.keys import parse_recipient
 from tasks.age.recipients import Recipient
 from tasks.age.x25519 import X25519Identity
 from tasks.archive.writer import write_archive
 from tasks.backup.copy import Copied, summed_up
-from tasks.backup.validate import same_digest
 from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
 from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
 from tasks.manifests.signing import sign_record
 from tasks.platform.files import (
-    HashingReader,
     HashingWriter,
     atomic_writer,
-    private_folder,
     write_atomic,
     write_new_secret,
 )
+from tasks.platform.relay import written_beside
 from tasks.platform.trees import remove_tree
 from tasks.policy.trend_rules import Snapshot
 from tasks.records import (
-    Archived,
     Contents,
     Finding,
     Holder,
@@ -43,49 +43,58 @@ from tasks.records import (
 )
 
 
-def archive_copy(
-    context: PlanContext, workspace: Workspace, copy: Copied, progress: Progress = no_progress
-) -> Archived:
-    """Pack the copy as tar + zstandard."""
-    options = context.plan.archive
-    with atomic_writer(workspace.archive) as stream:
-        writer = HashingWriter(stream)
-        write_archive(
-            copy.folder,
-            writer.stream,
-            level=options.level,
-            threads=options.threads,
-            progress=lambda done, _total: progress(done, copy.bytes),
-        )
-    return Archived(path=workspace.archive, bytes=writer.bytes, sha256=writer.hexdigest())
-
-
-def encrypt_archive(
-    context: PlanContext, workspace: Workspace, run: Run, archived: Archived, progress: Progress = no_progress
+def archive_and_encrypt(
+    context: PlanContext, workspace: Workspace, run: Run, copy: Copied, progress: Progress = no_progress
 ) -> Sealed:
-    """Encrypt the archive to every holder and to a key made for this run alone.
+    """Pack the copy and encrypt the archive in one pass: no readable archive ever lies on the disk.
 
-    The run's key lets the rehearsal open exactly the file that will be delivered, although the
-    machine holds no holder's identity. The plain archive is removed: it is no longer needed. Raises
-    MismatchError where it is no longer the one that was written.
+    Two threads beside this one and the compressor's: one hashes the archive and encrypts it, one hashes what
+    is sealed and writes it.
     """
     name = sealed_name(stem(run.source, run.started, run.sequence))
-    path = private_folder(workspace.sealed) / name
-    recipients = [*context.recipients(), _make_run_key(context, workspace)]
-    with archived.path.open("rb", buffering=0) as plain, atomic_writer(path) as stream:
-        writer = HashingWriter(stream)
-        reader = HashingReader(plain, progress, archived.bytes)
-        encrypt(reader.stream, writer.stream, recipients)
-        same_digest(reader.hexdigest(), archived.sha256, "archive in staging")
-    remove_tree(archived.path)
-    return Sealed(path=path, name=name, bytes=writer.bytes, sha256=writer.hexdigest())
+    # What an earlier try left here was never proven.
+    path = workspace.fresh(workspace.sealed) / name
+    with atomic_writer(path) as stream:
+        sealed = HashingWriter(stream)
+        with written_beside(sealed.stream) as outside, encrypt(context, workspace, outside) as inside:
+            plain = HashingWriter(inside)
+            with written_beside(plain.stream) as packed:
+                archive(context, copy, packed, progress)
+    return Sealed(
+        path=path,
+        name=name,
+        bytes=sealed.bytes,
+        sha256=sealed.hexdigest(),
+        archive_bytes=plain.bytes,
+        archive_sha256=plain.hexdigest(),
+    )
 
 
-def describe(  # noqa: PLR0913, PLR0917 - all that a manifest is made of
+def archive(context: PlanContext, copy: Copied, stream: BinaryIO, progress: Progress = no_progress) -> None:
+    """Pack the copy as tar + zstandard, by the plan's ``archive`` options."""
+    options = context.plan.archive
+    write_archive(
+        copy.folder,
+        stream,
+        level=options.level,
+        threads=options.threads,
+        progress=lambda done, _total: progress(done, copy.bytes),
+    )
+
+
+def encrypt(context: PlanContext, workspace: Workspace, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """What is written inside the block goes to ``stream`` encrypted to every holder and to the run's own key.
+
+    That key, made for this run alone, lets the rehearsal open exactly the file that will be delivered,
+    although the machine holds no holder's identity.
+    """
+    return encrypting_writer(stream, [*context.recipients(), _make_run_key(context, workspace)])
+
+
+def describe(
     context: PlanContext,
     run: Run,
     copy: Copied,
-    archived: Archived,
     sealed: Sealed,
     validated: Validated,
     rehearsal: tuple[Finding, ...],
@@ -113,8 +122,8 @@ def describe(  # noqa: PLR0913, PLR0917 - all that a manifest is made of
         sealed_at=datetime.now(UTC).replace(microsecond=0),
         sealed_name=sealed.name,
         copy_bytes=copy.bytes,
-        archive_bytes=archived.bytes,
-        archive_sha256=archived.sha256,
+        archive_bytes=sealed.archive_bytes,
+        archive_sha256=sealed.archive_sha256,
         sealed_bytes=sealed.bytes,
         sealed_sha256=sealed.sha256,
         recipients=tuple(Holder(name=h.name, recipient=h.recipient) for h in context.plan.holders),
@@ -146,7 +155,7 @@ def outline(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 def seal_text(text: str, recipients: list[Recipient]) -> str:
     """``text`` as an armored age file."""
     sealed = io.BytesIO()
-    encrypt(io.BytesIO(text.encode("utf-8")), sealed, recipients, armored=True)
+    encrypt_stream(io.BytesIO(text.encode("utf-8")), sealed, recipients, armored=True)
     return sealed.getvalue().decode("ascii")
 
 

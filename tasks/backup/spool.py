@@ -13,7 +13,7 @@ from tasks.context import PlanContext
 from tasks.errors import NoBackup, StateError, TargetError
 from tasks.manifests.manifest import read_manifest
 from tasks.platform.files import write_atomic
-from tasks.records import Archived, Manifest, Record, Rehearsed, Run, Sealed
+from tasks.records import Manifest, Record, Rehearsed, Run, Sealed
 
 NAME = "spool.json"
 LATEST = "latest"
@@ -32,10 +32,11 @@ class Spooled(Record):
         engine, listing = self.run.engine, workspace.listing
         return Copied(folder=workspace.copy, engine=engine, count=0, bytes=size, listing=listing)
 
-    def archived(self, workspace: Workspace) -> Archived:
-        """The plain archive in it, which is gone."""
+    def sealed_whole(self) -> Sealed:
+        """The sealed archive with what an earlier version didn't write down of it."""
         manifest = self._manifest()
-        return Archived(path=workspace.archive, bytes=manifest.archive_bytes, sha256=manifest.archive_sha256)
+        known = {"archive_bytes": manifest.archive_bytes, "archive_sha256": manifest.archive_sha256}
+        return self.sealed.model_copy(update=known)
 
     def _manifest(self) -> Manifest:
         path = self.rehearsed.manifest

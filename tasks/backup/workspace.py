@@ -7,7 +7,6 @@
         run.key         private half of the key made for this run alone
         copy/           the live copy                    plaintext
         listing.jsonl   its files' names and digests     plaintext
-        archive.tar.zst                                  plaintext
         scratch/        what the rehearsal unpacks       plaintext
         sealed/         sealed archive and manifest
         ledger/         a mark for each product that still stands, and the seconds each step took
@@ -64,7 +63,6 @@ class Workspace:
         self.folder = folder
         self.copy = folder / "copy"
         self.listing = folder / "listing.jsonl"
-        self.archive = folder / "archive.tar.zst"
         self.scratch = folder / "scratch"
         self.scratch_validate = folder / "scratch-validate"
         self.sealed = folder / "sealed"

@@ -31,7 +31,7 @@ from tasks.policy.file_signs import (
     is_noise,
 )
 from tasks.policy.trend_rules import Snapshot, anomalies, pause
-from tasks.records import Archived, CopiedFile, Run, Validated
+from tasks.records import CopiedFile, Run, Sealed, Validated
 
 KEPT = 400
 # A sample: the same files each night, and some two hundred blocks of each large one at the most.
@@ -52,13 +52,13 @@ def history(context: PlanContext, source_name: str) -> tuple[Snapshot, ...]:
     return (*trusted, *seen[-KEPT:])
 
 
-def look(context: PlanContext, run: Run, copy: Copied, archived: Archived, validated: Validated) -> Snapshot:
+def look(context: PlanContext, run: Run, copy: Copied, sealed: Sealed, validated: Validated) -> Snapshot:
     """What a run saw, judged by the runs before it that were trusted. Nothing is remembered yet."""
     snapshot = Snapshot(
         sequence=run.sequence,
         taken=run.started,
         copy_bytes=copy.bytes,
-        archive_bytes=archived.bytes,
+        archive_bytes=sealed.archive_bytes,
         tables=validated.profile.tables,
         files=signs_of(copy.folder, copy.read_files()),
     )

@@ -225,7 +225,6 @@ def _sizes(report: RunReport) -> dict[str, int]:
 def _sizes_of(source: SourceReport) -> dict[str, int]:
     sizes = {
         "live copy": source.copy_bytes,
-        "archive": source.archive_bytes,
-        "encrypt": source.sealed_bytes,
+        "archive and encrypt": source.sealed_bytes,
     }
     return {step_text(name, source.source_name): size for name, size in sizes.items()}

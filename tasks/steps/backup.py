@@ -16,7 +16,7 @@ from tasks.backup.due_targets import day_of
 from tasks.backup.spool import Spooled, remember
 from tasks.backup.workspace import SEALED
 from tasks.errors import ReadBackError
-from tasks.records import Archived, Placed, Pruned, Rehearsed, Run, Sealed, Validated
+from tasks.records import Placed, Pruned, Rehearsed, Run, Sealed, Validated
 from tasks.recovery.in_place.record import refuse_unfinished
 from tasks.steps.declaration import NOT_ON_RECORD, Work, retried, step
 from tasks.steps.running import rename_run
@@ -54,24 +54,16 @@ def validate_copy(work: Work, copy: Copied) -> Validated:
     return tasks.backup.validate.validate_copy(work.context, work.run, copy, work.progress)
 
 
-@step("archive", stands_by=SEALED, recall=lambda work, spooled: spooled.archived(work.workspace))
-def archive(work: Work, copy: Copied) -> Archived:
-    """Pack the copy as tar + zstandard."""
-    return tasks.backup.seal.archive_copy(work.context, work.workspace, copy, work.progress)
-
-
-@step("encrypt", stands_by=SEALED, recall=lambda _, spooled: spooled.sealed)
-def encrypt(work: Work, archived: Archived) -> Sealed:
-    """Encrypt the archive to every holder and to this run's own key."""
-    return tasks.backup.seal.encrypt_archive(work.context, work.workspace, work.run, archived, work.progress)
+@step("archive and encrypt", stands_by=SEALED, recall=lambda _, spooled: spooled.sealed_whole())
+def archive_and_encrypt(work: Work, copy: Copied) -> Sealed:
+    """Pack the copy as tar + zstandard, encrypted to every holder and to this run's own key."""
+    return tasks.backup.seal.archive_and_encrypt(work.context, work.workspace, work.run, copy, work.progress)
 
 
 @step("rehearse", mark=SEALED, recall=lambda _, spooled: spooled.rehearsed)
-def rehearse(work: Work, copy: Copied, archived: Archived, sealed: Sealed, validated: Validated) -> Rehearsed:
+def rehearse(work: Work, copy: Copied, sealed: Sealed, validated: Validated) -> Rehearsed:
     """Restore the sealed archive in scratch, compare it with the copy, sign the manifest."""
-    rehearsed = tasks.backup.rehearse.prove(
-        work.context, work.run, copy, archived, sealed, validated, work.progress
-    )
+    rehearsed = tasks.backup.rehearse.prove(work.context, work.run, copy, sealed, validated, work.progress)
     remember(work.context, Spooled(run=work.run, sealed=sealed, rehearsed=rehearsed))
     return rehearsed
 

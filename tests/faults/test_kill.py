@@ -14,8 +14,8 @@ from tests.flows.warm import Warm
 
 __all__ = ["clinic", "running_site", "site"]
 
-STEPS = ["live copy", "archive", "encrypt", "rehearse", "deliver to nas", "read back from nas"]
-PLAINTEXT_ON_DISK = {"live copy", "archive", "encrypt", "rehearse"}
+STEPS = ["live copy", "archive and encrypt", "rehearse", "deliver to nas", "read back from nas"]
+PLAINTEXT_ON_DISK = {"live copy", "archive and encrypt", "rehearse"}
 
 
 @pytest.fixture(scope="module")

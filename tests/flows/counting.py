@@ -18,7 +18,7 @@ STEPS = {
     "preflight": ("preflight",),
     "copy": ("live_copy",),
     "validate": ("validate_copy",),
-    "seal": ("archive_copy", "encrypt_archive"),
+    "seal": ("archive_and_encrypt",),
     "deliver": ("deliver", "read_back"),
 }
 

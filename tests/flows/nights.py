@@ -13,7 +13,7 @@ from tasks.backup.due_targets import day_of
 from tasks.backup.preflight import preflight
 from tasks.backup.rehearse import prove
 from tasks.backup.retain import prune
-from tasks.backup.seal import archive_copy, encrypt_archive
+from tasks.backup.seal import archive_and_encrypt
 from tasks.backup.validate import validate_copy
 from tasks.backup.workspace import Workspace, working
 from tasks.context import PlanContext
@@ -55,6 +55,5 @@ def proven(context: PlanContext, workspace: Workspace) -> tuple[Run, Sealed, Reh
     run = preflight(context, workspace.folder.name)
     copy = live_copy(context, run)
     validated = validate_copy(context, run, copy)
-    archived = archive_copy(context, workspace, copy)
-    sealed = encrypt_archive(context, workspace, run, archived)
-    return run, sealed, prove(context, run, copy, archived, sealed, validated)
+    sealed = archive_and_encrypt(context, workspace, run, copy)
+    return run, sealed, prove(context, run, copy, sealed, validated)

@@ -84,7 +84,7 @@ def readable(site: Site) -> list[Path]:
     ("step", "sent"),
     [
         ("live copy", signal.SIGINT),
-        pytest.param("archive", signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param("archive and encrypt", signal.SIGTERM, marks=pytest.mark.long),
         pytest.param("rehearse", signal.SIGINT, marks=pytest.mark.long),
         ("deliver to nas", signal.SIGTERM),
     ],
@@ -120,7 +120,7 @@ def test_interrupted(site: Site, tmp_path: Path, step: str, sent: signal.Signals
 @pytest.mark.skipif(sys.platform != "linux", reason="programs are found in /proc")
 def test_a_killed_run_leaves_no_program_running(site: Site, tmp_path: Path) -> None:
     """Prefect's temporary server by itself would outlive a kill -9: some 200 MB, at work for ever."""
-    process = start_halting(site, "archive", tmp_path / "in the middle")
+    process = start_halting(site, "archive and encrypt", tmp_path / "in the middle")
     server = one_of(process.pid, "prefect.server")
     helpers = [pid for pid in family(process.pid) if pid != process.pid]
     assert server in helpers

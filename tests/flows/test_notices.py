@@ -258,7 +258,7 @@ def test_a_run_that_is_ended_from_outside_is_told(
     site: Site, mails: MailRoom, web: Hooks, tmp_path: Path
 ) -> None:
     told_by(site, mails, OWNER, heartbeat="env:BEAT")
-    process = start_halting(site, "archive", tmp_path / "in the middle")
+    process = start_halting(site, "archive and encrypt", tmp_path / "in the middle")
     try:
         assert (tmp_path / "in the middle").exists(), process.communicate()
         process.send_signal(signal.SIGTERM)

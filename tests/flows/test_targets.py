@@ -20,8 +20,7 @@ STEPS = [
     (preflight, "preflight"),
     (copy, "live_copy"),
     (validate, "validate_copy"),
-    (seal, "archive_copy"),
-    (seal, "encrypt_archive"),
+    (seal, "archive_and_encrypt"),
     (deliver, "deliver"),
     (deliver, "read_back"),
 ]
@@ -112,7 +111,7 @@ def test_one_target_fails_and_a_rerun_sends_only_there(
         assert len(site.archives("second-disk")) == len(site.archives("cellar")) == 1
         assert site.plaintext() == [], "only encrypted parts wait for the re-run"
     arrived = {path: path.stat().st_mtime_ns for path in site.archives("second-disk")}
-    expected = Counter(preflight=1, live_copy=1, validate_copy=1, archive_copy=1, encrypt_archive=1)
+    expected = Counter(preflight=1, live_copy=1, validate_copy=1, archive_and_encrypt=1)
     assert executions == expected + Counter(deliver=3, read_back=2)
     executions.clear()
     assert site.run("retry") == 0

@@ -65,7 +65,12 @@ def test_however_a_run_ends_nothing_readable_is_left(tmp_path: Path, proven: boo
     if not proven:
         workspace.unmark("sealed")
     with pytest.raises(RuntimeError), locked(workspace.folder):
-        for path in (workspace.copy / "clinic.db", workspace.archive, workspace.run_key, workspace.listing):
+        for path in (
+            workspace.copy / "clinic.db",
+            workspace.folder / "archive.tar.zst",
+            workspace.run_key,
+            workspace.listing,
+        ):
             path.parent.mkdir(exist_ok=True)
             path.write_text("readable")
         raise RuntimeError
