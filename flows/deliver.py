@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from prefect.states import Completed
 
 from flows.backup import RUNNER, send
 from flows.ending import concluded, failure, refused
+from tasks.backup.removal import removed_in
 from tasks.backup.spool import LATEST, Spooled, lacking, waiting
 from tasks.backup.workspace import SEALED, Workspace, exclusively, locked
 from tasks.context import PlanContext, targets_kept_open
 from tasks.errors import DatasaveError
+from tasks.notices.wording import removed_text
 from tasks.steps.backup import deliver as deliver_to
 from tasks.steps.backup import prune
 from tasks.steps.notices import notify_at_every_end
@@ -51,7 +54,7 @@ def deliver(plan: Path, targets: list[str] | None = None, backup: str = LATEST) 
                 failed = {steps.target: error for steps in sent for error in steps.errors}
                 errors += [f"{name}: {error}" for name, error in failed.items()]
                 done.append(_sentence(spooled, [name for name in missing if name not in failed]))
-                done += [_not_kept(spooled, steps.target) for steps in sent if _removed(steps, spooled)]
+                done += [told for steps in sent for told in _removed(context, spooled, steps.target)]
                 if not failed and not lacking(context, spooled, context.chosen(None)):
                     workspace.unmark(SEALED)
     except DatasaveError as error:
@@ -76,9 +79,12 @@ def _send_anew(spooled: Spooled, workspace: Workspace, target: str) -> Steps:
     return send(run, target, spooled.sealed, spooled.rehearsed)
 
 
-def _removed(steps: Steps, spooled: Spooled) -> bool:
-    pruned = steps.result(prune)
-    return pruned is not None and spooled.sealed.name in pruned.removed
+def _removed(context: PlanContext, spooled: Spooled, target: str) -> Iterator[str]:
+    removed = removed_in(context, spooled.run, target)
+    if removed:
+        yield f"removed from {target}: {removed_text(removed)}"
+    if any(gone.sequence == spooled.run.sequence for gone in removed):
+        yield _not_kept(spooled, target)
 
 
 def _not_kept(spooled: Spooled, target: str) -> str:

@@ -13,8 +13,8 @@ from prefect.states import Completed
 from flows.ending import concluded, failure, refused
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.notices.wording import place_text
-from tasks.records import Scope
+from tasks.notices.wording import place_text, removed_text
+from tasks.records import Pruned, Scope
 from tasks.steps.notices import notify_at_every_end
 from tasks.steps.on_request import prune_now
 from tasks.steps.outcomes import error_of, result_of
@@ -47,10 +47,13 @@ def prune(plan: Path, targets: list[str] | None = None) -> State[Any]:
     errors = [f"{name}: {raised}" for name, future in futures if (raised := error_of(future))]
     pruned = [(name, done) for name, future in futures if (done := result_of(future))]
     notes = [f"{name}: {done.note}" for name, done in pruned if done.note]
+    told = [f"{name}: {_went(done)}, {done.kept or 'all'} kept" for name, done in pruned]
     if errors or notes:
-        facts = failure(plan, "prune", "; ".join([*errors, *notes]), started)
+        went = [sentence for sentence, (_, done) in zip(told, pruned, strict=True) if done.removed]
+        facts = failure(plan, "prune", "; ".join([*errors, *notes, *went]), started)
         return concluded(context.path, facts, reporting=False)
-    told = ", ".join(
-        f"{name}: {len(done.removed)} removed, {done.kept or 'all'} kept" for name, done in pruned
-    )
-    return Completed(message=told)
+    return Completed(message="; ".join(told))
+
+
+def _went(done: Pruned) -> str:
+    return f"removed {removed_text(done.removed)}" if done.removed else "0 removed"

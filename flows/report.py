@@ -11,12 +11,13 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 
 from tasks import reports
+from tasks.backup.removal import removed_in
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ProofError, TargetMissing
 from tasks.keys.proofs import findings as key_findings
 from tasks.notices.wording import count_text, duration_text, step_text
 from tasks.policy.retention import CLOCK_JUMP
-from tasks.records import Certificate, Finding, Profile, Run, unchecked_in
+from tasks.records import Certificate, Finding, Profile, Removed, Run, unchecked_in
 from tasks.recovery.find import PASSED_OVER
 from tasks.reports import Delivery, RunReport, SourceReport
 from tasks.steps import backup, on_request
@@ -83,12 +84,14 @@ def plain_report(flow: str, started: datetime, headline: str, source: str, **fac
 class SourceRun:
     """What a run did with one source: the steps up to the proven archive, then those at each target.
 
-    ``not_due`` are the targets that were left out, with the reasons.
+    ``not_due`` are the targets that were left out, with the reasons; ``removed`` is what went from each of
+    the others, also where the backup then failed.
     """
 
     steps: Steps
     at_targets: list[Steps] = field(default_factory=list)
     not_due: dict[str, str] = field(default_factory=dict)
+    removed: dict[str, tuple[Removed, ...]] = field(default_factory=dict)
 
     @property
     def source_name(self) -> str:
@@ -152,7 +155,7 @@ class SourceRun:
                 name=proven.name,
                 bytes=proven.bytes,
                 seconds=proven.seconds,
-                removed=pruned.removed if pruned else (),
+                removed=self.removed.get(steps.target, ()),
                 kept=pruned.kept if pruned else 0,
                 problem=pruned.note if pruned else "",
             )
@@ -167,6 +170,7 @@ class SourceRun:
             target=steps.target,
             source_name=self.source_name,
             outcome=outcome,
+            removed=self.removed.get(steps.target, ()),
             problem=problem,
             hint=error.hint if error else "",
         )
@@ -175,6 +179,8 @@ class SourceRun:
 def backup_report(context: PlanContext, runs: Sequence[SourceRun], started: datetime) -> RunReport:
     """The report of a backup whose steps have come to rest; the main source's run comes first."""
     main = runs[0].run
+    for run in runs:
+        _look_up_removed(context, run)
     hints = [MARKED] if any(run.anomalies for run in runs) else []
     hints += [UNCHECKED] if any(run.unchecked for run in runs) else []
     if any(alarm.startswith(CLOCK_JUMP) for run in runs for alarm in run.alarms):
@@ -190,6 +196,13 @@ def backup_report(context: PlanContext, runs: Sequence[SourceRun], started: date
         holders=_holders(context),
         advice=[*hints, *(error.hint for run in runs for error in run.errors)],
     )
+
+
+def _look_up_removed(context: PlanContext, run: SourceRun) -> None:
+    """What went is asked of the journal: a step that failed, or an earlier attempt, returned nothing."""
+    if run.run is not None:
+        for steps in run.at_targets:
+            run.removed[steps.target] = removed_in(context, run.run, steps.target)
 
 
 def _backed_up(context: PlanContext, source: SourceRun) -> SourceReport:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -245,14 +246,30 @@ class Placed(Record):
     seconds: float
 
 
+class Removed(Record):
+    """A backup that was removed from a target: its full name there, its number, and why it went."""
+
+    name: str
+    sequence: int
+    reason: str
+
+
+def _as_removed(value: object) -> object:
+    # Runs on record from before removals had reasons hold their names alone.
+    return {"name": value, "sequence": 0, "reason": ""} if isinstance(value, str) else value
+
+
+Removals = tuple[Annotated[Removed, BeforeValidator(_as_removed)], ...]
+
+
 class Pruned(Record):
-    """What retention did at one target: names removed, number of verified backups left.
+    """What retention did at one target: what was removed, number of verified backups left.
 
     ``kept`` is 0 where they were not counted: where nothing is ever removed, or ``note`` says why not.
     """
 
     target: str
-    removed: tuple[str, ...]
+    removed: Removals
     kept: int
     note: str = ""
 
@@ -382,11 +399,15 @@ class BackupEntry(Record):
 
 
 class Verdict(Record):
-    """What retention decides about one backup: kept or removed, and why, in words for people."""
+    """What retention decides about one backup: kept or removed, and why, in words for people.
+
+    ``waiting``: the plan would let it go, but kept it before it was changed, and nobody has accepted that.
+    """
 
     backup: BackupEntry
     kept: bool
     reasons: tuple[str, ...]
+    waiting: bool = False
 
 
 class Certificate(Published):

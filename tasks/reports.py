@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tasks.records import Engine, Finding, Profile, Record
+from tasks.records import Engine, Finding, Profile, Record, Removals
 
 
 class Delivery(Record):
@@ -22,7 +22,7 @@ class Delivery(Record):
     name: str = ""
     bytes: int = 0
     seconds: float = 0.0
-    removed: tuple[str, ...] = ()
+    removed: Removals = ()
     kept: int = 0
     problem: str = ""
     hint: str = ""

@@ -65,6 +65,8 @@ COMMANDS: Mapping[str, Commands] = {
     },
     "Now and then": {
         "prune": "prune:prune",
+        "hold": "hold:hold",
+        "release": "hold:release",
         "check": "run:check",
         "copy": "run:copy",
         "log": "run:log",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from deployments.cli.options import DEFAULT_PLAN, PlanOption, TargetsOption
 from deployments.cli.screen import bad, say, shelf_table
 from tasks.backup.condition import missing_at, missing_text
+from tasks.backup.holds import holds
 from tasks.backup.retain import shelf_of
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
@@ -24,12 +27,15 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
     """
     context = PlanContext(plan)
     failed = False
+    today = datetime.now(context.timezone).date()
+    held = {name: holds(context, name, today) for name in context.source_names}
     for name in context.chosen(target):
         try:
             with context.target(name) as place:
                 for source_name in context.source_names:
                     shelf = shelf_of(context, place, source_name)
-                    shelf_table(place_text(name, source_name), shelf)
+                    words = {number: hold.words for number, hold in held[source_name].items()}
+                    shelf_table(place_text(name, source_name), shelf, words)
                     if lost := missing_at(context, place, context.full_name(source_name), shelf):
                         say(f"{place_text(name, source_name)}: {missing_text(lost, shelf)}")
         except DatasaveError as error:

@@ -13,6 +13,7 @@ from deployments.cli.run import run_flow
 from deployments.cli.screen import bad, findings_table, good, out, say, table
 from deployments.serving.server import prepare_run
 from tasks.backup import retain
+from tasks.backup.promises import accept_plan
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.manifests.shelf import elsewhere_text
@@ -32,7 +33,7 @@ def prune(
         bool, Parameter(negative=(), help="Show what must hold before anything is removed. Removes nothing.")
     ] = False,
     accept_change: Annotated[
-        bool, Parameter(negative=(), help="The change that suspended pruning was meant: trust it.")
+        bool, Parameter(negative=(), help="The change of data or plan that suspended pruning was meant.")
     ] = False,
 ) -> int:
     """Show what retention keeps and would remove, and why. Deletes only with --apply.
@@ -68,6 +69,8 @@ def prune(
 
 
 def _accept(context: PlanContext) -> int:
+    for name in accept_plan(context):
+        good(f"{name}: accepted that the plan keeps what it says now, and no longer what it said before")
     for source_name in context.source_names:
         done = retain.accept_change(context, source_name)
         for defect in done.told:

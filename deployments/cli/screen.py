@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -108,12 +108,16 @@ def findings_table(title: str, findings: Sequence[Finding]) -> None:
     out.print(shown)
 
 
-def shelf_table(target: str, shelf: Sequence[BackupEntry]) -> None:
-    """The backups on one target, newest first. A delivery that was cut off is not a backup."""
+def shelf_table(target: str, shelf: Sequence[BackupEntry], held: Mapping[int, str] | None = None) -> None:
+    """The backups on one target, newest first. A delivery that was cut off is not a backup.
+
+    ``held``: by number, that it is held and why.
+    """
     here = [backup for backup in shelf if not backup.elsewhere]
     backups = [backup for backup in here if not backup.unfinished]
     if backups:
         _backup_table(target, backups)
+        _say_held(backups, held or {})
     else:
         say(f"{target}: no backups")
     if told := elsewhere_text(shelf):
@@ -121,6 +125,12 @@ def shelf_table(target: str, shelf: Sequence[BackupEntry]) -> None:
     if len(backups) < len(here):
         count = count_text(len(here) - len(backups), "delivery was", "deliveries were")
         say(f"{target}: {count} cut off; `datasave prune --unfinished` shows and clears that")
+
+
+def _say_held(shelf: Sequence[BackupEntry], held: Mapping[int, str]) -> None:
+    numbers = {backup.manifest.sequence for backup in shelf if backup.manifest}
+    for number in sorted(numbers & held.keys()):
+        say(f"#{number} is {held[number]}")
 
 
 def _backup_table(target: str, shelf: Sequence[BackupEntry]) -> None:

@@ -52,6 +52,7 @@ def _show(page: Status, timezone: tzinfo) -> None:
     _lines("where the backups are", page.targets, "next due")
     for advice in page.media:
         say(advice)
+    _lines("kept by hand", page.held, "through")
     _lines("what drills proved", page.proofs, "next due")
     _lines("what comes next", page.coming)
     _trends(page.trends)

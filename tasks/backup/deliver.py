@@ -11,7 +11,8 @@ from io import BytesIO
 from tasks.backup.condition import Witness, note_delivered, note_removed
 from tasks.backup.due_targets import day_of, note_delivery
 from tasks.backup.media import note_use
-from tasks.backup.retain import make_room, reached, shelf_of
+from tasks.backup.retain import reached, shelf_of
+from tasks.backup.room import Refused, make_room
 from tasks.calendars import WEEKDAYS
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetFull
@@ -60,11 +61,18 @@ def deliver(
     with reached(context, target_name, day) as target:
         try:
             _put(target, name, sealed, progress)
-        except TargetFull:
-            if not make_room(context, run, target, sealed.bytes + SPARE_BYTES):
-                raise
+        except TargetFull as error:
+            refused = make_room(context, run, target, sealed.bytes + SPARE_BYTES)
+            if refused is not None:
+                raise _no_room(error, refused) from error
             _put(target, name, sealed, progress)
     return Placed(target=target_name, name=name, bytes=sealed.bytes, seconds=time.monotonic() - began)
+
+
+def _no_room(error: TargetFull, refused: Refused) -> TargetFull:
+    if not refused.cause:
+        return error
+    return TargetFull(f"{error.message}; nothing was removed to make room: {refused.cause}", hint=error.hint)
 
 
 def _put(target: Target, name: str, sealed: Sealed, progress: Progress) -> None:

@@ -7,10 +7,11 @@ is, and a machine that lost its journal learns its media anew as they come back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from tasks.calendars import Calendar
 from tasks.context import PlanContext
@@ -18,7 +19,7 @@ from tasks.errors import PlanError, TargetError, TargetMissing
 from tasks.journal.kinds import Kind
 from tasks.plan.model import TargetEntry
 from tasks.policy.due_rules import day_text
-from tasks.policy.rotation import Advice, medium_for, next_run_day, repeated, tonight, where
+from tasks.policy.rotation import Advice, medium_for, next_run_day, previous_run_day, repeated, tonight, where
 from tasks.records import Record
 from tasks.targets.base import Target
 from tasks.targets.capabilities import MediaOptions, MediumMarker, SupportsMedia, Turn
@@ -187,16 +188,80 @@ def note_use(context: PlanContext, target: Target, day: date, held: int) -> None
         _note(context, marker, held, day)
 
 
-def may_replace_first(context: PlanContext, entry: TargetEntry, label: str) -> bool:
-    """Whether a full medium may lose its oldest backups before it has the new one.
+def note_held(context: PlanContext, target: Target, change: int) -> None:
+    """Remember that the medium in use holds so many good backups more (or less) than was known."""
+    if isinstance(target, SupportsMedia):
+        marker = target.medium(f"cannot note what {target.name} holds")
+        known = remembered(context).of(marker.target).get(marker.label)
+        if known:
+            _note(context, marker, max(0, known.held + change))
 
-    Only with ``replace: first`` in the plan, and if the target's other media, by what they held when each
-    was last used, have as many good backups together as its ``floor``.
+
+class HeldElsewhere(NamedTuple):
+    """How many good backups lie on the media that are not in use, and how that is known, in words."""
+
+    total: int
+    words: str
+
+
+def held_elsewhere(
+    context: PlanContext, target: Target, day: date, count: Callable[[Target], int]
+) -> HeldElsewhere:
+    """What the other media of a target hold on ``day``, whose medium is in use.
+
+    Those that are plugged in are looked at with ``count``. Of one that is away it is known what it held when
+    it was last used; that is believed only if it was used on its last turn: one that was not there when it
+    was wanted may be lost.
     """
-    if not isinstance(entry, MediaOptions) or entry.replace != "first":
-        return False
-    media = remembered(context).of(entry.name)
-    return sum(medium.held for medium in media.values() if medium.label != label) >= entry.floor
+    options = _media_options(context, target.name)
+    label = medium_for(options.calendar, day)
+    media = remembered(context)
+    log, known = media.log(target.name), media.of(target.name)
+    here = _count_at_hand(context, target.name, known, label, count)
+    found: dict[str, str] = {}
+    total = 0
+    for other in options.calendar.labels:
+        if other == label:
+            continue
+        if other in here:
+            total += here[other]
+            found[other] = f"{other}: {here[other]}"
+        elif other not in known:
+            found[other] = f"{other}: never used"
+        elif (turn := _last_turn(options.calendar, other, day)) and (turn, other) not in log:
+            found[other] = f"{other}: not there on its last turn, {day_text(turn)}"
+        else:
+            total += known[other].held
+            found[other] = f"{other}: {known[other].held} when last used"
+    return HeldElsewhere(total, ", ".join(found.values()))
+
+
+def _count_at_hand(
+    context: PlanContext,
+    name: str,
+    known: Mapping[str, KnownMedium],
+    label: str | None,
+    count: Callable[[Target], int],
+) -> dict[str, int]:
+    ids = {own: medium.id for own, medium in known.items()}
+    found: dict[str, int] = {}
+    with context.target(name) as other:
+        assert isinstance(other, SupportsMedia)  # noqa: S101 - its options have a calendar
+        for marker in other.at_hand().values():
+            if (marker.target, marker.plan) == (name, context.plan.name) and marker.label != label:
+                other.use(Turn(label=marker.label, plan=context.plan.name, known=ids))
+                with suppress(TargetError):  # one of two alike, or one that fails: it counts for nothing
+                    found[marker.label] = count(other)
+    return found
+
+
+def _last_turn(calendar: Calendar, label: str, day: date) -> date | None:
+    """The newest day before ``day`` on which a medium had its turn, None where that was never."""
+    for _ in range(_LOOK_AHEAD):
+        day = previous_run_day(calendar, day)
+        if medium_for(calendar, day) == label:
+            return day
+    return None
 
 
 def _note(context: PlanContext, marker: MediumMarker, held: int = 0, day: date | None = None) -> None:

@@ -7,17 +7,20 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
-from tasks.backup.condition import known_at, note_removed
+from tasks.backup.condition import known_at
 from tasks.backup.due_targets import day_of
-from tasks.backup.media import label_due, may_replace_first, note_use, take_turn
+from tasks.backup.holds import holds
+from tasks.backup.media import note_use, take_turn
+from tasks.backup.promises import note_plan, promised_before
+from tasks.backup.removal import finish_removals, remove_backup
 from tasks.context import PlanContext
-from tasks.errors import DatasaveError, ObjectMissing, TargetError, TargetLocked
+from tasks.errors import DatasaveError, TargetError
 from tasks.health.trend import accept, accepted_through, anomaly
 from tasks.manifests.manifest import parse_name
 from tasks.manifests.shelf import read_shelf
 from tasks.manifests.strays import told_of
-from tasks.policy.retention import judge_retention, newest_marked, suspended
-from tasks.records import BackupEntry, Finding, Pruned, Run, Verdict
+from tasks.policy.retention import judge_retention, keeping_promises, newest_marked, suspended
+from tasks.records import BackupEntry, Finding, Pruned, Removed, Verdict
 from tasks.targets.base import Target
 
 
@@ -67,35 +70,90 @@ def _judged(context: PlanContext, target: Target, source_name: str) -> tuple[tup
     entry = context.entry(target.name)
     now = datetime.now(UTC)
     shelf = shelf_of(context, target, source_name)
-    found = anomaly(context, source_name)
-    judged = judge_retention(shelf, entry.keep, entry.floor, context.timezone, now, found)
-    return judged, suspended(shelf, now, found)
+    found = anomaly_of(context, source_name)
+    held = {n: hold.words for n, hold in holds(context, source_name, day_of(context, now)).items()}
+    judged = judge_retention(shelf, entry.keep, entry.floor, context.timezone, now, found, held)
+    judged = keeping_promises(judged, promised_before(context, target.name), context.plan.signers)
+    return judged, suspended(shelf, now, found) or _waiting(judged)
+
+
+def anomaly_of(context: PlanContext, source_name: str) -> str:
+    """What keeps this machine from removing anything, whatever a shelf looks like; "" where nothing does."""
+    defects = context.journal.defects()
+    return (
+        f"pruning suspended: the journal is damaged ({defects[0]})"
+        if defects
+        else anomaly(context, source_name)
+    )
+
+
+def _waiting(judged: Sequence[Verdict]) -> str:
+    numbers = [v.backup.manifest.sequence for v in judged if v.waiting and v.backup.manifest]
+    if not numbers:
+        return ""
+    listed = ", ".join(f"#{number}" for number in numbers)
+    return (
+        f"the plan was changed and would let {listed} go, which it kept before: they stay until someone says "
+        "that this was meant (`datasave prune --accept-change`)"
+    )
 
 
 def prune(
-    context: PlanContext, target_name: str, source_name: str = "", proven: str = "", day: date | None = None
+    context: PlanContext,
+    target_name: str,
+    source_name: str = "",
+    proven: str = "",
+    day: date | None = None,
+    run: str = "",
 ) -> Pruned:
     """Apply retention to one source's backups on one target; returns what went and what stays.
 
     ``proven`` is the full name of a backup that was just read back there: where the shelf doesn't
     show it as verified, something is wrong with the target and nothing is removed. A shelf that keeps all
-    forever is not read: reading it costs, and keys that can only write may not.
+    forever is not read: reading it costs, and keys that can only write may not. ``run`` is the id of the
+    run that asks.
     """
+    note_plan(context)
     if context.entry(target_name).keep.forever:
-        return Pruned(target=target_name, removed=(), kept=0)
+        return Pruned(target=target_name, removed=(), kept=0, note=anomaly_of(context, source_name))
     with reached(context, target_name, day) as target:
         judged, note = _judged(context, target, source_name)
         if proven and (defect := _defect_of(proven, judged)):
             note = f"pruning suspended: {proven} is not on the shelf as a verified backup{defect}"
             judged = ()
-        removed = [v.backup for v in judged if not v.kept and _gone(target, v.backup)]
-        for backup in removed:
-            _note_gone(context, target, backup, "no rule keeps it")
+        removed, cause = _let_go(context, target, judged, run)
+        if not (note or cause):
+            shelf = [verdict.backup for verdict in judged]
+            removed += finish_removals(context, target, source_name, shelf, run)
         kept = sum(verdict.backup.verified for verdict in judged) - len(removed)
         if day is not None and not source_name:
             note_use(context, target, day, sum(verdict.backup.good for verdict in judged) - len(removed))
-    names = tuple(backup.name for backup in removed)
-    return Pruned(target=target_name, removed=names, kept=kept, note=note)
+    return Pruned(target=target_name, removed=tuple(removed), kept=kept, note=note or cause)
+
+
+def _let_go(
+    context: PlanContext, target: Target, judged: Sequence[Verdict], run: str
+) -> tuple[list[Removed], str]:
+    """Remove what may go while all that stays is there; what went, and why not all of it."""
+    going = [verdict for verdict in judged if not verdict.kept]
+    removed: list[Removed] = []
+    for verdict in going:
+        if gone := _no_longer_there(target, judged):
+            return removed, f"pruning suspended: {gone} was there a moment ago and is not any more"
+        done = remove_backup(context, target, verdict.backup, "; ".join(verdict.reasons), run)
+        removed += [done] if done else []
+    return removed, ""
+
+
+def _no_longer_there(target: Target, judged: Sequence[Verdict]) -> str:
+    """A file of a backup that is to stay and that the target does not show as it did; "" if there is none."""
+    sizes = {stat.name: stat.bytes for stat in target.list()}
+    for backup in (verdict.backup for verdict in judged if verdict.kept and verdict.backup.verified):
+        if sizes.get(backup.full_name) != backup.bytes:
+            return backup.full_name
+        if backup.manifest_name not in sizes:
+            return backup.manifest_name
+    return ""
 
 
 def _defect_of(proven: str, judged: Sequence[Verdict]) -> str:
@@ -106,44 +164,6 @@ def _defect_of(proven: str, judged: Sequence[Verdict]) -> str:
     return "" if found.verified else f": {found.defect}"
 
 
-def _gone(target: Target, backup: BackupEntry) -> bool:
-    """Remove a backup; False where a lock keeps it, which is what locks are for."""
-    try:
-        remove_backup(target, backup)
-    except TargetLocked:
-        return False
-    return True
-
-
-def _note_gone(context: PlanContext, target: Target, backup: BackupEntry, reason: str) -> None:
-    if backup.manifest:
-        note_removed(context, target, backup.full_name, backup.manifest, reason)
-
-
-def make_room(context: PlanContext, run: Run, target: Target, needed: int) -> bool:
-    """Remove the oldest backups of a full medium before it has the new one; whether there is room then.
-
-    Only where the plan says so and the other media hold enough (media.may_replace_first), and never on a
-    shelf that looks wrong.
-    """
-    entry = context.entry(target.name)
-    label = label_due(entry, day_of(context, run.started))
-    found = anomaly(context, run.source_name)
-    if not label or found or not may_replace_first(context, entry, label):
-        return False
-    shelf = shelf_of(context, target, run.source_name)
-    if suspended(shelf, datetime.now(UTC)):
-        return False
-    for backup in [backup for backup in shelf if backup.good]:
-        free = target.free_space()
-        if free is None or free >= needed:
-            break
-        remove_backup(target, backup)
-        _note_gone(context, target, backup, "to make room for a new one")
-    free = target.free_space()
-    return free is not None and free >= needed
-
-
 def evidence(
     context: PlanContext, target_name: str, source_name: str, shelf: Sequence[BackupEntry]
 ) -> tuple[Finding, ...]:
@@ -152,7 +172,7 @@ def evidence(
     good = [backup for backup in shelf if backup.verified]
     aside = [backup for backup in shelf if not (backup.verified or backup.elsewhere)]
     now = datetime.now(UTC)
-    found = anomaly(context, source_name) or newest_marked(shelf)
+    found = anomaly_of(context, source_name) or newest_marked(shelf)
     clock = suspended([backup for backup in shelf if not backup.marks], now)
     newest = f"{good[-1].full_name} was read back here" if good else "no verified backup here"
     enough = f"{len(good)} verified, at least {entry.floor} always stay"
@@ -190,16 +210,8 @@ def clear_unfinished(context: PlanContext, target_name: str) -> tuple[str, ...]:
     with context.target(target_name) as target:
         left = _unfinished(context, target)
         for backup in left:
-            remove_backup(target, backup)
+            remove_backup(context, target, backup, "a delivery that was cut off, removed when asked")
     return tuple(backup.full_name for backup in left)
-
-
-def remove_backup(target: Target, backup: BackupEntry) -> None:
-    """Remove one backup: its manifest first, so that half a removal leaves no backup that seems whole."""
-    names = (backup.manifest_name, *backup.certificates, backup.full_name)
-    for name in filter(None, names):
-        with suppress(ObjectMissing):
-            target.delete(name)
 
 
 class Accepted(NamedTuple):

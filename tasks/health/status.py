@@ -12,6 +12,7 @@ from typing import Any
 
 from tasks.backup.condition import WAY_OUT, damaged
 from tasks.backup.due_targets import day_of
+from tasks.backup.holds import holds
 from tasks.backup.media import which
 from tasks.context import PlanContext
 from tasks.health.drills import drillbook
@@ -63,6 +64,7 @@ def status_of(context: PlanContext, now: datetime | None = None) -> Status:
         alarms=tuple(dict.fromkeys(alarms)),
         targets=tuple(targets),
         media=tuple(f"{name}: {advice.text}" for name, advice in which(context, _next_run_day(context, at))),
+        held=tuple(_held(context, day_of(context, at))),
         proofs=tuple(_proofs(context, at)),
         coming=tuple(_coming(context, at)),
         trends=tuple(_trends(context, runs)),
@@ -140,6 +142,14 @@ def _next_run_day(context: PlanContext, at: datetime) -> date:
     local = at.astimezone(context.timezone)
     cron = context.plan.schedule.backup
     return (next_time(cron, local) if cron else local).date()
+
+
+def _held(context: PlanContext, day: date) -> Iterator[StatusLine]:
+    for source_name in context.source_names:
+        for number, hold in sorted(holds(context, source_name, day).items()):
+            name = f"#{number} of {context.full_name(source_name)}"
+            until = day_text(hold.until) if hold.until else "until it is released"
+            yield StatusLine(name=name, tone="quiet", word="held", detail=hold.reason, next=until)
 
 
 def _proofs(context: PlanContext, at: datetime) -> Iterator[StatusLine]:

@@ -45,6 +45,8 @@ class Kind(StrEnum):
     """{target, source, sequence, name, reason}: about to be removed by us."""
     REMOVED = "removed"
     """{target, source, sequence, name, reason}: removed by us."""
+    SPARED = "spared"
+    """{target, source, sequence, name, reason}: the removal was given up, and nothing was removed."""
     DAMAGED = "damaged"
     """{target, source, sequence, name, found_by, detail}: seen to be damaged. It doesn't count until it is
     repaired or found sound."""

@@ -18,7 +18,7 @@ from tasks.age.file import rewrapped
 from tasks.age.keys import Identity
 from tasks.backup.condition import note_rewrapped
 from tasks.backup.deliver import check_room, discard, publish, refresh_recover
-from tasks.backup.retain import remove_backup
+from tasks.backup.removal import remove_backup
 from tasks.backup.seal import seal_text
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetLocked
@@ -81,7 +81,7 @@ def seal_anew(
     backup, manifest = intent.backup, intent.manifest
     if intent.leftover:
         _prove_newer(context, target, manifest)
-        _remove_old(target, backup)
+        _remove_old(context, target, backup)
         return backup.full_name
     name = f"{backup.slot}/" * bool(backup.slot) + anew_name(backup.name)
     size, digest = _copy(context, target, intent, identities, name, progress)
@@ -102,7 +102,7 @@ def seal_anew(
     note_rewrapped(context, target, name, anew, backup.full_name)
     _carry_certificates(target, backup, name)
     refresh_recover(context, target)
-    _remove_old(target, backup)
+    _remove_old(context, target, backup)
     return name
 
 
@@ -185,11 +185,9 @@ def _carry_certificates(target: Target, backup: BackupEntry, name: str) -> None:
             target.put(new + certificate.removeprefix(old), BytesIO(data), len(data))
 
 
-def _remove_old(target: Target, backup: BackupEntry) -> None:
-    try:
-        remove_backup(target, backup)
-    except TargetLocked as error:
+def _remove_old(context: PlanContext, target: Target, backup: BackupEntry) -> None:
+    if remove_backup(context, target, backup, "sealed anew for other holders") is None:
         raise TargetLocked(
             f"{backup.full_name} was sealed anew, and a lock keeps the old file on {target.name}",
             hint="Run it again when the lock's time is up. Until then its former holders can open it.",
-        ) from error
+        )

@@ -18,6 +18,7 @@ from tasks.notices.wording import (
     duration_text,
     place_text,
     plain_text,
+    removed_text,
     size_text,
     stamp_text,
     when_text,
@@ -322,13 +323,21 @@ def _target(delivery: Delivery) -> TargetLine:
         name=_place(delivery),
         outcome=outcome,
         tone=tone,
-        detail=_sentence(plain_text(delivery.problem, MESSAGE_LIMIT)),
+        detail=plain_text(_detail(delivery), MESSAGE_LIMIT),
         hint=plain_text(delivery.hint, MESSAGE_LIMIT),
         size=size_text(delivery.bytes) if arrived else "–",
         took=duration_text(delivery.seconds) if arrived or delivery.seconds else "–",
         kept=count_text(delivery.kept) if delivery.kept else "–",
         removed=count_text(len(delivery.removed)) if arrived or delivery.removed else "–",
     )
+
+
+def _detail(delivery: Delivery) -> str:
+    """What is wrong; and what went although no new backup arrived, which is told where people look first."""
+    problem = _sentence(delivery.problem)
+    if delivery.outcome == "delivered" or not delivery.removed:
+        return problem
+    return f"{problem} Removed before that: {removed_text(delivery.removed)}."
 
 
 def _notified(notified: Notified) -> Line:
@@ -386,7 +395,13 @@ def _technical(report: RunReport) -> tuple[tuple[str, str], ...]:
         target = _place(delivery)
         if delivery.name:
             pairs.append((f"Name on {target}", plain_text(delivery.name, MESSAGE_LIMIT)))
-        pairs += [(f"Removed from {target}", plain_text(name, MESSAGE_LIMIT)) for name in delivery.removed]
+        pairs += [
+            (
+                f"Removed from {target}",
+                plain_text(f"#{gone.sequence}, {gone.name}: {gone.reason}", MESSAGE_LIMIT),
+            )
+            for gone in delivery.removed
+        ]
     return tuple(pairs)
 
 

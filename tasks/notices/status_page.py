@@ -49,7 +49,10 @@ class Trend(Record):
 
 
 class Status(Record):
-    """How an office's backups stand at ``at``. ``alarms``: what needs attention."""
+    """How an office's backups stand at ``at``.
+
+    ``alarms``: what needs attention; ``held``: backups that a person keeps.
+    """
 
     office: str
     at: datetime
@@ -57,6 +60,7 @@ class Status(Record):
     alarms: tuple[str, ...] = ()
     targets: tuple[StatusLine, ...] = ()
     media: tuple[str, ...] = ()
+    held: tuple[StatusLine, ...] = ()
     proofs: tuple[StatusLine, ...] = ()
     coming: tuple[StatusLine, ...] = ()
     trends: tuple[Trend, ...] = ()

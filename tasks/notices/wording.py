@@ -9,12 +9,16 @@ in the language of the thread.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 
 import humanize
 
+from tasks.records import Removed
+
 NAME_LIMIT = 120
 MESSAGE_LIMIT = 1000
+REMOVED_LISTED = 20
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -82,6 +86,16 @@ def count_text(number: int, one: str = "", many: str = "") -> str:
     """
     noun = one if number == 1 else many or (f"{one}s" if one else "")
     return f"{number:,} {noun}".rstrip()
+
+
+def removed_text(removed: Sequence[Removed]) -> str:
+    """What was removed and why: ``#1, #2 (no rule keeps it (last 2)), #7 (…)``; of many the first."""
+    numbers: dict[str, list[str]] = {}
+    for gone in removed[:REMOVED_LISTED]:
+        numbers.setdefault(gone.reason, []).append(f"#{gone.sequence}")
+    told = [f"{', '.join(found)} ({reason})" for reason, found in numbers.items()]
+    more = len(removed) - REMOVED_LISTED
+    return ", ".join([*told, *([f"and {count_text(more)} more"] if more > 0 else [])])
 
 
 def plain_text(text: str, limit: int = NAME_LIMIT) -> str:

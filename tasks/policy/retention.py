@@ -10,12 +10,13 @@ that have one, never age; they are still reported where they show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 from tasks.options import Keep
-from tasks.records import BackupEntry, Manifest, Verdict
+from tasks.records import BackupEntry, Manifest, Record, Verdict
 
 TOLERANCE = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(days=400)
@@ -33,6 +34,23 @@ PERIODS: dict[str, Callable[[datetime], str]] = {
 }
 
 
+class Promise(Record):
+    """What a plan said of one target: how much of what lies there stays.
+
+    ``place`` is its address, by which it is known under another name too; nothing in it is secret.
+    ``timezone`` decides where days end, ``signers`` are the other machines whose backups count; the rest
+    stands in the plan like this.
+    """
+
+    place: str
+    keep: Keep
+    floor: int
+    slots: str | None
+    replace: str
+    timezone: str
+    signers: tuple[str, ...]
+
+
 def judge_retention(
     shelf: Sequence[BackupEntry],
     keep: Keep,
@@ -40,30 +58,56 @@ def judge_retention(
     timezone: tzinfo,
     now: datetime | None = None,
     anomaly: str = "",
+    held: Mapping[int, str] | None = None,
 ) -> tuple[Verdict, ...]:
     """A verdict on each backup of one source on one target, in the order of ``shelf``.
 
     The rules of ``keep`` apply within each slot; days begin at midnight in ``timezone``. Over all slots
     at least ``floor`` verified backups stay, if there are as many. Marked backups stay and take no other's
     place: they may be damaged, and must not push out older ones. ``now`` lets a newest backup dated
-    after it suspend removal (see `suspended`), as does an ``anomaly`` of the caller's. Raises ValueError:
-    floor below 1, or several sources.
+    after it suspend removal (see `suspended`), as does an ``anomaly`` of the caller's. ``held`` backups, by
+    number with the reason, stay beside what the rules keep. Raises ValueError: floor below 1, or several
+    sources.
     """
     if floor < 1:
         raise ValueError(f"a floor of {floor} would let the last backup go")
     contradiction = suspended(shelf, now, anomaly)
     counting = [(place, made) for place, made in _newest_first(shelf) if shelf[place].good]
-    reasons: dict[int, list[str]] = {}
     if contradiction:
         reasons = {place: [contradiction] for place, _ in counting}
-    elif keep.forever:
-        reasons = {place: ["kept forever"] for place, _ in counting}
     else:
-        for slot in {backup.slot for backup in shelf}:
-            in_slot = [(place, made) for place, made in counting if shelf[place].slot == slot]
-            reasons |= _apply_rules(in_slot, slot, keep, timezone)
-        _raise_to_floor(reasons, counting, floor)
+        reasons = _kept_by(shelf, counting, keep, floor, timezone)
+        _add_held(reasons, counting, held or {})
     return tuple(_verdict(backup, reasons.get(place, []), keep) for place, backup in enumerate(shelf))
+
+
+def keeping_promises(
+    judged: Sequence[Verdict], promised: Sequence[Promise], signers: Collection[str]
+) -> tuple[Verdict, ...]:
+    """The same verdicts, but what a plan before this one kept stays, and waits for a person.
+
+    ``promised`` are the plans before; machines that only this plan's ``signers`` name took no place then.
+    """
+    shelf = [verdict.backup for verdict in judged]
+    kept: dict[int, str] = {}
+    for before in promised:
+        strangers = set(signers) - set(before.signers)
+        counted = [
+            (place, made)
+            for place, made in _newest_first(shelf)
+            if shelf[place].good and made.machine not in strangers
+        ]
+        reasons = _kept_by(shelf, counted, before.keep, before.floor, ZoneInfo(before.timezone))
+        kept |= {place: why[0] for place, why in reasons.items()}
+    return tuple(
+        verdict if verdict.kept or place not in kept else _waiting(verdict, kept[place])
+        for place, verdict in enumerate(judged)
+    )
+
+
+def _waiting(verdict: Verdict, before: str) -> Verdict:
+    why = f"kept until the change of the plan is accepted (before: {before})"
+    return Verdict(backup=verdict.backup, kept=True, reasons=(why,), waiting=True)
 
 
 def suspended(shelf: Sequence[BackupEntry], now: datetime | None = None, anomaly: str = "") -> str:
@@ -88,6 +132,33 @@ def _newest_first(shelf: Sequence[BackupEntry]) -> list[tuple[int, Manifest]]:
     """(place in the shelf, manifest) of all verified backups, highest sequence number first."""
     verified = [(place, b.manifest) for place, b in enumerate(shelf) if b.manifest and b.verified]
     return sorted(verified, key=lambda entry: entry[1].sequence, reverse=True)
+
+
+def _kept_by(
+    shelf: Sequence[BackupEntry],
+    newest_first: list[tuple[int, Manifest]],
+    keep: Keep,
+    floor: int,
+    timezone: tzinfo,
+) -> dict[int, list[str]]:
+    """Reasons to keep the backups of a shelf, by place; those that may go are left out."""
+    if keep.forever:
+        return {place: ["kept forever"] for place, _ in newest_first}
+    reasons: dict[int, list[str]] = {}
+    for slot in {backup.slot for backup in shelf}:
+        in_slot = [(place, made) for place, made in newest_first if shelf[place].slot == slot]
+        reasons |= _apply_rules(in_slot, slot, keep, timezone)
+    _raise_to_floor(reasons, newest_first, floor)
+    return reasons
+
+
+def _add_held(
+    reasons: dict[int, list[str]], newest_first: list[tuple[int, Manifest]], held: Mapping[int, str]
+) -> None:
+    """After the rules and the floor, so that a hold never takes another backup's place."""
+    for place, made in newest_first:
+        if made.sequence in held:
+            reasons.setdefault(place, []).append(held[made.sequence])
 
 
 def _apply_rules(

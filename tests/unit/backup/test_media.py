@@ -282,24 +282,6 @@ def test_the_log_does_not_grow_for_ever(
     assert [use.day for use in media.remembered(context).uses] == [MONDAY + DAY * n for n in (2, 3, 4)]
 
 
-@pytest.mark.parametrize(
-    ("replace", "held", "allowed"),
-    [
-        ("first", {"TUE": 2, "WED": 1}, True),
-        ("first", {"MON": 9, "TUE": 2}, False),
-        ("keep", {"TUE": 9}, False),
-    ],
-)
-def test_a_full_medium_gives_way_only_if_the_others_hold_enough(
-    tmp_path: Path, replace: str, held: dict[str, int], allowed: bool, plugged: Any
-) -> None:
-    context = context_at(tmp_path, replace=replace, floor=3)
-    for place, (label, count) in enumerate(held.items()):
-        held_then(context, plugged(f"usb{place}"), label, count)
-    assert media.may_replace_first(context, context.entry("drives"), "MON") is allowed
-    assert not media.may_replace_first(context, context.entry("nas"), "MON")
-
-
 # In the plan
 
 

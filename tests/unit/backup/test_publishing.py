@@ -10,7 +10,8 @@ from typing import BinaryIO
 import pytest
 
 from tasks.backup.deliver import publish
-from tasks.backup.retain import clear_unfinished, prune, remove_backup
+from tasks.backup.removal import remove_backup
+from tasks.backup.retain import clear_unfinished, prune
 from tasks.context import PlanContext
 from tasks.errors import ReadBackError, TargetError
 from tasks.health.trend import remember
@@ -67,7 +68,7 @@ def test_a_manifest_that_reads_back_otherwise_is_removed_and_told() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".tar.zst.age", ".drill-20261129T060000Z.json"])
-def test_half_a_removal_leaves_no_backup_that_seems_whole(suffix: str) -> None:
+def test_half_a_removal_leaves_no_backup_that_seems_whole(context: PlanContext, suffix: str) -> None:
     nas = Failing("nas", suffix)
     drilled = certificate()
     put(nas, NAME, SEALED)
@@ -75,7 +76,7 @@ def test_half_a_removal_leaves_no_backup_that_seems_whole(suffix: str) -> None:
     put(nas, certificate_name(NAME, drilled.drilled), to_json(drilled))
     (backup,) = read_shelf(nas, trusted=None, now=TAKEN + timedelta(days=1))
     with pytest.raises(TargetError):
-        remove_backup(nas, backup)
+        remove_backup(context, nas, backup, "no rule keeps it")
     assert MANIFEST not in nas.objects
     assert NAME in nas.objects
     (left,) = read_shelf(nas, trusted=None, now=TAKEN + timedelta(days=1))

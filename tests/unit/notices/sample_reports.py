@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tasks.records import Engine, Finding, Profile, TableProfile
+from tasks.records import Engine, Finding, Profile, Removed, TableProfile
 from tasks.reports import Delivery, RunReport, Step
 
 STARTED = datetime(2026, 11, 23, 2, 0, 7, tzinfo=UTC)
@@ -57,7 +57,13 @@ DELIVERIES = (
         bytes=812_345_678,
         seconds=41.0,
         kept=30,
-        removed=("MON/front-office-20261026T020005Z-000090.tar.zst.age",),
+        removed=(
+            Removed(
+                name="MON/front-office-20261026T020005Z-000090.tar.zst.age",
+                sequence=90,
+                reason="no rule keeps it (last 1)",
+            ),
+        ),
     ),
     Delivery(target="drives", outcome="delivered", name=NAME, bytes=812_345_678, seconds=103.0, kept=4),
     Delivery(target="cloud", outcome="delivered", name=NAME, bytes=812_345_678, seconds=244.0, kept=4),
@@ -204,7 +210,14 @@ def hostile() -> RunReport:
                 *(Finding(check=text, passed=False, detail=text) for text in texts),
             ),
             "deliveries": tuple(
-                Delivery(target=text, outcome="failed", name=text, problem=text, hint=text, removed=(text,))
+                Delivery(
+                    target=text,
+                    outcome="failed",
+                    name=text,
+                    problem=text,
+                    hint=text,
+                    removed=(Removed(name=text, sequence=1, reason=text),),
+                )
                 for text in texts
             ),
             "steps": tuple(Step(name=text, outcome="failed", seconds=1, detail=text) for text in texts),
