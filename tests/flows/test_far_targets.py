@@ -70,6 +70,7 @@ def test_catching_up_and_explaining_on_servers(
     far_targets(site, s3, sshd, bucket, s3.endpoint, floor=1, keep="forever")
     assert site.run("backup") == 0
     far_targets(site, s3, sshd, bucket, s3.endpoint, floor=1, keep={"last": 1})
+    assert site.run("prune", "--accept-change") == 0
     capsys.readouterr()
     assert site.run("prune", "--explain", "--target", "cloud", "--target", "vault") == 0
     explained = capsys.readouterr().out

@@ -197,6 +197,11 @@ def test_prune_shows_before_it_deletes(running_site: Site, capsys: pytest.Captur
     site.change_plan(targets=[{**nas, "keep": {"last": 2}}])
     before = site.objects("nas")
     capsys.readouterr()
+    assert site.run("prune", "--apply") == 1
+    assert "the plan was changed and would let #1 go" in " ".join(capsys.readouterr().err.split())
+    assert site.objects("nas") == before
+    assert site.run("prune", "--accept-change") == 0
+    capsys.readouterr()
     assert site.run("prune") == 0
     shown = capsys.readouterr().out
     assert shown.count("remove") == 1 and "Nothing was deleted" in shown
