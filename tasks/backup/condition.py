@@ -21,7 +21,6 @@ from tasks.targets.capabilities import SupportsMedia
 DIFFERS = "its sha256 is not the one that its manifest states"
 WAY_OUT = "`datasave repair` puts a good copy there"
 MISSING = "it is not there any more, and Datasave did not remove it"
-_SPARED = "spared"
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class _View:
 
 
 _KINDS = (
-    *(Kind.DELIVERED, Kind.REWRAPPED, Kind.REMOVING, Kind.REMOVED, _SPARED),
+    *(Kind.DELIVERED, Kind.REWRAPPED, Kind.REMOVING, Kind.REMOVED, Kind.SPARED),
     *(Kind.DAMAGED, Kind.SOUND, Kind.REPAIRED),
 )
 
@@ -218,7 +217,7 @@ def _damage(entry: Entry) -> str:
 def _changed(entry: Entry, known: Resting) -> Resting:
     if entry.kind == Kind.REMOVING:
         return replace(known, leaving=True)
-    if entry.kind == _SPARED:
+    if entry.kind == Kind.SPARED:
         return replace(known, leaving=False)
     return replace(known, damage="", missing=False)
 
