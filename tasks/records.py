@@ -56,11 +56,15 @@ class Published(Record):
 
 
 class Engine(Record):
-    """The engine that answered when the source was checked. ``bytes``: how large a copy will be, about."""
+    """The engine that answered when the source was checked. ``bytes``: how large a copy will be, about.
+
+    ``data`` is the path of its live data on this machine; "" where that is elsewhere or it doesn't say.
+    """
 
     kind: str
     version: str
     bytes: int
+    data: str = ""
 
 
 class Scope(Record):

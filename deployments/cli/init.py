@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 from cyclopts import Parameter
 
-from deployments.cli.options import DEFAULT_PLAN
-from deployments.cli.screen import good, say
-from tasks.context import KINDS
+from deployments.cli.options import DEFAULT_PLAN, PLAN_VARIABLE
+from deployments.cli.screen import good, say, warning
+from tasks.backup.apart import ON_THE_SAME_DISK, planned_beside
+from tasks.context import KINDS, plan_of
 from tasks.errors import PlanError
 from tasks.plan.sample import plan_schema, sample_plan
 from tasks.platform.files import create_private, private_folder
@@ -81,7 +85,8 @@ def init(  # noqa: PLR0913 - what a plan may be begun with
             for key, value in (_pair(text) for text in target)
         ],
     }
-    text = sample_plan(KINDS, source, answers, schema=f".datasave/{SCHEMA_NAME}")
+    folder = plan.absolute().parent
+    text = sample_plan(KINDS, source, answers, schema=f".datasave/{SCHEMA_NAME}", folder=folder)
     try:
         with create_private(plan) as stream:
             stream.write(text.encode("utf-8"))
@@ -89,11 +94,26 @@ def init(  # noqa: PLR0913 - what a plan may be begun with
         raise PlanError(
             f"cannot write {plan}: {error.strerror}", hint="Make its folder first, or name another place."
         ) from error
-    schema = private_folder(plan.absolute().parent / ".datasave") / SCHEMA_NAME
+    schema = private_folder(folder / ".datasave") / SCHEMA_NAME
     schema.write_text(json.dumps(plan_schema(KINDS), indent=2), "utf-8")
     good(f"wrote {plan}")
-    say("Next: read it through, then `datasave target init TARGET` for each target, then `datasave doctor`.")
+    for beside in planned_beside(plan_of(plan.absolute())):
+        warning(f"{beside} lies {ON_THE_SAME_DISK}")
+    say("Next: read it through, mount what is to be mounted, then run:")
+    for words in (*(["target", "init", key] for key in map(_name, target)), ["doctor"]):
+        say(f"  {_command(*words, plan=plan)}")
     return 0
+
+
+def _command(*words: str, plan: Path) -> str:
+    """A command of ours about a plan, ready for the shell that it is read in."""
+    usual = plan == DEFAULT_PLAN and PLAN_VARIABLE not in os.environ
+    line = ["datasave", *words, *([] if usual else ["--plan", str(plan)])]
+    return subprocess.list2cmdline(line) if os.name == "nt" else shlex.join(line)
+
+
+def _name(text: str) -> str:
+    return _pair(text)[0]
 
 
 def _folder(name: str, path: str) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+PLAN_VARIABLE = "DATASAVE_PLAN"
 PlanOption = Annotated[
     Path,
-    Parameter(name=["--plan", "-p"], env_var="DATASAVE_PLAN", help="The plan file."),
+    Parameter(name=["--plan", "-p"], env_var=PLAN_VARIABLE, help="The plan file."),
 ]
 TargetsOption = Annotated[
     list[str] | None,
@@ -33,7 +34,7 @@ MaybePlanOption = Annotated[
     Path | None,
     Parameter(
         name=["--plan", "-p"],
-        env_var="DATASAVE_PLAN",
+        env_var=PLAN_VARIABLE,
         help="The plan file; without it datasave.yaml, if it is there.",
     ),
 ]

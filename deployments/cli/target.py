@@ -7,7 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
-from deployments.cli.screen import good
+from deployments.cli.screen import good, warning
+from tasks.backup.apart import ON_THE_SAME_DISK, shares_disk
 from tasks.context import PlanContext
 from tasks.targets.capabilities import prepare
 
@@ -30,4 +31,6 @@ def init(
     context = PlanContext(plan)
     with context.target(context.entry(target).name) as place:
         good(prepare(place))
+        if shares_disk(context, place):
+            warning(f"{target} lies {ON_THE_SAME_DISK}")
     return 0

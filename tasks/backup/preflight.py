@@ -6,6 +6,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from tasks.backup.apart import refuse_overlap
 from tasks.backup.due_targets import day_of, not_due
 from tasks.backup.retain import highest_sequence
 from tasks.backup.workspace import run_of
@@ -26,10 +27,11 @@ def preflight(context: PlanContext, folder: str, source_name: str = "", attempt:
     """Check source, keys and room before anything is copied, and number the run.
 
     ``folder`` is the name of the source's folder in staging, ``attempt`` how often its run was started.
-    Raises SourceError, KeyFormatError or StateError. Targets are not asked: one that is missing
+    Raises SourceError, PlanError, KeyFormatError or StateError. Targets are not asked: one that is missing
     must not keep the others from their backup.
     """
     engine = context.source(source_name).check()
+    refuse_overlap(context, engine)
     context.recipients()
     context.machine_key()
     check_room(context, room_needed(context, source_name, engine))

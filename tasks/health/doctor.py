@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
+from tasks.backup.apart import ON_THE_SAME_DISK, refuse_overlap, shares_disk
 from tasks.backup.preflight import room_needed
 from tasks.backup.workspace import scratch_room
 from tasks.checks.judge import verify_expectations
@@ -76,6 +77,7 @@ def _look(check: str, look: Callable[[], str]) -> Finding:
 
 def _source(context: PlanContext, source_name: str, engines: dict[str, Engine]) -> str:
     engine = engines[source_name] = context.source(source_name).check()
+    refuse_overlap(context, engine)
     return f"{engine.kind} {engine.version}, {size_text(engine.bytes)}"
 
 
@@ -151,6 +153,7 @@ def _target(context: PlanContext, name: str, engines: dict[str, Engine]) -> str:
                 f"{name} has {size_text(free)} free, a backup may need up to {size_text(needed)}",
                 hint="Free space there or use a larger disk.",
             )
+        told += f", {ON_THE_SAME_DISK}" if shares_disk(context, target, engines.values()) else ""
         return f"{told}, " + (f"{size_text(free)} free" if free is not None else "room unknown")
 
 

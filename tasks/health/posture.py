@@ -1,6 +1,6 @@
 """The facts that an office's posture is judged by: its plan, and what this machine remembers.
 
-No target is reached, so that every run can tell it.
+No target elsewhere is reached, so that every run can tell it: a folder of this machine is looked at.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from tasks.backup.apart import shares_disk
 from tasks.context import PlanContext
 from tasks.health.drills import kept, proofs_of
 from tasks.health.freshness import due_since
@@ -87,6 +88,7 @@ def _target(
         media=entry.media,
         every_run=entry.when.weekly is None and entry.when.monthly is None,
         off_premises=entry.is_off_premises,
+        same_disk=_on_the_disk_of_the_data(context, entry),
         vendor=entry.with_vendor,
         agreement=entry.baa.holds_on(today) if entry.baa else None,
         locked=isinstance(entry, TargetOptions) and entry.locks_objects,
@@ -95,6 +97,11 @@ def _target(
         within_days=drill.cold_days if cold else drill.within_days,
         in_time=last.in_time if last and last.passed else None,
     )
+
+
+def _on_the_disk_of_the_data(context: PlanContext, entry: TargetEntry) -> bool:
+    with context.target(entry.name) as target:
+        return shares_disk(context, target)
 
 
 def _months(entry: TargetEntry) -> int:

@@ -18,7 +18,7 @@ _OF_ITS_OWN = (
     "Give each target a place of its own, none inside another: the outer one takes what lies in the inner "
     "one for its own backups, and removes them."
 )
-_APART = "Give the target a place of its own, away from the data; best on another disk."
+APART = "Give the target a place of its own, away from the data; best on another disk."
 
 
 class _Named(NamedTuple):
@@ -36,7 +36,7 @@ def overlaps(plan: Plan) -> Iterator[Problem]:
         if entry.place is None:
             continue
         target = _Named(shown(entry.name), Located(entry.place))
-        for named, hint in (*((one, _OF_ITS_OWN) for one in before), *((one, _APART) for one in others)):
+        for named, hint in (*((one, _OF_ITS_OWN) for one in before), *((one, APART) for one in others)):
             if cause := _cause(target.located, named):
                 yield Problem(f"targets[{number}]", cause, hint)
         before.append(target)

@@ -29,8 +29,10 @@ HEAD = (
 )
 
 
-def sample_plan(kinds: Kinds, source_kind: str, answers: Mapping[str, Any], schema: str = "") -> str:
-    """A plan for a source of ``source_kind``, each option explained, that loads as it stands.
+def sample_plan(
+    kinds: Kinds, source_kind: str, answers: Mapping[str, Any], schema: str = "", folder: Path | None = None
+) -> str:
+    """A plan for a source of ``source_kind``, each option explained, that loads as it stands in ``folder``.
 
     ``answers`` are a plan's options as they would stand in the file; at least ``name``, the source's
     options without its kind, ``holders`` and ``targets``. Options that are not answered are there,
@@ -43,7 +45,7 @@ def sample_plan(kinds: Kinds, source_kind: str, answers: Mapping[str, Any], sche
         lines += [*_comment(paragraph), "#"]
     lines.pop()
     text = "\n".join([*lines, *_options(plan_model(kinds), given, set(), apart=True)]) + "\n"
-    check_plan(text, "the sample plan", Path.cwd(), kinds)
+    check_plan(text, "the sample plan", folder or Path.cwd(), kinds)
     return text
 
 

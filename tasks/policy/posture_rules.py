@@ -25,6 +25,7 @@ class TargetFacts(Record):
     media: int = 1
     every_run: bool = True
     off_premises: bool = False
+    same_disk: bool = False
     vendor: bool = False
     agreement: bool | None = None
     locked: bool = False
@@ -128,6 +129,12 @@ def _other_medium(facts: PostureFacts) -> Judged:
     if turns:
         return Judged(True, f"the media of {', '.join(turns)} take turns")
     return Judged(len(nightly) > 1, f"every run goes to {', '.join(nightly) or 'no target'}")
+
+
+def _other_disk(facts: PostureFacts) -> Judged:
+    same = [target.name for target in facts.targets if target.same_disk]
+    words = f"on the data's disk: {', '.join(same) or 'none'}"
+    return Judged(len(same) < len(facts.targets), words)
 
 
 def _off_premises(facts: PostureFacts) -> Judged:
@@ -281,6 +288,14 @@ RULES: tuple[Rule, ...] = (
         "A medium that fails takes yesterday's backup with it when today's is written over it.",
         "Let drives take turns by a calendar, or send every run to two targets.",
         _other_medium,
+    ),
+    Rule(
+        "other-disk",
+        True,
+        "At least one target lies on another disk than the data.",
+        "A disk that fails takes the data, and the backups beside it.",
+        "Add a target on another disk, another machine or at a vendor.",
+        _other_disk,
     ),
     Rule(
         "off-premises",

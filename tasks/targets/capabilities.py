@@ -63,6 +63,15 @@ def probe(target: Target) -> str:
 
 
 @runtime_checkable
+class SupportsDisk(Protocol):
+    """A place on a disk that this machine has mounted."""
+
+    @abstractmethod
+    def disk(self) -> int:
+        """Number of the file system that it lies on. Raises TargetError."""
+
+
+@runtime_checkable
 class SupportsVerify(Protocol):
     """A service that makes digests of what it stores, so that nothing need be downloaded to prove it."""
 

@@ -139,6 +139,8 @@ class SourceContract:
         assert engine.kind == case.source.kind
         assert engine.version
         assert engine.bytes > 1_000_000
+        # Empty where the account may not know it.
+        assert not engine.data or Path(engine.data).exists()
 
     def test_copy_beside_a_writer_is_consistent(self, case: SourceCase, tmp_path: Path) -> None:
         copy, calls = fresh(tmp_path / "copy"), 0

@@ -224,7 +224,12 @@ class FilesSource(Source, SupportsFiles, SupportsInPlace):
             raise self._nothing(listing, left_out)
         files = "file" if left_out == 1 else "files"
         told = f" ({left_out:,} {files} or folders of live databases left out)" if left_out else ""
-        return Engine(kind=self.kind, version=f"{platform.system()}{told}", bytes=listing.bytes)
+        return Engine(
+            kind=self.kind,
+            version=f"{platform.system()}{told}",
+            bytes=listing.bytes,
+            data=str(self._options.path),
+        )
 
     def _nothing(self, listing: Listing, left_out: int) -> SourceError:
         path = self._options.path

@@ -116,12 +116,16 @@ def _ready_to_dump(connection: Any, operation: str) -> int:
     return int(size[1] or 0)
 
 
+def is_here(login: MariadbLogin, server: ServerFacts) -> bool:
+    """Whether the server runs on this machine."""
+    return login.host in (None, *LOOPBACK) and server.machine.lower() == platform.node().lower()
+
+
 def _ready_for_files(
     connection: Any, login: MariadbLogin, server: ServerFacts, database: str, operation: str
 ) -> int:
     """The files must be here, and be this very server's: another's may lie under the same name."""
-    here = login.host in (None, *LOOPBACK) and server.machine.lower() == platform.node().lower()
-    if not here:
+    if not is_here(login, server):
         raise SourceError(
             f"cannot {operation}: the server runs on another machine ({server.machine})", hint=_ELSEWHERE
         )

@@ -24,7 +24,7 @@ from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import SupportsGrants, SupportsInPlace
 from tasks.sources.mariadb.catalog import tables_of
-from tasks.sources.mariadb.check import LOOPBACK, grants_for, ready_to_copy
+from tasks.sources.mariadb.check import LOOPBACK, grants_for, is_here, ready_to_copy
 from tasks.sources.mariadb.connection import MariadbLogin, ServerFacts
 from tasks.sources.mariadb.copy import Dump, take_physical
 from tasks.sources.mariadb.programs import Programs
@@ -134,8 +134,10 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
 
     def check(self) -> Engine:
         """See Source.check. ``bytes`` is what the copy will have; for a dump, the size of the tables."""
-        server, size = self._ready(self._login())
-        return Engine(kind=self.kind, version=server.version, bytes=size)
+        login = self._login()
+        server, size = self._ready(login)
+        data = str(server.data) if is_here(login, server) else ""
+        return Engine(kind=self.kind, version=server.version, bytes=size, data=data)
 
     def copy_live(self, destination: Path, progress: Progress = no_progress) -> LiveCopy:
         """See Source.copy_live. All of check is looked at again first: rights may have changed."""

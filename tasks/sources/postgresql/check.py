@@ -32,7 +32,14 @@ def look(login: PostgresqlLogin, method: Method) -> tuple[Engine, int]:
                 hint=f"Upgrade it to PostgreSQL {OLDEST} or later: no older one gets corrections any more.",
             )
         size = (_look_physical if method == "physical" else _look_logical)(connection, login)
-    return Engine(kind="postgresql", version=version.split()[0], bytes=size), major
+        data = _data_folder(connection) if login.is_here else ""
+    return Engine(kind="postgresql", version=version.split()[0], bytes=size, data=data), major
+
+
+def _data_folder(connection: Any) -> str:
+    """Where the server's data lies; "" for an account that may not know it."""
+    found = rows_of(connection, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
+    return str(found[0][0]) if found else ""
 
 
 def try_replication(login: PostgresqlLogin, programs: Programs) -> None:

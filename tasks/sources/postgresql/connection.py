@@ -44,6 +44,11 @@ class PostgresqlLogin:
         return f"{self.host}:{self.port}"
 
     @property
+    def is_here(self) -> bool:
+        """Whether the server runs on this machine, by the way to it."""
+        return self.host.startswith("/") or self.host in ("localhost", "127.0.0.1", "::1")
+
+    @property
     def environment(self) -> dict[str, str]:
         """libpq's variables for a child program; no secret is among them."""
         pass_file = {"PGPASSFILE": str(self.pass_file)} if self.pass_file else {}

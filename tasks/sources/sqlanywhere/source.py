@@ -168,7 +168,8 @@ class SqlanywhereSource(
         client = self._client
         check_driver(client.install)
         facts = look(client)
-        return Engine(kind=self.kind, version=facts.version, bytes=facts.bytes)
+        data = str(Path(facts.file).parent) if facts.file else ""
+        return Engine(kind=self.kind, version=facts.version, bytes=facts.bytes, data=data)
 
     def copy_live(self, destination: Path, progress: Progress = no_progress) -> LiveCopy:
         """See Source.copy_live. The live log is left as it is. Raises SourceError for a network folder."""

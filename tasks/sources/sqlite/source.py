@@ -172,7 +172,9 @@ class SqliteSource(Source, SupportsInPlace):
                 f"cannot back up {self._path}: the database is empty",
                 hint="Check `path:` in the plan: programs that miss their database often make an empty one.",
             )
-        return Engine(kind=self.kind, version=sqlite3.sqlite_version, bytes=pages * page_bytes)
+        return Engine(
+            kind=self.kind, version=sqlite3.sqlite_version, bytes=pages * page_bytes, data=str(self._path)
+        )
 
     def _refuse_if_replaced(self, identity: tuple[int, int]) -> None:
         """What was copied must still be what lies at the path: a file moved away meanwhile is old data."""

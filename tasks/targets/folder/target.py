@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tasks.options import Place
 from tasks.targets.base import TargetOptions
-from tasks.targets.capabilities import SupportsPrepare
+from tasks.targets.capabilities import SupportsDisk, SupportsPrepare
 from tasks.targets.shared.addresses import Access, checked
 from tasks.targets.shared.marker import Medium, find_medium, prepare_folder
 from tasks.targets.shared.mounted import MountedFolder
@@ -50,7 +50,7 @@ class FolderOptions(TargetOptions):
         return ""
 
 
-class FolderTarget(MountedFolder, SupportsPrepare):
+class FolderTarget(MountedFolder, SupportsPrepare, SupportsDisk):
     """A mounted folder that is marked for this target (see marker.py)."""
 
     kind: ClassVar[str] = "folder"
@@ -61,6 +61,10 @@ class FolderTarget(MountedFolder, SupportsPrepare):
     def prepare(self) -> str:
         """Write the marker, once. Raises TargetError on a place marked for another target."""
         return prepare_folder(self._root, self.name)
+
+    def disk(self) -> int:
+        """See SupportsDisk."""
+        return self.find(f"cannot look at {self.name}").device
 
     def find(self, operation: str) -> Medium:
         """By the marker. Raises TargetMissing, begun with ``operation``."""

@@ -60,6 +60,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "scheduled": {"backup_scheduled": False},
     "sets": {"targets": (NAS, GOOD.targets[2])},
     "other-medium": {"targets": (NAS,)},
+    "other-disk": targets(same_disk=True),
     "off-premises": targets(off_premises=False),
     "locked": targets(locked=False),
     "archive": targets(months=2),
