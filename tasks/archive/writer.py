@@ -23,6 +23,7 @@ import zstandard
 from typing_extensions import Buffer
 
 from tasks.archive.faults import told_as
+from tasks.archive.header import header
 from tasks.archive.members import MOST_MEMBERS
 from tasks.errors import ArchiveError
 from tasks.platform.names import in_quotes, link_defect, name_defect
@@ -31,13 +32,13 @@ from tasks.records import Progress, no_progress
 # Beside a busy Python thread every read waits for its turn: measured on a busy machine, 256 KiB took twice
 # as long. Alone, 4 MiB is slower again, for the processor's cache.
 READ_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 16
 _WRITE_BYTES = 1 << 19
 # More than this many wait for the disk anyway.
 MOST_THREADS = 8
 # What one thread compresses at a time. With zstandard's own choice, four times the window, an archive is 0.5%
 # smaller at level 3, and what cannot be compressed takes 50 MB a thread instead of 15.
 _JOB_BYTES = 1 << 21
-_NANO = 10**9
 _END = bytes(2 * tarfile.BLOCKSIZE)
 # Windows: a folder grafted in from elsewhere. It looks like a folder, and would be walked like one.
 _MOUNT_POINT = 0xA0000003
@@ -58,7 +59,7 @@ def write_archive(
     packer = _Packer(sink, progress)
     for entry in walk(folder):
         packer.add(entry)
-    sink.write(_END)
+    packer.finish()
     sink.flush(zstandard.FLUSH_FRAME)
 
 
@@ -96,68 +97,79 @@ class _Sink(io.RawIOBase):
 
 
 class _Packer:
-    """Writes members, one after another."""
+    """Writes members, one after another. Small ones are put together first: each write has its price."""
 
     def __init__(self, sink: zstandard.ZstdCompressionWriter, progress: Progress) -> None:
         self._sink = sink
         self._progress = progress
         self._done = 0
         self._buffer = memoryview(bytearray(READ_BYTES))
+        self._waiting: list[bytes] = []
+        self._bytes_waiting = 0
 
     def add(self, entry: Entry) -> None:
         if stat.S_ISREG(entry.info.st_mode):
-            self._add_file(entry)
+            with told_as(f"cannot read {entry.path}"):
+                self._add_file(entry)
         else:
-            self._sink.write(_header(entry, entry.info))
+            self._put(header(entry.name, entry.info, entry.target))
+
+    def finish(self) -> None:
+        """Write the mark of the archive's end, and what still waits."""
+        self._put(_END)
+        self._flush()
 
     def _add_file(self, entry: Entry) -> None:
-        with told_as(f"cannot read {entry.path}"):
-            descriptor = os.open(entry.path, _READ_FLAGS)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            info = os.fstat(descriptor)
+        with io.FileIO(os.open(entry.path, _READ_FLAGS)) as file:
+            info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise _changed(entry)
-            self._sink.write(_header(entry, info))
-            read = self._add_body(entry, file, info.st_size)
-            after = os.fstat(descriptor)
+            self._put(header(entry.name, info))
+            add_body = self._add_small if info.st_size <= _SMALL_BYTES else self._add_large
+            read = add_body(file, info.st_size)
+            after = os.fstat(file.fileno())
         # A member filled up with zeros, or one torn between two states, would pass for a good copy.
         if read != info.st_size or (after.st_size, after.st_mtime_ns) != (info.st_size, info.st_mtime_ns):
             raise _changed(entry)
-        self._sink.write(bytes(-info.st_size % tarfile.BLOCKSIZE))
+        self._put(bytes(-info.st_size % tarfile.BLOCKSIZE))
 
-    def _add_body(self, entry: Entry, file: io.FileIO, size: int) -> int:
-        """Write the file's contents, no more than ``size`` bytes and the read that passes it; bytes read."""
+    def _add_small(self, file: io.FileIO, size: int) -> int:
+        """Write the file's contents, no more than ``size`` bytes and the one that passes it; bytes read."""
+        data = file.read(size + 1)
+        while len(data) < size and (more := file.read(size + 1 - len(data))):
+            data += more
+        self._put(data)
+        self._done += len(data)
+        self._progress(self._done, 0)
+        return len(data)
+
+    def _add_large(self, file: io.FileIO, size: int) -> int:
+        """The same, no more than ``size`` bytes and the read that passes it."""
+        self._flush()
         read = 0
-        while read <= size and (count := self._read(entry, file)):
+        while read <= size and (count := file.readinto(self._buffer)):
             self._sink.write(self._buffer[:count])
             read += count
             self._progress(self._done + read, 0)
         self._done += read
         return read
 
-    def _read(self, entry: Entry, file: io.FileIO) -> int:
-        with told_as(f"cannot read {entry.path}"):
-            return file.readinto(self._buffer)
+    def _put(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._bytes_waiting += len(data)
+        if self._bytes_waiting >= READ_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._sink.write(b"".join(self._waiting))
+        self._waiting.clear()
+        self._bytes_waiting = 0
 
 
 # Without O_NONBLOCK a pipe put in the file's place would stop the backup for good.
 _READ_FLAGS = (
     os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 )
-
-
-def _header(entry: Entry, info: os.stat_result) -> bytes:
-    member = tarfile.TarInfo(entry.name)
-    member.mode = stat.S_IMODE(info.st_mode)
-    member.mtime = info.st_mtime_ns // _NANO
-    if stat.S_ISREG(info.st_mode):
-        member.size = info.st_size
-    elif stat.S_ISDIR(info.st_mode):
-        member.type = tarfile.DIRTYPE
-    else:
-        member.type = tarfile.SYMTYPE
-        member.linkname = entry.target
-    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def _changed(entry: Entry) -> ArchiveError:
@@ -178,7 +190,7 @@ def _cores() -> int:
 class Entry:
     """A file, folder or symbolic link. ``name`` is relative with forward slashes, ``target`` a link's."""
 
-    path: Path
+    path: str
     name: str
     info: os.stat_result
     target: str = ""
@@ -190,7 +202,7 @@ def walk(folder: Path) -> Iterator[Entry]:
     Bytes order names the same in every locale. Raises ArchiveError at whatever an archive cannot hold.
     """
     with told_as(f"cannot read the folder {folder}"):
-        waiting = _sorted_children(folder, "")
+        waiting = _sorted_children(str(folder), "")
     found = 0
     # A stack of our own: folders may be nested deeper than Python recurses.
     while waiting:
@@ -207,14 +219,14 @@ def walk(folder: Path) -> Iterator[Entry]:
                 waiting += _sorted_children(entry.path, f"{entry.name}/")
 
 
-def _sorted_children(folder: Path, prefix: str) -> list[Entry]:
-    # Last first, because they are taken from the end.
-    children = sorted(folder.iterdir(), key=lambda path: os.fsencode(path.name), reverse=True)
-    return [_look(path, prefix + path.name) for path in children]
+def _sorted_children(folder: str, prefix: str) -> list[Entry]:
+    # Last first, because they are taken from the end. Text, not Path, for what is done for each file.
+    names = sorted(os.listdir(folder), key=os.fsencode, reverse=True)  # noqa: PTH208
+    return [_look(os.path.join(folder, name), prefix + name) for name in names]  # noqa: PTH118
 
 
-def _look(path: Path, name: str) -> Entry:
-    info = path.lstat()
+def _look(path: str, name: str) -> Entry:
+    info = os.lstat(path)
     # Path.readlink would tidy the target up; what is archived is the link as it stands.
     target = os.readlink(path) if stat.S_ISLNK(info.st_mode) else ""  # noqa: PTH115
     defect = name_defect(name)
@@ -224,7 +236,7 @@ def _look(path: Path, name: str) -> Entry:
         defect = _kind_defect(info)
     if defect:
         raise ArchiveError(
-            f"cannot archive {in_quotes(str(path))}: {defect}",
+            f"cannot archive {in_quotes(path)}: {defect}",
             hint="No restore would accept it. Rename it, or move it out of the folder that is backed up.",
         )
     return Entry(path, name, info, target)
