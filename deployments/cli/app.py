@@ -67,6 +67,7 @@ COMMANDS: Mapping[str, Commands] = {
         "prune": "prune:prune",
         "hold": "hold:hold",
         "release": "hold:release",
+        "repair": "repair:repair",
         "check": "run:check",
         "copy": "run:copy",
         "log": "run:log",

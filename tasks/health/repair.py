@@ -27,6 +27,7 @@ from tasks.backup.spool import Spooled, all_waiting
 from tasks.backup.workspace import scratch_room
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ManifestError, NoBackup, ObjectMissing, ReadBackError, TargetError
+from tasks.health.audit import audit_target
 from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name, parse_name, read_manifest, to_json
 from tasks.manifests.shelf import FUTURE, SEALED_ANEW
 from tasks.manifests.signing import ANOTHER_MACHINE, signature_defect
@@ -126,11 +127,27 @@ def repair(context: PlanContext, mend: Mend, progress: Progress = no_progress) -
     )
 
 
-def repair_all(context: PlanContext, name: str, progress: Progress = no_progress) -> tuple[Finding, ...]:
-    """Repair what can be repaired on one target, for an audit: a finding for each."""
+def audit_and_repair(
+    context: PlanContext, name: str, read_all: bool = False, progress: Progress = no_progress
+) -> tuple[Finding, ...]:
+    """Audit a target; with `audit: {repair: true}` in the plan what it finds broken is repaired.
+
+    Then the findings are those after the repair, and what was repaired.
+    """
+    findings = audit_target(context, name, read_all=read_all, progress=progress)
+    if not context.plan.audit.repair or all(finding.passed for finding in findings):
+        return findings
+    repaired = _repair_all(context, name, progress)
+    if not any(finding.passed for finding in repaired):
+        return (*findings, *repaired)
+    return (*audit_target(context, name, read_all=read_all, progress=progress), *repaired)
+
+
+def _repair_all(context: PlanContext, name: str, progress: Progress) -> tuple[Finding, ...]:
+    """Repair what can be repaired on one target: a finding for each."""
     findings = []
     for mend in look(context, [name]).mends:
-        title = f"{mend.broken.name} on {name}"
+        title = f"{mend.broken.name} on {name} ({mend.broken.why})"
         try:
             place = repair(context, mend, progress)
             findings.append(Finding(check="repaired", passed=True, detail=f"{title}, from {place}"))

@@ -2,7 +2,7 @@
 
 - model.py     the options, each with its description and examples; the one declaration that also
                gives the sample plan, the reference and the JSON schema
-- groups.py    its optional groups: schedule, drill, keys
+- groups.py    its optional groups: schedule, drill, audit, keys
 - notice_options.py   the group `notices`: mail, channels, heartbeats
 - fields.py    the texts in it: names, recipients, time zones, each with its check
 - load.py      ``load_plan(path, kinds) -> Plan``: reads, checks, anchors relative paths

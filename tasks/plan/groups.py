@@ -1,4 +1,4 @@
-"""The optional groups of a plan: when runs start by themselves, drills, the holders' keys."""
+"""The optional groups of a plan: when runs start by themselves, drills, audits, the holders' keys."""
 
 from __future__ import annotations
 
@@ -147,6 +147,16 @@ class Drill(Record):
                 "or remove schedule.drill and drill by hand.",
                 place="drill.identity",
             )
+
+
+class Audit(Record):
+    """What an audit does beside looking."""
+
+    repair: bool = Field(
+        False,
+        description="Whether an audit puts a good copy in the place of a backup that it finds damaged or "
+        "gone, from another target, as `datasave repair --apply` does.",
+    )
 
 
 class Keys(Record):

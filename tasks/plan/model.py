@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from tasks.calendars import FEWEST_MEDIA, Day, HasCalendar, When, WhenRule
 from tasks.options import Alarm, Keep, Options, Spool, UserCheck, problem
 from tasks.plan.fields import HolderName, PlanName, Recipient, Signer, TargetName
-from tasks.plan.groups import Drill, Keys, Schedule
+from tasks.plan.groups import Audit, Drill, Keys, Schedule
 from tasks.plan.notice_options import Notices
 from tasks.records import Holder, Record
 
@@ -242,6 +242,9 @@ class Plan(Record):
     )
     drill: Annotated[Drill, BeforeValidator(_group, json_schema_input_type=Drill | None)] = Field(
         default=Drill(), description="Drills: restoring a backup to see that it can be done."
+    )
+    audit: Annotated[Audit, BeforeValidator(_group, json_schema_input_type=Audit | None)] = Field(
+        default=Audit(), description="Audits: looking at what lies on the targets."
     )
     keys: Annotated[Keys, BeforeValidator(_group, json_schema_input_type=Keys | None)] = Field(
         default=Keys(), description="How the holders' keys are looked after."

@@ -9,7 +9,7 @@ import tasks.backup.engine
 import tasks.backup.preflight
 import tasks.backup.retain
 import tasks.backup.validate
-import tasks.health.audit
+import tasks.health.repair
 from tasks.backup.copy import Copied
 from tasks.backup.validate import Answered
 from tasks.records import Finding, Pruned, Run
@@ -57,7 +57,5 @@ def prune_now(work: Work) -> Pruned:
 
 @step("audit", line="audit {target}", kept=False)
 def audit(work: Work, read_all: bool = False) -> tuple[Finding, ...]:
-    """Look at one target: present, whole, fresh."""
-    return tasks.health.audit.audit_target(
-        work.context, work.target, read_all=read_all, progress=work.progress
-    )
+    """Look at one target: present, whole, fresh. Repair what is broken there, where the plan wants it."""
+    return tasks.health.repair.audit_and_repair(work.context, work.target, read_all, work.progress)

@@ -9,7 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import yaml
 
+from deployments.cli import app as cli
+from deployments.cli import screen
 from tasks.backup.condition import damaged
 from tasks.backup.retain import shelf_of
 from tasks.backup.spool import Spooled, remember
@@ -17,7 +20,7 @@ from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
 from tasks.errors import NoBackup, ReadBackError
 from tasks.health.audit import audit_target
-from tasks.health.repair import STAGING, Mend, give_up, look, repair
+from tasks.health.repair import STAGING, Mend, audit_and_repair, give_up, look, repair
 from tasks.journal.kinds import Kind
 from tasks.manifests.manifest import to_json
 from tasks.records import Engine, Rehearsed, Run, Sealed, Stat
@@ -254,3 +257,47 @@ def test_what_is_not_ours_to_repair_is_left(context: PlanContext) -> None:
     (root / "old").mkdir()
     (root / "old" / stated(context, 4).sealed_name).write_bytes(b"whatever")
     assert mends(context) == ()
+
+
+def test_an_audit_repairs_where_the_plan_wants_it(context: PlanContext) -> None:
+    rotten(context)
+    found = failed(audit_and_repair(context, "nas", read_all=True))
+    assert "archive reads back" in found, "the plan does not"
+    plan = yaml.safe_load(context.path.read_text("utf-8"))
+    context.path.write_text(yaml.safe_dump({**plan, "audit": {"repair": True}}), "utf-8")
+    wanting = PlanContext(context.path)
+    findings = audit_and_repair(wanting, "nas", read_all=True)
+    (repaired,) = [finding for finding in findings if finding.check == "repaired"]
+    name = stated(context, 2).sealed_name
+    assert repaired.passed and repaired.detail.startswith(f"{name} on nas (found damaged")
+    assert repaired.detail.endswith(", from cellar")
+    assert set(failed(findings)) <= {"newest is fresh"}
+    lose(context, 3), lose(context, 3, "cellar")
+    found = failed(audit_and_repair(wanting, "nas", read_all=True))
+    assert "no whole copy of" in found["repaired"]
+
+
+def test_the_command_shows_first_and_does_what_it_showed(
+    context: PlanContext, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen.out, "width", 300)
+    command = ["repair", "--plan", str(context.path)]
+    assert cli.main(command) == 0
+    assert "No backup is known to be damaged or gone" in capsys.readouterr().out
+    rotten(context)
+    lose(context, 3), lose(context, 3, "cellar")
+    audit(context)
+    before = path_of(context, "nas", 2).read_bytes()
+    assert cli.main(command) == 0
+    shown = capsys.readouterr().out
+    assert (
+        "#2" in shown and "found damaged on" in shown and "cellar" in shown and "Nothing was changed" in shown
+    )
+    assert "#3" in shown and "not there any more" in shown and "none" in shown
+    assert path_of(context, "nas", 2).read_bytes() == before
+    assert cli.main([*command, "--apply"]) == 1, "nobody has #3"
+    said = capsys.readouterr()
+    assert "#2 on nas is whole again, from cellar" in said.out and "no whole copy of" in said.err
+    assert cli.main([*command, "--apply", "--give-up"]) == 0
+    assert capsys.readouterr().out.count("is given up") == 2
+    assert audit(context) == audit(context, "cellar") == {}

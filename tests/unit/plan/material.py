@@ -60,6 +60,7 @@ GOOD: dict[str, Any] = {
         "timezone": "America/New_York",
     },
     "drill": {"target": "drive", "identity": "file:keys/drill.txt"},
+    "audit": {"repair": True},
     "checks": [
         {
             "title": "newest visit at most 3 days old",

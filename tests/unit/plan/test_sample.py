@@ -72,6 +72,7 @@ def test_every_option_is_in_the_sample() -> None:
     for group, model in {
         "schedule": "Schedule",
         "drill": "Drill",
+        "audit": "Audit",
         "archive": "Archive",
         "alarm": "Alarm",
         "spool": "Spool",
@@ -136,7 +137,7 @@ def test_the_schema_is_one_and_knows_every_kind(kinds: Any) -> None:
 
 def test_every_option_of_the_plan_is_described() -> None:
     schema = plan_schema(REGISTERED)
-    own = ("HolderEntry", "Schedule", "Drill", "Archive", "Alarm", "Spool", "Keep")
+    own = ("HolderEntry", "Schedule", "Drill", "Audit", "Archive", "Alarm", "Spool", "Keep")
     options = [*schema["properties"].items()]
     options += [item for name in own for item in schema["$defs"][name]["properties"].items()]
     assert len(options) > 20
