@@ -7,13 +7,16 @@ one that lost a backup does not show that it ever had it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from tasks.context import PlanContext
+from tasks.errors import AgeError, ArchiveError, MismatchError, NoMatchingIdentity, TargetError
 from tasks.journal.kinds import Kind
 from tasks.journal.lines import Entry
 from tasks.manifests.shelf import Known
 from tasks.options import Json
+from tasks.platform.files import HashingReader
 from tasks.records import BackupEntry, Manifest
 from tasks.targets.base import Target
 from tasks.targets.capabilities import SupportsMedia
@@ -169,6 +172,29 @@ class Witness:
         """A backup was read whole and is right. Raises StateError."""
         if self._known(name):
             self.context.journal.append(Kind.SOUND, **_facts(self.target, name, manifest))
+
+    def read(self, name: str, manifest: Manifest, digest: str) -> None:
+        """A backup was read whole, and this is the sha256 of what was read. Raises StateError."""
+        if digest == manifest.sealed_sha256:
+            self.sound(name, manifest)
+        else:
+            self.damaged(name, manifest, DIFFERS)
+
+    @contextmanager
+    def reading(self, reader: HashingReader, name: str, manifest: Manifest) -> Iterator[None]:
+        """Note what a backup is that the block reads whole through ``reader``.
+
+        Also where it doesn't open: what is damaged is told from what was sealed wrongly.
+        """
+        try:
+            yield
+        except NoMatchingIdentity:
+            raise  # a wrong key says nothing of the backup
+        except (AgeError, ArchiveError, MismatchError):
+            with suppress(TargetError):  # then it was not read whole
+                self.read(name, manifest, reader.drain())
+            raise
+        self.read(name, manifest, reader.drain())
 
     def _note_damage(self, facts: Json, detail: str) -> None:
         known = self._known(facts["name"])

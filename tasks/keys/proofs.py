@@ -14,6 +14,7 @@ from pydantic import Field
 
 from tasks.age.file import decrypting_reader
 from tasks.age.keys import Identity
+from tasks.backup.condition import Witness
 from tasks.backup.retain import shelf_of
 from tasks.backup.validate import same_digest
 from tasks.context import PlanContext
@@ -72,7 +73,9 @@ def prove_key(
     open_contents(backup.manifest, [identity])
     with target.open(backup.full_name) as stream:
         if whole:
-            _read_whole(HashingReader(stream, progress, backup.bytes), identity, backup, backup.manifest)
+            reader = HashingReader(stream, progress, backup.bytes)
+            with Witness(context, target, "keys prove").reading(reader, backup.full_name, backup.manifest):
+                _read_whole(reader, identity, backup, backup.manifest)
         else:
             decrypting_reader(stream, [identity]).read(_FIRST_CHUNK)
     (recipient,) = recipients_of([identity])

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tasks.age.file import rewrapped
 from tasks.age.keys import Identity
-from tasks.backup.condition import note_rewrapped
+from tasks.backup.condition import Witness, note_rewrapped
 from tasks.backup.deliver import check_room, discard, publish, refresh_recover
 from tasks.backup.removal import remove_backup
 from tasks.backup.seal import seal_text
@@ -132,6 +132,7 @@ def _copy(
         new = HashingReader(anew.stream)
         target.put(name, new.stream, size)
         old.drain()
+    Witness(context, target, "keys rewrap").read(intent.backup.full_name, manifest, old.hexdigest())
     if old.hexdigest() != manifest.sealed_sha256:
         discard(target, name)
         raise MismatchError(

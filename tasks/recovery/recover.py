@@ -8,17 +8,16 @@ fetched: a wrong key shows before anybody waits for hours.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from tasks.age.keys import Identity
-from tasks.backup.condition import DIFFERS
 from tasks.backup.rehearse import Proof, unpack
 from tasks.backup.validate import in_the_way, require, same_digest
-from tasks.errors import AgeError, ArchiveError, MismatchError
+from tasks.errors import MismatchError
 from tasks.keys.identities import recipients_of
 from tasks.keys.opens import open_contents
 from tasks.platform.files import HashingReader, private_folder
@@ -125,35 +124,11 @@ def fetch(
     choice, manifest = opened.choice, opened.choice.manifest
     with choice.origin.target.open(choice.backup.full_name) as stream:
         reader = HashingReader(stream, progress, manifest.sealed_bytes)
-        with _witnessed(choice, reader):
+        witness, name = choice.origin.witness, choice.backup.full_name
+        with witness.reading(reader, name, manifest) if witness else nullcontext():
             digest = unpack(reader.stream, opened.identities, folder, manifest.copy_bytes, only)
     same_digest(reader.hexdigest(), manifest.sealed_sha256, f"sealed archive {choice.backup.name}")
     same_digest(digest, manifest.archive_sha256, "archive inside the seal")
-
-
-@contextmanager
-def _witnessed(choice: Choice, reader: HashingReader) -> Iterator[None]:
-    """Have noted whether an archive that is read whole is the one that its manifest states.
-
-    Also where it doesn't open: what is damaged is told from what was sealed wrongly.
-    """
-    try:
-        yield
-    except (AgeError, ArchiveError):
-        reader.drain()
-        _testify(choice, reader.hexdigest())
-        raise
-    _testify(choice, reader.hexdigest())
-
-
-def _testify(choice: Choice, digest: str) -> None:
-    witness, name = choice.origin.witness, choice.backup.full_name
-    if witness is None:
-        return
-    if digest == choice.manifest.sealed_sha256:
-        witness.sound(name, choice.manifest)
-    else:
-        witness.damaged(name, choice.manifest, DIFFERS)
 
 
 def recover(opened: Opened, room: Path, progress: Progress = no_progress) -> Recovered:
