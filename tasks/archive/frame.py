@@ -16,10 +16,11 @@ from tasks.errors import ArchiveError, UnsafeArchive
 
 # What stock `zstd -d` allows too. Level 19 needs 8 MiB.
 LARGEST_WINDOW = 1 << 27
+# What a block decompresses to at most.
+LARGEST_BLOCK = 1 << 17
 
 _READ_BYTES = 1 << 20
 _MAGIC = b"\x28\xb5\x2f\xfd"
-_LARGEST_BLOCK = 1 << 17
 _RUN = 1
 _RESERVED = 3
 _CHECKSUM_BYTES = 4
@@ -58,7 +59,7 @@ class FrameReader:
         header = self._input.exactly(3)
         bits = int.from_bytes(header, "little")
         last, kind, size = bits & 1, bits >> 1 & 3, bits >> 3
-        if kind == _RESERVED or size > _LARGEST_BLOCK:
+        if kind == _RESERVED or size > LARGEST_BLOCK:
             raise damaged("a block's header makes no sense")
         self._ready = self._decompress(header + self._input.exactly(1 if kind == _RUN else size))
         if last:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tasks.archive.faults import told_as
-from tasks.archive.frame import FrameReader, damaged
+from tasks.archive.frame import LARGEST_BLOCK, FrameReader, damaged
 from tasks.archive.members import BLOCK, MOST_MEMBERS, Member, read_member
 from tasks.errors import ArchiveError, UnsafeArchive
 from tasks.platform.files import PRIVATE_FOLDER
@@ -24,6 +24,7 @@ from tasks.platform.names import in_quotes, link_defect, name_defect
 from tasks.records import Progress, no_progress
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_HOLE = bytes(LARGEST_BLOCK)
 # Stock tar fills its last record with zeros; 1 MiB is the largest record it makes.
 _MOST_FILLING = 1 << 20
 
@@ -190,10 +191,15 @@ class _Unpacker:
     def _fill(self, file: FileIO, size: int) -> None:
         for whole in self._pieces(size):
             piece = whole
+            if len(piece) == len(_HOLE) and bytes(piece) == _HOLE:
+                # Where a database is empty its copy takes no room, as far as the file system can do that.
+                file.seek(len(piece), os.SEEK_CUR)
+                piece = piece[:0]
             while piece:
                 # A raw file may take only a part, above all when the disk is almost full.
                 piece = piece[file.write(piece) :]
             self._progress(self._done, 0)
+        file.truncate()
 
 
 def _set_time(path: Path, mtime: int) -> None:
