@@ -8,55 +8,28 @@ import os
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tasks.backup.copy import Copied
-from tasks.backup.seal import archive_and_encrypt
-from tasks.backup.workspace import Workspace
-from tasks.context import PlanContext
 from tasks.errors import ArchiveError
 from tasks.platform.files import private_folder
-from tasks.records import Engine, Progress, Run, Sealed, no_progress
 from tests import mounts
-from tests.flows.site import Site
+from tests.unit.backup.desk import Desk
 
 MOST_KIB = 64 * 1024
 """What the pass may take, and opening what it made; the program itself not counted."""
-ENGINE = Engine(kind="sqlite", version="3", bytes=0)
-
-
-class Desk:
-    """A plan, a run's folder in staging, and a copy in it."""
-
-    def __init__(self, root: Path) -> None:
-        self.site = Site.make(root, ["nas"], archive={"threads": 4})
-        self.context = PlanContext(self.site.plan)
-        self.workspace = Workspace(private_folder(self.context.staging / "run"))
-        self.copy = private_folder(self.workspace.copy)
-
-    def seal(self, progress: Progress = no_progress) -> Sealed:
-        started = datetime(2026, 1, 5, tzinfo=UTC)
-        run = Run(plan=self.site.plan, id="run", source="clinic", sequence=7, started=started, engine=ENGINE)
-        size = sum(path.stat().st_size for path in self.copy.iterdir())
-        copy = Copied(folder=self.copy, engine=ENGINE, count=1, bytes=size, listing=self.workspace.listing)
-        return archive_and_encrypt(self.context, self.workspace, run, copy, progress)
-
-    def files(self) -> list[Path]:
-        return [path for path in self.workspace.folder.rglob("*") if path.is_file()]
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+    return Desk.make(tmp_path)
 
 
 def test_stock_programs_open_it_and_both_digests_are_right(desk: Desk) -> None:
     (desk.copy / "clinic.db").write_bytes(data := os.urandom(3 << 20) + bytes(3 << 20))
     done: list[tuple[int, int]] = []
-    sealed = desk.seal(lambda *both: done.append(both))
+    sealed = desk.seal(progress=lambda *both: done.append(both))
     assert done[-1] == (len(data), len(data))
     whole = sealed.path.read_bytes()
     assert (len(whole), hashlib.sha256(whole).hexdigest()) == (sealed.bytes, sealed.sha256)
@@ -78,13 +51,13 @@ def test_nothing_readable_is_written(desk: Desk) -> None:
     def look(_done: int, _total: int) -> None:
         seen.update(path.read_bytes()[:4] for path in desk.files() if path.parent != desk.copy)
 
-    desk.seal(look)
+    desk.seal(progress=look)
     assert seen <= {b"", b"age-", b"AGE-"} and b"age-" in seen
 
 
 def test_the_disk_runs_full_half_way(tmp_path: Path) -> None:
     with mounts.tmpfs(tmp_path / "small", 24) as small:
-        desk = Desk(small)
+        desk = Desk.make(small)
         (desk.copy / "clinic.db").write_bytes(os.urandom(16 << 20))
         with pytest.raises((ArchiveError, OSError)) as caught:
             desk.seal()
@@ -104,7 +77,7 @@ def test_an_interrupted_pass_leaves_nothing(desk: Desk) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        desk.seal(interrupt)
+        desk.seal(progress=interrupt)
     assert list(desk.workspace.sealed.iterdir()) == []
 
 
@@ -119,9 +92,9 @@ SEAL_AND_OPEN = """
 import os
 import sys
 from pathlib import Path
-from tests.unit.backup.test_seal import Desk
 from tasks.backup.rehearse import unpack
 from tasks.keys.identities import read_identities
+from tests.unit.backup.desk import Desk
 
 def status(name):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -135,7 +108,7 @@ def measured(act):
     return result
 
 root, gigabytes = Path(sys.argv[1]), int(sys.argv[2])
-desk, size = Desk(root), gigabytes * 10**9
+desk, size = Desk.make(root, threads=4), gigabytes * 10**9
 with (desk.copy / "clinic.db").open("wb", buffering=0) as file:
     for place in (*range(0, 48 << 20, 1 << 20), *range(48 << 20, size, 10**9)):
         file.seek(place)
