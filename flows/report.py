@@ -11,6 +11,7 @@ from prefect import runtime
 from prefect.client.schemas.objects import State
 
 from tasks import reports
+from tasks.backup.memory import WAY_OUT, doubts
 from tasks.backup.removal import removed_in
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ProofError, TargetMissing
@@ -183,6 +184,8 @@ def backup_report(context: PlanContext, runs: Sequence[SourceRun], started: date
         _look_up_removed(context, run)
     hints = [MARKED] if any(run.anomalies for run in runs) else []
     hints += [UNCHECKED] if any(run.unchecked for run in runs) else []
+    if found := doubts(context):
+        hints += [*(f"{doubt.detail}." for doubt in found), WAY_OUT]
     if any(alarm.startswith(CLOCK_JUMP) for run in runs for alarm in run.alarms):
         hints.append(WRONG_DATE)
     return run_report(

@@ -309,17 +309,25 @@ class Contents(Record):
     anomalies: tuple[str, ...] = Field(default=(), alias="suspicions")
 
 
+class JournalHead(Record):
+    """Where the journal of a machine stood: number and sha256 of its last line; 0 and "" for an empty one."""
+
+    length: int
+    sha256: str
+
+
 class Manifest(Published):
     """The signed JSON beside each sealed archive; what a backup is, and how it was proven.
 
     ``contents`` is an armored age file for the holders. ``checks`` are names and outcomes only: no
     table names, no counts. ``marks`` name the signs of damage or ransomware that were seen (the words
     are in ``contents``); without any the field is left out, as it was before there were marks.
+    ``journal`` is where the machine's journal stood, left out in manifests of before there was one.
     ``machine`` is the backup machine's Ed25519 public key, ``signature`` covers everything else
     (tasks/manifests/manifest.py says how).
     """
 
-    later = ("marks",)
+    later = ("marks", "journal")
 
     format: Literal[1] = 1
     source: str
@@ -338,6 +346,7 @@ class Manifest(Published):
     recipients: tuple[Holder, ...]
     checks: tuple[Finding, ...]
     marks: tuple[str, ...] = ()
+    journal: JournalHead | None = None
     contents: str
     machine: str
     signature: str = ""

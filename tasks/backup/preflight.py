@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from tasks.backup.apart import refuse_overlap
 from tasks.backup.due_targets import day_of, not_due
-from tasks.backup.retain import highest_sequence
+from tasks.backup.memory import last_number, look_around, note_doubts
 from tasks.backup.workspace import run_of
 from tasks.context import PlanContext
 from tasks.errors import StateError
@@ -91,26 +90,14 @@ def next_sequence(context: PlanContext, run: str) -> int:
     journal = context.journal
     if taken := _taken(journal, run):
         return taken
-    seen = highest_on_targets(context)
+    seen = look_around(context)
+    note_doubts(context, seen)
     with journal.locked():
         if taken := _taken(journal, run):
             return taken
-        number = max(seen, last_number(journal)) + 1
+        number = max([last_number(journal), *(place.number for place in seen)]) + 1
         journal.append(Kind.NUMBER, sequence=number, run=run)
     return number
-
-
-def last_number(journal: Journal) -> int:
-    """The highest number that the journal tells of, 0 where there is none."""
-    numbered = journal.entries(Kind.NUMBER, Kind.DELIVERED)
-    return max((entry.facts["sequence"] for entry in numbered), default=0)
-
-
-def highest_on_targets(context: PlanContext) -> int:
-    """The highest number that any reachable target shows, 0 where there is none; all are asked at once."""
-    names = [entry.name for entry in context.plan.targets]
-    with ThreadPoolExecutor(len(names)) as pool:
-        return max(pool.map(lambda name: highest_sequence(context, name), names), default=0)
 
 
 def _taken(journal: Journal, run: str) -> int:

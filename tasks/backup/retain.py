@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
@@ -11,12 +11,13 @@ from tasks.backup.condition import known_at
 from tasks.backup.due_targets import day_of
 from tasks.backup.holds import holds
 from tasks.backup.media import note_use, take_turn
+from tasks.backup.memory import learn_of, memory_doubt
 from tasks.backup.promises import note_plan, promised_before
 from tasks.backup.removal import finish_removals, remove_backup
 from tasks.context import PlanContext
-from tasks.errors import DatasaveError, TargetError
+from tasks.errors import DatasaveError
 from tasks.health.trend import accept, accepted_through, anomaly
-from tasks.manifests.manifest import parse_name
+from tasks.journal.copies import put_copy
 from tasks.manifests.shelf import read_shelf
 from tasks.manifests.strays import told_of
 from tasks.policy.retention import judge_retention, keeping_promises, newest_marked, suspended
@@ -47,17 +48,6 @@ def shelf_of(context: PlanContext, target: Target, source_name: str = "") -> lis
     )
 
 
-def highest_sequence(context: PlanContext, target_name: str) -> int:
-    """Highest backup number on a target, 0 where it is empty or can't be reached.
-
-    Only names are looked at: the caller wants a number that was surely never used.
-    """
-    with suppress(TargetError), context.target(target_name) as target:
-        parsed = [parse_name(stat.name.rpartition("/")[2]) for stat in target.list()]
-        return max((p.sequence for p in parsed if p and p.source in context.full_names), default=0)
-    return 0
-
-
 def verdicts(
     context: PlanContext, target_name: str, source_name: str = "", day: date | None = None
 ) -> tuple[tuple[Verdict, ...], str]:
@@ -70,6 +60,7 @@ def _judged(context: PlanContext, target: Target, source_name: str) -> tuple[tup
     entry = context.entry(target.name)
     now = datetime.now(UTC)
     shelf = shelf_of(context, target, source_name)
+    learn_of(context, target.name, shelf)
     found = anomaly_of(context, source_name)
     held = {n: hold.words for n, hold in holds(context, source_name, day_of(context, now)).items()}
     judged = judge_retention(shelf, entry.keep, entry.floor, context.timezone, now, found, held)
@@ -79,12 +70,7 @@ def _judged(context: PlanContext, target: Target, source_name: str) -> tuple[tup
 
 def anomaly_of(context: PlanContext, source_name: str) -> str:
     """What keeps this machine from removing anything, whatever a shelf looks like; "" where nothing does."""
-    defects = context.journal.defects()
-    return (
-        f"pruning suspended: the journal is damaged ({defects[0]})"
-        if defects
-        else anomaly(context, source_name)
-    )
+    return memory_doubt(context) or anomaly(context, source_name)
 
 
 def _waiting(judged: Sequence[Verdict]) -> str:
@@ -240,3 +226,9 @@ def accept_change(context: PlanContext, source_name: str) -> Accepted:
     if not told:
         told = tuple(f"number {number} is marked ({', '.join(marked[number])})" for number in sorted(marked))
     return Accepted(told, tuple(unseen))
+
+
+def copy_journal(context: PlanContext, target_name: str, day: date | None = None) -> None:
+    """Put a copy of the journal, sealed for the holders, on a target. Raises TargetError."""
+    with reached(context, target_name, day) as target:
+        put_copy(context.journal, target, context.plan.name, context.recipients())

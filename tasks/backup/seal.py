@@ -34,6 +34,7 @@ from tasks.records import (
     Contents,
     Finding,
     Holder,
+    JournalHead,
     Manifest,
     Progress,
     Run,
@@ -112,6 +113,7 @@ def describe(
         findings=findings,
         anomalies=seen.anomalies if seen else (),
     )
+    head = context.journal.head()
     manifest = Manifest(
         source=run.source,
         kind=copy.engine.kind,
@@ -129,6 +131,7 @@ def describe(
         recipients=tuple(Holder(name=h.name, recipient=h.recipient) for h in context.plan.holders),
         checks=outline(findings),
         marks=seen.marks if seen else (),
+        journal=JournalHead(length=head.length, sha256=head.sha256),
         contents=seal_text(contents.model_dump_json(), context.recipients()),
         machine="",
     )

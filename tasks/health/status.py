@@ -14,6 +14,7 @@ from tasks.backup.condition import WAY_OUT, damaged
 from tasks.backup.due_targets import day_of
 from tasks.backup.holds import holds
 from tasks.backup.media import which
+from tasks.backup.memory import doubts
 from tasks.context import PlanContext
 from tasks.health.drills import drillbook
 from tasks.health.freshness import due_since
@@ -53,6 +54,7 @@ def status_of(context: PlanContext, now: datetime | None = None) -> Status:
     ]
     alarms = [
         *(f"{line.name} is {line.word}: {line.detail}" for line in targets if line.tone == "bad"),
+        *(doubt.detail for doubt in doubts(context)),
         *filter(None, (anomaly(context, source_name) for source_name in context.source_names)),
         *(f"{one.target}: #{one.sequence} is {one.damage}. {WAY_OUT}" for one in damaged(context)),
         *_failed(runs),

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -102,15 +102,16 @@ _books: dict[tuple[Path, frozenset[str]], _Book] = {}
 class Journal:
     """The journal in a folder. Cheap to make: what a process read of it is shared by all of its journals.
 
-    ``trusted``: public keys (as manifests have them) of machines whose entries count beside our own.
+    ``trusted``: public keys (as manifests have them) of machines whose entries count beside our own, which is
+    ``machine``.
     """
 
     def __init__(self, folder: Path, key: Ed25519PrivateKey, trusted: Collection[str] = ()) -> None:
         self.folder = folder
         self.path = folder / FILE
         self._key = key
-        self._own = public_text(key.public_key())
-        self._trusted = frozenset({self._own, *trusted})
+        self.machine = public_text(key.public_key())
+        self._trusted = frozenset({self.machine, *trusted})
         self._book = _books.setdefault((folder.absolute(), self._trusted), _Book())
 
     def append(self, kind: str, /, **facts: Any) -> Entry:
@@ -150,8 +151,18 @@ class Journal:
         return self._read().head()
 
     def knows(self, head: Head) -> bool:
-        """Whether the line that ``head`` tells is in this journal: it is ours, up to there."""
-        return not head.length or any(line.sha256 == head.sha256 for line in self._read().lines)
+        """Whether the line that ``head`` tells is in this journal: it is ours, up to there.
+
+        The beginning of its sha256 is enough.
+        """
+        lines = self._read().lines
+        at = head.length - 1
+        # In a journal that is whole a line's number is its place.
+        likely = lines[at : at + 1] if at >= 0 else []
+        return not head.length or any(
+            line.number == head.length and line.sha256.startswith(head.sha256)
+            for line in itertools.chain(likely, lines)
+        )
 
     def machines(self) -> frozenset[str]:
         """Public keys of machines whose journal a person brought here: what they signed counts here."""
@@ -171,9 +182,11 @@ class Journal:
             self._read_anew(self._book, afresh=True)
         return self.defects()
 
-    def raw(self) -> bytes:
-        """Every whole line, as it lies there: what a copy holds."""
-        return b"".join(line.raw + b"\n" for line in self._read().lines)
+    def text(self) -> tuple[Head, bytes]:
+        """Every whole line as it lies there, what a copy holds; and where it ends."""
+        book = self._read()
+        with book.lock:
+            return book.head(), b"".join(line.raw + b"\n" for line in book.lines)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -267,7 +280,7 @@ class Journal:
     @staticmethod
     def _in_order(found: list[tuple[int, Entry]]) -> bool:
         numbers = [entry.number for _, entry in found]
-        return all(one < other for one, other in pairwise(numbers))
+        return all(one < other for one, other in itertools.pairwise(numbers))
 
     def _data(self, offset: int = 0) -> bytes:
         try:

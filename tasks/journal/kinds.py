@@ -23,12 +23,15 @@ class Kind(StrEnum):
     TORN = "torn"
     """{bytes}: the last line was not whole, as a power cut leaves it, and was dropped."""
     JOURNAL_ACCEPTED = "journal_accepted"
-    """{defects, who}: someone looked at damage of the journal; from here on it is no reason to stop."""
+    """{defects, length, who}: someone looked at damage of the journal, and at what places knew, up to that
+    entry of theirs; from here on that is no reason to stop."""
     RECOVERED = "recovered"
-    """{from_target, length, sha256, machines, who}: the journal up to here came back from a target; it was
-    written by these machines (public keys), whose entries and backups count here."""
-    COPIED = "copied"
-    """{target, name, length, sha256}: a sealed copy of the journal, up to that entry, lies on a target."""
+    """{from_target, length, machines, who}: the journal before this came back from a target. It was written
+    by these machines (public keys), whose entries and backups count here. ``length``: how far the journals
+    went that are settled by it."""
+    DOUBT = "doubt"
+    """{target, detail, length, sha256}: a place knows what this journal doesn't. It stands until the journal
+    is recovered, or someone accepts it."""
 
     NUMBER = "number"
     """{sequence, run}: a run took the next number. ``run`` tells the run and its attempt."""

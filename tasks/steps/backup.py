@@ -119,11 +119,9 @@ def read_back(work: Work, sealed: Sealed, rehearsed: Rehearsed, placed: Placed) 
 )
 def prune(work: Work, placed: Placed) -> Pruned:
     """Apply retention to a target that has just received and proven a backup."""
-    return tasks.backup.retain.prune(
-        work.context,
-        work.target,
-        work.source_name,
-        placed.name,
-        day_of(work.context, work.run.started),
-        work.run.id,
+    day = day_of(work.context, work.run.started)
+    pruned = tasks.backup.retain.prune(
+        work.context, work.target, work.source_name, placed.name, day, work.run.id
     )
+    tasks.backup.retain.copy_journal(work.context, work.target, day)
+    return pruned

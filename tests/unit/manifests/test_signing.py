@@ -24,7 +24,7 @@ from tasks.manifests.signing import (
     signature_defect,
     signed_bytes,
 )
-from tasks.records import Certificate, Finding, Holder, Manifest
+from tasks.records import Certificate, Finding, Holder, JournalHead, Manifest
 from tests.unit.manifests.shelves import KEY, MACHINE, STRANGER, TAKEN, certificate, manifest, signed
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="Windows has no mode bits")
@@ -36,6 +36,7 @@ OTHER_VALUES: dict[str, Any] = {
     "recipients": (Holder(name="Thief", recipient="age1thief"),),
     "checks": (Finding(check="integrity", passed=False, detail="1 of 1 passed"),),
     "marks": ("row counts",),
+    "journal": JournalHead(length=812, sha256="b" * 64),
     "machine": public_text(STRANGER.public_key()),
     "passed": False,
     "objective_seconds": 3600.0,
