@@ -1,16 +1,19 @@
 """Great Expectations 1.24 with its output silenced, used on small frames, never on rows of a database.
 
-Importing it takes seconds and 200 MB, so it is imported where it is used. Results say which row and which
-value failed: callers take the row's label from them and leave the values behind.
+Importing it takes seconds and much memory, so it is imported where it is used. Results say which row and
+which value failed: callers take the row's label from them and leave the values behind.
 """
 
 from __future__ import annotations
 
 import difflib
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from threading import RLock
+from types import ModuleType
 from typing import Any
 
 from tasks.checks.measure import statement_problem
@@ -36,6 +39,34 @@ FOR_ONE_VALUE = (
 # process: two threads at once met a half-filled registry.
 _ALONE = RLock()
 
+# Distributions and charts, which no expectation here uses: a third of the seconds that its import takes.
+_LATER = ("scipy.stats", "altair")
+
+
+class _Later(ModuleType):
+    """Stands for a module, and imports it when something in it is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # the import system asks for these
+        return getattr(import_module(self.__name__), name)
+
+
+def _load() -> None:
+    """Import Great Expectations, but not what it would import at once and we never use."""
+    with _ALONE:
+        if "great_expectations" in sys.modules:
+            return
+        stand_ins = {name: _Later(name) for name in _LATER if name not in sys.modules}
+        sys.modules.update(stand_ins)
+        try:
+            import_module("great_expectations")
+        finally:
+            # Whoever imports one of them from now on gets the module itself.
+            for name, stand_in in stand_ins.items():
+                if sys.modules.get(name) is stand_in:
+                    del sys.modules[name]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -55,6 +86,7 @@ def run(frame: Any, expectations: Sequence[Any]) -> dict[str, Outcome]:
     names = {wanted.meta["name"] for wanted in expectations}
     try:
         with _ALONE:
+            _load()
             results = _validate(frame, expectations)
     except Exception as error:  # noqa: BLE001 - whatever it is, nothing was judged
         # `from None`: the text may repeat a value of the frame.
@@ -80,6 +112,7 @@ def _validate(frame: Any, expectations: Sequence[Any]) -> Any:
 def expectation(kind: str, name: str, /, **kwargs: object) -> Any:
     """An expectation by its name in Great Expectations, ``name`` for its outcome. Raises its errors."""
     with _ALONE:
+        _load()
         from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
         return ExpectationConfiguration(type=kind, kwargs=kwargs, meta={"name": name}).to_domain_obj()
@@ -108,6 +141,7 @@ def verify(check: UserCheck) -> None:
 def expectation_of(check: UserCheck, column: str, name: str) -> Any:
     """A user's expectation about ``column``. Raises PlanError, naming the check."""
     with _ALONE:
+        _load()
         from great_expectations.expectations.expectation import ColumnMapExpectation
 
     kind, limits = check.expect.type, check.expect.kwargs

@@ -27,6 +27,13 @@ for thread in threads:
 for thread in threads:
     thread.join()
 assert outcomes == [True] * 4, outcomes
+
+import sys
+assert not {"altair", "scipy.stats"} & set(sys.modules), "imported, and never used"
+from great_expectations.expectations.core import expect_column_kl_divergence_to_be_less_than as user
+assert user.stats.entropy([1, 1], [1, 1]) == 0 and user.alt.Chart, "there as soon as they are used"
+import altair
+assert altair.Chart is user.alt.Chart
 """
 
 
