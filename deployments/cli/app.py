@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, Commands] = {
         "drills": "drills:drills",
         "audit": "run:audit",
         "posture": "posture:posture",
+        "journal": "journal:journal",
     },
     "When data is lost": {
         "runbook": "runbook:runbook",

@@ -13,7 +13,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from deployments.cli.options import AcceptDamageOption, BackupOption, PassphraseOption, WaitOption
+from deployments.cli.options import (
+    DEFAULT_PLAN,
+    AcceptDamageOption,
+    BackupOption,
+    PassphraseOption,
+    WaitOption,
+)
 from deployments.cli.passphrases import unlock
 from deployments.cli.recovery import bring_back, caution, room_beside, tell, title_of
 from deployments.cli.screen import findings_table, good, rescue_table, say
@@ -24,6 +30,7 @@ from tasks.notices.wording import duration_text
 from tasks.platform.secrets import REFERENCE, typed
 from tasks.recovery.find import Choice, FoundShelf, Origin, choose_each, may_open, shelves
 from tasks.recovery.recover import put_into_place
+from tasks.recovery.told import note_restored
 from tasks.targets.base import Target
 from tasks.targets.registry import needs_password, open_place
 from tasks.targets.shared.addresses import Access
@@ -173,7 +180,9 @@ def _one(choice: Choice, identities: list[Identity], wanted: RescueOptions, dest
     with room_beside(destination) as room:
         restored = bring_back(choice, identities, room, wanted.wait)
         if not wanted.drill:
-            return tell(restored, put_into_place(restored, destination, accept_damage=wanted.accept_damage))
+            path = put_into_place(restored, destination, accept_damage=wanted.accept_damage)
+            note_restored(DEFAULT_PLAN, restored.choice, destination, "rescue")
+            return tell(restored, path)
     findings_table(title_of(choice.manifest), restored.findings)
     title = f"{choice.backup.full_name} in {choice.origin.target.name}"
     restored.require(f"{title} did not pass", "Try another backup or another place.")

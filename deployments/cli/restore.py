@@ -35,6 +35,7 @@ from tasks.records import CopiedFile
 from tasks.recovery.find import Choice, Origin
 from tasks.recovery.pick import files_that_fit, pick_files, pick_table
 from tasks.recovery.recover import Opened, log_backups_of, open_backup, put_into_place
+from tasks.recovery.told import note_restored
 from tasks.sources.capabilities import SupportsFiles
 from tasks.targets.shared.unmarked import UnmarkedFolder
 
@@ -92,7 +93,7 @@ def restore(
     if only is not None:
         _refuse_beside("--only", {"--logs": logs, "--accept-damage": accept_damage})
         with _origin(wanted) as origin:
-            return _only(only, chosen(origin, wanted.backup), identities, destination, wanted.wait)
+            return _only(only, chosen(origin, wanted.backup), identities, destination, wanted)
     with _origin(wanted) as origin, room_beside(destination) as room:
         choice = chosen(origin, wanted.backup)
         moment = _moment(until, origin.timezone) if until else None
@@ -100,6 +101,7 @@ def restore(
             log_backups_of(choice, logs)
         restored = bring_back(choice, identities, room, wanted.wait)
         path = put_into_place(restored, destination, accept_damage=accept_damage, logs=logs, until=moment)
+        note_restored(wanted.plan, choice, destination, "restore")
     return tell(restored, path)
 
 
@@ -134,26 +136,28 @@ def _origin(wanted: Wanted) -> Iterator[Origin]:
         yield origin
 
 
-def _only(only: str, choice: Choice, identities: list[Identity], destination: Path, hours: float) -> int:
+def _only(only: str, choice: Choice, identities: list[Identity], destination: Path, wanted: Wanted) -> int:
     """Take ``only``, some files or a table, out of a backup into the new folder; the exit status."""
     opened = open_backup(choice, identities)
     source = choice.adapter
     if isinstance(source, SupportsFiles):
         files = files_that_fit(source, opened, only)
-        return _files(files, thawed(opened, hours), destination)
+        return _files(files, thawed(opened, wanted.wait), destination, wanted.plan)
     with room_beside(destination) as room:
-        restored = recovered(thawed(opened, hours), room)
+        restored = recovered(thawed(opened, wanted.wait), room)
         path = pick_table(restored, private_folder(room / "engine"), only, destination)
+    note_restored(wanted.plan, choice, destination, "table")
     good(f"one table of {title_of(choice.manifest)}, its rows counted as recorded")
     path_line("Open:", path)
     caution(choice)
     return 0
 
 
-def _files(files: Sequence[CopiedFile], opened: Opened, destination: Path) -> int:
+def _files(files: Sequence[CopiedFile], opened: Opened, destination: Path, plan: Path) -> int:
     with steps() as progress:
         name = f"look through {opened.choice.backup.name}"
         paths = pick_files(opened, files, destination, lambda done, total: progress(name, done, total))
+    note_restored(plan, opened.choice, destination, "files")
     found = f"{count_text(len(paths), 'file')} of {title_of(opened.choice.manifest)}"
     good(f"{found}, with the contents that were recorded")
     for path in paths[:SHOWN_FILES]:

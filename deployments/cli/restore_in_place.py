@@ -16,6 +16,7 @@ from tasks.recovery.in_place import replace
 from tasks.recovery.in_place.record import RecordFile, refuse_unfinished
 from tasks.recovery.in_place.replace import Replacement
 from tasks.recovery.recover import open_backup
+from tasks.recovery.told import note_restored
 from tasks.sources.capabilities import SupportsInPlace, in_place
 from tasks.sources.shared.live_data import LiveData
 
@@ -79,6 +80,7 @@ def _replace(
             )
             replacement.build(restored)
     findings = replacement.forward()
+    note_restored(context.path, opened.choice, place.path, "in place")
     findings_table(f"{manifest.source} #{manifest.sequence} in {place.path}", findings)
     status = _done(replacement, options)
     caution(opened.choice)

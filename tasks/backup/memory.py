@@ -11,12 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
 
+from tasks.age.keys import Identity
 from tasks.context import PlanContext
-from tasks.errors import ManifestError, TargetError
-from tasks.journal.copies import copies_in
+from tasks.errors import ManifestError, NoBackup, TargetError
+from tasks.journal.copies import copies_in, fetch_copy, machine_id
 from tasks.journal.journal import Head, Journal
 from tasks.journal.kinds import Kind
+from tasks.journal.recovery import BroughtBack, bring_back
 from tasks.manifests.manifest import MAX_BYTES, parse_name, read_manifest
+from tasks.platform.accounts import account_name
 from tasks.records import BackupEntry
 from tasks.targets.base import Target
 
@@ -80,7 +83,7 @@ def doubts(context: PlanContext) -> list[Doubt]:
             open_ones[entry.facts["sha256"]] = entry.facts["detail"]
         else:
             open_ones.clear()
-    damage = [Doubt(f"the journal of this machine: {defect}", True) for defect in context.journal.defects()]
+    damage = [Doubt(f"the journal is damaged ({defect})", True) for defect in context.journal.defects()]
     return [*damage, *(Doubt(told, not key.startswith(_NUMBER)) for key, told in open_ones.items())]
 
 
@@ -98,14 +101,37 @@ def memory_doubt(context: PlanContext) -> str:
     return f"{SUSPENDED}: {stops[0]}" if stops else ""
 
 
-def accept(context: PlanContext, who: str) -> list[Doubt]:
+def accept(context: PlanContext) -> list[Doubt]:
     """Enter that someone looked at all that is doubted now, and go on; what it was."""
     found = doubts(context)
     if found:
         length = max((entry.facts["length"] for entry in context.journal.entries(Kind.DOUBT)), default=0)
         defects = context.journal.defects()
-        context.journal.append(Kind.JOURNAL_ACCEPTED, defects=defects, length=length, who=who)
+        context.journal.append(Kind.JOURNAL_ACCEPTED, defects=defects, length=length, who=account_name())
     return found
+
+
+def recover(
+    context: PlanContext, target_name: str, identities: Sequence[Identity], signers: Sequence[str] = ()
+) -> BroughtBack:
+    """Bring the journal back from the furthest copy on a target that the keys open.
+
+    ``signers``: public keys of machines that are believed beside those of the plan. Raises NoBackup where
+    there is no copy; AgeError, TargetError; StateError for a copy that is not believed or tells nothing new.
+    """
+    trusted = {*context.trusted(), *signers}
+    with context.target(target_name) as target:
+        copies = copies_in([stat.name for stat in target.list()], context.plan.name)
+        if not copies:
+            raise NoBackup(
+                f"{target_name} holds no copy of the journal of {context.plan.name}",
+                hint="A copy is put there with each delivery. Another target may hold one.",
+            )
+        known = [copy for copy in copies if copy.machine in {machine_id(one) for one in trusted}]
+        data = fetch_copy(target, (known or copies)[-1], identities)
+    return bring_back(
+        context.journal, data, context.machine_key(), trusted, target=target_name, who=account_name()
+    )
 
 
 def last_number(journal: Journal) -> int:

@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 import zstandard
 
-from tasks.age.file import encrypt
+from tasks.age.file import decrypting_reader, encrypt
+from tasks.age.keys import Identity
 from tasks.age.recipients import Recipient
-from tasks.errors import ReadBackError, TargetError
+from tasks.errors import ReadBackError, StateError, TargetError
 from tasks.journal.journal import Head, Journal
 from tasks.targets.base import Target
 from tasks.targets.capabilities import verify
@@ -33,6 +34,9 @@ _NAME = re.compile(
     + re.escape(SUFFIX)
 )
 _LEVEL = 10
+_WINDOW = 8 << 20
+# Six years of a large office are some 50 MB; a stranger's file must not fill the memory.
+_LARGEST = 1 << 30
 
 
 class Copy(NamedTuple):
@@ -80,3 +84,16 @@ def put_copy(journal: Journal, target: Target, plan: str, recipients: Sequence[R
             if copy.name != name and journal.knows(copy.head):
                 target.delete(copy.name)
     return name
+
+
+def fetch_copy(target: Target, copy: Copy, identities: Sequence[Identity]) -> bytes:
+    """The lines of a copy, not verified. Raises AgeError, TargetError, or StateError for what is no copy."""
+    with target.open(copy.name) as stream:
+        packed = decrypting_reader(stream, identities).read()
+    try:
+        unpack = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+        return unpack.decompress(packed, max_output_size=_LARGEST)
+    except zstandard.ZstdError as error:
+        raise StateError(
+            f"{copy.name} on {target.name} holds no journal: {error}", hint="Take the copy on another target."
+        ) from error

@@ -168,6 +168,11 @@ class Journal:
         """Public keys of machines whose journal a person brought here: what they signed counts here."""
         return self._read().trusted - self._trusted
 
+    def strangers(self) -> frozenset[str]:
+        """Public keys of machines that signed lines here, and do not count."""
+        book = self._read()
+        return frozenset(line.machine for line in book.lines if line.machine) - book.trusted
+
     def defects(self) -> list[str]:
         """What shows that the journal was tampered with or damaged, in words, but for what was accepted."""
         accepted = {text for entry in self.entries(Kind.JOURNAL_ACCEPTED) for text in entry.facts["defects"]}

@@ -13,6 +13,7 @@ import tasks.health.repair
 from tasks.backup.copy import Copied
 from tasks.backup.validate import Answered
 from tasks.records import Finding, Pruned, Run
+from tasks.recovery.told import note_copied
 from tasks.steps.declaration import Work, retried, step
 
 # A run that is under way ends; an engine that is down should not stay so for want of another try.
@@ -34,7 +35,9 @@ def own_checks(work: Work, copy: Copied) -> Answered:
 @step("put in place", kept=False)
 def put_in_place(work: Work, copy: Copied, folder: Path) -> Path:
     """Put a checked copy into the folder that was asked for."""
-    return tasks.backup.copy.put_in_place(work.context, work.run, copy, folder)
+    path = tasks.backup.copy.put_in_place(work.context, work.run, copy, folder)
+    note_copied(work.context, work.source_name, folder)
+    return path
 
 
 @step("restart", title="restart engine", kept=False, retries=AFTER_THE_RUN)

@@ -20,6 +20,7 @@ from tasks.recovery.drill import drill_backup
 from tasks.recovery.find import choose, origin_of
 from tasks.recovery.recover import open_backup, put_into_place, recover, thaw
 from tasks.recovery.thaw import Patience
+from tasks.recovery.told import note_restored
 from tasks.steps.progress import progress_of
 
 
@@ -89,4 +90,6 @@ def restore(
         opened = open_backup(choice, identities)
         with progress_of(f"out of cold storage at {target}") as thawing:
             opened = thaw(opened, _patience(context, thawing, wait))
-        return put_into_place(recover(opened, room, progress), destination), choice.warnings
+        path = put_into_place(recover(opened, room, progress), destination)
+        note_restored(context.path, choice, destination, "restore")
+        return path, choice.warnings

@@ -22,12 +22,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tasks.age.file import decrypt, encrypt, rewrapped
 from tasks.age.x25519 import X25519Identity
 from tasks.errors import ObjectMissing, TargetError
+from tasks.journal.copies import copies_in, fetch_copy, put_copy
+from tasks.journal.journal import Journal
+from tasks.journal.recovery import bring_back
 from tasks.manifests.manifest import manifest_name, to_json
 from tasks.manifests.shelf import read_shelf
 from tasks.manifests.strays import told_of
@@ -363,6 +368,29 @@ class TargetContract:
         assert locked_until(target, SEALED) is None, "no lock was asked for"
         with pytest.raises(ObjectMissing, match="not-there"):
             thaw(target, "not-there")
+
+    def test_the_journal_comes_back_from_it(self, target: Target, tmp_path: Path) -> None:
+        """Copies put one after the other; a machine with another key and no memory has it back."""
+        holder, old, new = (
+            X25519Identity.generate(),
+            Ed25519PrivateKey.generate(),
+            Ed25519PrivateKey.generate(),
+        )
+        lost = Journal(tmp_path / "lost", old)
+        for number in (1, 2, 3):
+            lost.append("number", sequence=number, run=f"run {number}")
+            put_copy(lost, target, "clinic", [holder.recipient()])
+        (copy,) = copies_in([stat.name for stat in target.list()], "clinic")
+        assert (copy.head.length, lost.knows(copy.head)) == (3, True), "the last one alone is left"
+        data = fetch_copy(target, copy, [holder])
+        journal = Journal(tmp_path / "new", new)
+        trusted = [lost.machine, journal.machine]
+        back = bring_back(journal, data, new, trusted, target=target.name, who="office")
+        assert (back.length, back.carried) == (4, 0)
+        assert [entry.facts for entry in journal.entries("number")] == [
+            entry.facts for entry in lost.entries("number")
+        ]
+        assert journal.defects() == [] and journal.machines() == {lost.machine}
 
     def test_closing_twice(self, case: TargetCase) -> None:
         target = case.make()
