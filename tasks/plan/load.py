@@ -128,10 +128,19 @@ def notices_alone(path: Path) -> tuple[str, Notices]:
     return str(data.get("name") or path.stem), read.notices
 
 
+def _where_state_lies(data: Json, folder: Path) -> Json:
+    """The plan with the state folder that an older version gave it by itself, where that is there."""
+    name = data.get("name")
+    if "state" in data or not isinstance(name, str) or Path(name).name != name:
+        return data
+    earlier = Path(".datasave") / name
+    return {**data, "state": str(earlier)} if (folder / earlier / "machine.key").is_file() else data
+
+
 def check_plan(text: str, name: str, folder: Path, kinds: Kinds) -> Plan:
     """The plan that stands in ``text``. ``name`` is its file's name for messages. Raises PlanError."""
     problems: list[Problem] = []
-    data = parse(text, name)
+    data = _where_state_lies(parse(text, name), folder)
     named = _kinds_in(data) & {*kinds.sources, *kinds.targets}
     plan = _validated(plan_model(kinds, named), data, folder, problems)
     if plan is None or problems:

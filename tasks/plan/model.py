@@ -61,7 +61,8 @@ def _default_keep(options: dict[str, Any]) -> Keep:
 
 
 def _default_state(options: dict[str, Any]) -> Path:
-    return Path(".datasave") / str(options["name"])
+    # No plan's name has a dot: nothing that we name can be what somebody calls a plan.
+    return Path(".datasave") / "plans.d" / str(options["name"])
 
 
 def _refuse_same_names(names: Iterable[str]) -> None:
@@ -271,8 +272,8 @@ class Plan(Record):
     state: Path = Field(
         default_factory=_default_state,
         description="The folder for this machine's signing key, its reports and the work in progress, which "
-        "needs room for some three copies of the source. Left out: .datasave/ and the plan's name, beside "
-        "this file.",
+        "needs room for some three copies of the source. Left out: .datasave/plans.d/ and the plan's name, "
+        "beside this file.",
         examples=["/var/lib/datasave/front-office"],
     )
     strict: bool = Field(

@@ -30,7 +30,7 @@ class Scene:
         self.root = root
         self.live = root / "data"
         self.template = root / "template"
-        self.state = root / ".datasave" / "clinic" / "in-place"
+        self.state = root / ".datasave" / "plans.d" / "clinic" / "in-place"
         self.running = root / "running"
         self.old = contents(self.template)
         self.new: dict[str, bytes] = {}

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from deployments.serving.environment import home_of
 from tasks import context as context_module
 from tasks.context import PlanContext, targets_kept_open
 from tasks.errors import PlanError, TargetMissing
+from tasks.manifests.signing import load_or_create_key
+from tasks.platform.files import private_folder
 from tasks.records import Properties
 from tasks.targets.memory.target import MemoryTarget
 from tests.flows.site import Site
@@ -203,3 +206,26 @@ def test_one_that_cannot_be_closed_keeps_no_other_open(site: Site, monkeypatch: 
     ):
         pass
     assert [target.closed for target in made] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["prefect", "plans", "journal", "staging"])
+def test_d_a_plan_may_have_any_name_of_ours(tmp_path: Path, name: str) -> None:
+    """Beside it the server has its folder, which is not the plan's."""
+    site = Site.make(tmp_path, ["nas"])
+    home = home_of(site.plan)
+    home.mkdir(parents=True)
+    (home / "prefect.db").touch()
+    site.change_plan(name=name)
+    context = PlanContext(site.plan)
+    context.journal.append("number", sequence=1, run="")
+    assert home not in (context.state, *context.state.parents)
+    assert PlanContext(site.plan).journal.head().length == 1
+
+
+def test_a_state_folder_of_before_stays_where_it_is(tmp_path: Path) -> None:
+    site = Site.make(tmp_path, ["nas"])
+    earlier = tmp_path / ".datasave" / "clinic"
+    load_or_create_key(private_folder(earlier) / "machine.key")
+    assert PlanContext(site.plan).state == earlier
+    site.change_plan(state="elsewhere")
+    assert PlanContext(site.plan).state == tmp_path / "elsewhere"

@@ -64,7 +64,7 @@ def test_the_shortest_plan_gets_the_defaults() -> None:
     assert plan.schedule.timezone == "UTC"
     assert (plan.drill.target, plan.drill.identity) == (None, None)
     assert (plan.archive.level, plan.archive.threads) == (3, 0)
-    assert plan.state == FOLDER / ".datasave" / "front-office"
+    assert plan.state == FOLDER / ".datasave" / "plans.d" / "front-office"
     assert (plan.checks, plan.signers) == ((), ())
     assert plan.targets[0].keep == Keep(last=7, weekly=4, monthly=12)
     assert (plan.targets[0].slots, plan.targets[0].floor) == (None, 3)

@@ -149,9 +149,9 @@ def test_a2_places_of_services_in_one_another(
     [
         ("data", "contains what is backed up (`source`)"),
         (".", "contains what is backed up (`source`)"),
-        (".datasave/clinic/nas", "lies inside the state folder (`state`)"),
-        (".datasave/clinic", "is the same place as the state folder (`state`)"),
-        (".datasave/clinic/staging", "lies inside the state folder (`state`)"),
+        (".datasave/plans.d/clinic/nas", "lies inside the state folder (`state`)"),
+        (".datasave/plans.d/clinic", "is the same place as the state folder (`state`)"),
+        (".datasave/plans.d/clinic/staging", "lies inside the state folder (`state`)"),
         (".datasave", "contains the state folder (`state`)"),
         ("forms/nas", "lies inside what is backed up (`also[0]`)"),
         ("link/nas", "lies inside what is backed up (`also[0]`)"),
