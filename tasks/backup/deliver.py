@@ -9,7 +9,7 @@ from hashlib import sha256
 from io import BytesIO
 
 from tasks.backup.condition import Witness, note_delivered, note_removed
-from tasks.backup.due_targets import day_of, note_delivery
+from tasks.backup.due_targets import day_of
 from tasks.backup.media import note_use
 from tasks.backup.retain import reached, shelf_of
 from tasks.backup.room import Refused, make_room
@@ -128,7 +128,6 @@ def read_back(
         put_runbook(context, target)
         if target.properties.removable:
             note_use(context, target, day, sum(backup.good for backup in shelf_of(context, target)))
-    note_delivery(context, run, placed.target)
     return placed.model_copy(update={"seconds": placed.seconds + time.monotonic() - began})
 
 

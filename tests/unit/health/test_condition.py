@@ -13,6 +13,7 @@ from deployments.cli import app as cli
 from deployments.cli import screen
 from tasks.age.x25519 import X25519Identity
 from tasks.backup.condition import Witness, damaged, known_at, missing_at, note_delivered
+from tasks.backup.due_targets import not_due
 from tasks.backup.retain import clear_unfinished, prune, shelf_of, verdicts
 from tasks.context import PlanContext
 from tasks.errors import AgeError
@@ -258,3 +259,14 @@ class TwoMedia(MemoryTarget, SupportsMedia):
 
     def init_medium(self, root: Path, label: str, plan: str, never: Iterable[Path] = ()) -> MediumMarker:
         raise NotImplementedError
+
+
+def test_a3_a_target_whose_newest_backup_is_damaged_is_due_again(tmp_path: Path) -> None:
+    context = office(tmp_path, "cellar", when={"weekly": "fri"})
+    saturday = (TAKEN + timedelta(days=5)).date()
+    assert not_due(context, "", saturday) == {}, "nothing was delivered yet"
+    stock(context, "cellar", 3, 4)
+    assert set(not_due(context, "", saturday)) == {"cellar"}
+    rot(path_of(context, "cellar", 4))
+    audit(context, "cellar")
+    assert not_due(context, "", saturday) == {}
