@@ -14,7 +14,7 @@ from tasks.context import PlanContext
 from tasks.errors import AgeError, ArchiveError, MismatchError, NoMatchingIdentity, TargetError
 from tasks.journal.kinds import Kind
 from tasks.journal.lines import Entry
-from tasks.manifests.shelf import Known
+from tasks.manifests.entries import Known
 from tasks.options import Json
 from tasks.platform.files import HashingReader
 from tasks.records import BackupEntry, Manifest

@@ -28,8 +28,9 @@ from tasks.backup.workspace import scratch_room
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ManifestError, NoBackup, ObjectMissing, ReadBackError, TargetError
 from tasks.health.audit import audit_target
+from tasks.manifests.entries import FUTURE
 from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name, parse_name, read_manifest, to_json
-from tasks.manifests.shelf import FUTURE, SEALED_ANEW
+from tasks.manifests.shelf import SEALED_ANEW
 from tasks.manifests.signing import ANOTHER_MACHINE, signature_defect
 from tasks.manifests.strays import content
 from tasks.platform.files import BLOCK, HashingReader, create_private, kept_in_state, sha256_of

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
+from tasks.backup.condition import damaged
 from tasks.backup.media import drives_of, is_removable
 from tasks.calendars import WEEKDAYS, Calendar
 from tasks.context import PlanContext
@@ -109,7 +110,8 @@ def is_current(context: PlanContext) -> bool | None:
 def _place(
     context: PlanContext, entry: TargetEntry, runs: Sequence[PastRun], drills: Sequence[Certificate]
 ) -> TargetRow:
-    found = newest_delivery(runs, entry.name, "")
+    bad = {one.name for one in damaged(context, entry.name)}
+    found = newest_delivery(runs, entry.name, "", bad)
     newest = "none yet"
     if found:
         run, _ = found

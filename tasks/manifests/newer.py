@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
+from tasks.manifests.entries import FUTURE
 from tasks.manifests.manifest import NameParts, begun_name, parse_name
-from tasks.manifests.shelf import FUTURE, ON_A_NEW_MACHINE, fits
+from tasks.manifests.shelf import ON_A_NEW_MACHINE, fits
 from tasks.manifests.signing import ANOTHER_MACHINE
 from tasks.records import BackupEntry, Manifest
 

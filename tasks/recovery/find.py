@@ -16,8 +16,9 @@ from tasks.context import PlanContext
 from tasks.errors import NoBackup, NoMatchingIdentity
 from tasks.health.trend import accepted_through
 from tasks.keys.identities import recipients_of
+from tasks.manifests.entries import NOTHING_KNOWN, Known
 from tasks.manifests.newer import newer_than, other_sources
-from tasks.manifests.shelf import NOTHING_KNOWN, Known, find, newest_verified, read_shelf
+from tasks.manifests.shelf import find, newest_verified, read_shelf
 from tasks.options import UserCheck
 from tasks.records import BackupEntry, Finding, Manifest
 from tasks.sources.base import Source

@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 import pytest
 
 from tasks.errors import ManifestError, NoBackup, ObjectMissing, TargetError, TargetMissing
+from tasks.manifests.entries import FUTURE
 from tasks.manifests.manifest import MAX_BYTES, certificate_name
-from tasks.manifests.shelf import FUTURE, find, newest_verified, read_shelf
+from tasks.manifests.shelf import find, newest_verified, read_shelf
 from tasks.manifests.signing import public_text, sign_record
 from tasks.policy.retention import AHEAD
 from tasks.records import BackupEntry, Finding
