@@ -116,9 +116,9 @@ def missing_text(lost: Sequence[Resting], shelf: Iterable[BackupEntry] = ()) -> 
     names = {one.name.rpartition("/")[2] for one in lost}
     folders = sorted({f"{backup.slot}/" for backup in shelf if backup.elsewhere and backup.name in names})
     moved = f" (see {', '.join(folders)})" if folders else ""
-    numbers = ", ".join(f"#{one.sequence}" for one in sorted(lost, key=lambda one: one.sequence))
+    named = ", ".join(f"#{one.sequence} ({one.name})" for one in sorted(lost, key=lambda one: one.sequence))
     verb = "were" if len(lost) > 1 else "was"
-    return f"{numbers} {verb} delivered, not removed by Datasave, and not there any more{moved}"
+    return f"{named} {verb} delivered, not removed by Datasave, and not there any more{moved}"
 
 
 def note_delivered(context: PlanContext, target: Target, name: str, manifest: Manifest) -> None:

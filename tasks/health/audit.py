@@ -100,8 +100,11 @@ class _Look:
         for one in lost:
             self.witness.missing(one)
         place = place_text(self.target.name, self.source_name)
-        detail = f"{place}: {missing_text(lost, shelf)}. {WAY_OUT}" if lost else f"{place}: all of it"
-        return [Finding(check="what was delivered is there", passed=not lost, detail=detail)]
+        check = "what was delivered is there"
+        if not lost:
+            return [Finding(check=check, passed=True, detail=f"{place}: all of it")]
+        told = (f"{place}: {missing_text([one], shelf)}. {WAY_OUT}" for one in lost)
+        return [Finding(check=check, passed=False, detail=detail) for detail in told]
 
     def whole(self, backup: BackupEntry) -> Finding:
         """Read an archive whole and compare it with its manifest."""

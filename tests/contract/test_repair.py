@@ -134,7 +134,7 @@ def test_what_is_gone_is_put_back(context: PlanContext) -> None:
     with context.target("vault") as place:
         place.delete(manifest_name(_name(context).removesuffix(".tar.zst.age")))
         place.delete(_name(context))
-    assert "#3 was delivered" in _audit(context)["what was delivered is there"]
+    assert "#3 (clinic-" in _audit(context)["what was delivered is there"]
     _repair(context)
     assert _archive(context) == archive(3)
     assert _audit(context) == {}

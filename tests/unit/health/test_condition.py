@@ -36,7 +36,14 @@ from tests.unit.manifests.shelves import TAKEN
 
 NOW = TAKEN + timedelta(days=4, hours=10)
 NOTHING = Contents(files=(), profile=Profile(tables=()), findings=())
+LOST = "what was delivered is there"
 Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal so wide that no sentence is broken."""
+    monkeypatch.setattr(screen.out, "width", 400)
 
 
 @pytest.fixture
@@ -69,10 +76,7 @@ def test_a3_damage_that_an_audit_saw_never_counts(context: PlanContext) -> None:
     assert path_of(context, "nas", 4).exists(), "what is damaged is kept aside"
 
 
-def test_a3_damage_is_shown_until_it_is_whole_again(
-    context: PlanContext, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(screen.out, "width", 400)
+def test_a3_damage_is_shown_until_it_is_whole_again(context: PlanContext, capsys: Captured) -> None:
     audit(context)
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     told = f"found damaged on {day} (audit): its sha256 is not the one that its manifest states"
@@ -181,19 +185,21 @@ def test_b6_what_was_deleted_by_hand_is_named(
     assert audit(context) == {}
     for number in numbers:
         lose(context, number)
-    named = ", ".join(f"#{number}" for number in numbers)
-    found = audit(context)["what was delivered is there"]
-    assert found.startswith(f"nas: {named} w") and "not removed by Datasave, and not there any more" in found
-    assert "datasave repair" in found
+    told = "delivered, not removed by Datasave, and not there any more"
+    lost = [f.detail for f in audit_target(context, "nas", now=NOW) if f.check == LOST and not f.passed]
+    for number, detail in zip(numbers, lost, strict=True):
+        assert detail.startswith(f"nas: #{number} ({stated(context, number).sealed_name}) was {told}")
+        assert "datasave repair" in detail
     assert cli.main(["list", "--plan", str(context.path)]) == 0
-    assert f"nas: {named} w" in capsys.readouterr().out
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if told in line]
+    assert all(f"#{number} (" in line for number in numbers)
     alarms = [alarm for alarm in status_of(context, NOW).alarms if "is found missing on" in alarm]
     assert len(alarms) == len(numbers)
 
 
 def test_b6_what_comes_back_counts_when_it_was_read(context: PlanContext) -> None:
     lose(context, 2)
-    assert "#2 was delivered" in audit(context)["what was delivered is there"]
+    assert "#2 (clinic-" in audit(context)[LOST]
     stock(context, "nas", 3)
     path = path_of(context, "nas", 2)
     path.write_bytes(archive(2))
@@ -212,8 +218,8 @@ def test_b6_what_a_nas_moved_away_is_missing_and_told_where_it_is(context: PlanC
     path = path_of(context, "nas", 1)
     for moved in (path, path.with_name(path.name.replace(".tar.zst.age", ".manifest.json"))):
         moved.rename(folder / moved.name)
-    assert audit(context)["what was delivered is there"].endswith(
-        "#1 was delivered, not removed by Datasave, and not there any more (see #recycle/). "
+    assert audit(context)[LOST].endswith(
+        " was delivered, not removed by Datasave, and not there any more (see #recycle/). "
         "`datasave repair` puts a good copy there"
     )
 
@@ -221,7 +227,7 @@ def test_b6_what_a_nas_moved_away_is_missing_and_told_where_it_is(context: PlanC
 def test_b6_what_datasave_removed_is_not_missed(context: PlanContext) -> None:
     stock(context, "nas", 4, 5)
     prune(context, "nas")
-    assert "what was delivered is there" not in audit(context)
+    assert LOST not in audit(context)
 
 
 def test_b6_each_medium_answers_for_what_lies_on_it(tmp_path: Path) -> None:
