@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -209,3 +210,25 @@ def _unmount(path: Path) -> None:
     # os.path.ismount would say no for one whose driver died.
     if str(path) in {mounted.mountpoint for mounted in psutil.disk_partitions(all=True)}:
         run("umount", path)
+
+
+@contextmanager
+def frozen(path: Path) -> Iterator[None]:
+    """An ext4 that takes no writes: whoever writes to it waits, and no signal ends that."""
+    need("fsfreeze")
+    run("fsfreeze", "--freeze", path)
+    try:
+        yield
+    finally:
+        run("fsfreeze", "--unfreeze", path)
+
+
+@contextmanager
+def stopped(mounted: Mounted) -> Iterator[None]:
+    """A file system whose driver does not answer, as a share whose server is gone."""
+    assert mounted.driver is not None
+    mounted.driver.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        mounted.driver.send_signal(signal.SIGCONT)

@@ -9,6 +9,7 @@ every further call would only lose the same time, and one more thread.
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,9 +30,12 @@ class NoAnswer(TimeoutError):
 
 
 class _Call:
-    """One call under way."""
+    """One call under way. ``afterwards`` is done once it returned, where it was left behind."""
 
     def __init__(self, act: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.left = False
+        self.afterwards: list[Callable[[], object]] = []
+        self.returned = False
         self._act = act
         self._arguments = arguments
         self._ended = threading.Event()
@@ -44,7 +48,20 @@ class _Call:
             self._result = self._act(*self._arguments)
         except BaseException as error:  # noqa: BLE001 - raised again where the call was asked for
             self._error = error
+        with _lock:
+            self.returned = True
+        if self.left:
+            self._clear_up()
         self._ended.set()
+
+    def _clear_up(self) -> None:
+        """Nobody takes what it returned, such as an open file."""
+        if hasattr(self._result, "close"):
+            self.afterwards.append(self._result.close)
+        for act in self.afterwards:
+            with suppress(Exception):
+                act()
+        self._result = self._error = None
 
     def ended_within(self, seconds: float) -> bool:
         """Wait for its end."""
@@ -76,6 +93,18 @@ _idle: list[_Thread] = []
 _left: dict[str, list[_Call]] = {}
 
 
+def _forget() -> None:
+    """A child that was forked off has none of these threads."""
+    global _lock  # noqa: PLW0603 - another thread may have held it
+    _lock = threading.Lock()
+    _idle.clear()
+    _left.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 def within(seconds: float, place: str, act: Callable[..., R], *arguments: Any) -> R:
     """What ``act(*arguments)`` returns or raises, if it does so in time.
 
@@ -87,10 +116,9 @@ def within(seconds: float, place: str, act: Callable[..., R], *arguments: Any) -
     call = _Call(act, arguments)
     thread = _free_thread()
     thread.calls.put(call)
-    if not call.ended_within(seconds):
-        with _lock:
-            _left.setdefault(place, []).append(call)
+    if not call.ended_within(seconds) and _leave(place, call):
         raise NoAnswer(place, seconds)
+    call.ended_within(seconds)
     with _lock:
         _idle.append(thread)
     result: R = call.outcome()
@@ -106,6 +134,29 @@ def hangs(place: str) -> bool:
         else:
             _left.pop(place, None)
         return bool(waiting)
+
+
+def afterwards(place: str, act: Callable[[], object]) -> bool:
+    """Have ``act`` done as soon as a call returns that was left behind waiting for that place.
+
+    False, and nothing is done, where none waits any longer.
+    """
+    with _lock:
+        for call in _left.get(place, ()):
+            if not call.returned:
+                call.afterwards.append(act)
+                return True
+    return False
+
+
+def _leave(place: str, call: _Call) -> bool:
+    """Leave a call behind, unless it returned just now."""
+    with _lock:
+        if call.returned:
+            return False
+        call.left = True
+        _left.setdefault(place, []).append(call)
+    return True
 
 
 def _free_thread() -> _Thread:

@@ -106,7 +106,7 @@ def test_lazy_unmount_while_listing(mount: Path, monkeypatch: pytest.MonkeyPatch
     target = target_at(mount)
     put(target, SEALED, b"x")
 
-    def walk_beneath(root: Path) -> list[Stat]:
+    def walk_beneath(root: Path, *_: object) -> list[Stat]:
         mounts.unmount_lazily(mount)
         return list(walk(root))
 

@@ -33,7 +33,11 @@ from pathspec import PathSpec
 
 from tasks.errors import CopyError, SourceError, SourceMissing
 from tasks.platform.names import shown
+from tasks.platform.patience import NoAnswer, within
 from tasks.sources.files.index import ROOT, Notes
+
+PATIENCE = 120.0
+"""Seconds that a look into one folder may take."""
 
 MOST_ENTRIES = 990_000
 """An archive takes a million members, the copy's own files and folders among them."""
@@ -144,8 +148,7 @@ def real_root(path: Path) -> str:
     Raises SourceMissing, SourceError.
     """
     try:
-        root = os.path.realpath(path, strict=True)
-        is_folder = stat.S_ISDIR(os.stat(root).st_mode)  # noqa: PTH116 - names stay plain texts here
+        root, is_folder = within(PATIENCE, str(path), _really, path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceMissing(
             f"cannot back up {path}: there is no such folder",
@@ -164,6 +167,11 @@ def real_root(path: Path) -> str:
     if os.name == "nt" and not root.startswith("\\\\?\\"):
         root = f"\\\\?\\UNC\\{root[2:]}" if root.startswith("\\\\") else f"\\\\?\\{root}"
     return root
+
+
+def _really(path: Path) -> tuple[str, bool]:
+    root = os.path.realpath(path, strict=True)
+    return root, stat.S_ISDIR(os.stat(root).st_mode)  # noqa: PTH116 - names stay plain texts here
 
 
 def place_in(root: str, path: str) -> str:
@@ -233,6 +241,15 @@ class _Walk:
 
     def _look_into(self, folder: str) -> dict[str, os.stat_result]:
         """The children of a folder by name. One deleted between the two looks was never here."""
+        try:
+            return within(PATIENCE, self._root, self._children_of, folder)
+        except NoAnswer as error:
+            raise SourceError(
+                f"cannot back up {self._root}: {error.strerror}",
+                hint="The system itself waits for the disk or the server that holds the folder: look at it.",
+            ) from error
+
+    def _children_of(self, folder: str) -> dict[str, os.stat_result]:
         children: dict[str, os.stat_result] = {}
         for name in self._names_in(folder):
             path = _below(folder, name)

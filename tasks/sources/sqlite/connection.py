@@ -17,9 +17,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tasks.errors import CopyError, Fault, SourceError, SourceMissing, ValidationError
+from tasks.platform.patience import within
 
 PATIENCE = 30.0
-"""Seconds to wait for another program's lock before giving up."""
+"""Seconds to wait for another program's lock, or for the disk to answer, before giving up."""
 
 _PENDING_BYTE = 0x40000000
 """Where SQLite's locks begin: a pending and a reserved byte, then 510 that readers share."""
@@ -113,7 +114,7 @@ def printable(text: str, limit: int = 200) -> str:
 def live_identity(path: Path) -> tuple[int, int]:
     """Which file lies at ``path``: device and file number. Raises SourceMissing, SourceError."""
     try:
-        found = path.stat()
+        found = within(PATIENCE, str(path), path.stat)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceMissing(
             f"cannot back up {path}: there is no such file",

@@ -19,7 +19,7 @@ from tasks.calendars import Calendar
 from tasks.errors import TargetMissing
 from tasks.options import problem
 from tasks.records import Progress, Properties, Stat, no_progress
-from tasks.targets.base import Target, TargetOptions, check_name
+from tasks.targets.base import Target, check_name
 from tasks.targets.capabilities import MediumMarker, SupportsMedia, SupportsPrepare, Turn
 from tasks.targets.shared.errors import translate
 from tasks.targets.shared.marker import Medium
@@ -32,7 +32,7 @@ from tasks.targets.shared.media import (
     read_medium,
     usual_places,
 )
-from tasks.targets.shared.mounted import MountedFolder
+from tasks.targets.shared.mounted import MountedFolder, MountedOptions
 
 _WHICH = "`datasave media which` shows whose turn it is."
 _LEAVE_IN = "Leave the medium in and mounted until the run has ended, then run it again."
@@ -44,7 +44,7 @@ def _absolute(value: str) -> str:
     return value
 
 
-class DriveOptions(TargetOptions):
+class DriveOptions(MountedOptions):
     """How a drive target stands in the plan."""
 
     kind: Literal["drive"] = Field("drive", description="removable media that take turns, a label each")
@@ -144,15 +144,17 @@ class DriveTarget(Target, SupportsPrepare, SupportsMedia):
 
     def _folder(self, operation: str) -> MountedFolder:
         drive, marker = self._chosen(operation)
-        return _OnMedium(self.name, drive, marker, self._options.bandwidth)
+        return _OnMedium(self.name, drive, marker, self._options)
 
 
 class _OnMedium(MountedFolder):
     """The folder on a medium that was just found; its marker is the medium's own."""
 
-    def __init__(self, name: str, drive: Drive, marker: MediumMarker, bandwidth: str | None) -> None:
-        super().__init__(f"{name} ({marker.label})", drive.root / FOLDER, bandwidth)
+    def __init__(self, name: str, drive: Drive, marker: MediumMarker, options: DriveOptions) -> None:
+        label = f"{name} ({marker.label})"
+        super().__init__(label, drive.root / FOLDER, options.bandwidth, options.timeout)
         self._drive = drive
+        self._mount = drive.root
         self._marker = marker
 
     def find(self, operation: str) -> Medium:

@@ -10,14 +10,13 @@ from urllib.parse import SplitResult, unquote
 from pydantic import Field
 
 from tasks.options import Place
-from tasks.targets.base import TargetOptions
 from tasks.targets.capabilities import SupportsDisk, SupportsPrepare
 from tasks.targets.shared.addresses import Access, checked
 from tasks.targets.shared.marker import Medium, find_medium, prepare_folder
-from tasks.targets.shared.mounted import MountedFolder
+from tasks.targets.shared.mounted import MountedFolder, MountedOptions
 
 
-class FolderOptions(TargetOptions):
+class FolderOptions(MountedOptions):
     """How a folder target stands in the plan."""
 
     kind: Literal["folder"] = Field("folder", description="a folder on a network drive or another disk")
@@ -56,15 +55,17 @@ class FolderTarget(MountedFolder, SupportsPrepare, SupportsDisk):
     kind: ClassVar[str] = "folder"
 
     def __init__(self, name: str, options: FolderOptions) -> None:
-        super().__init__(name, options.path, options.bandwidth)
+        super().__init__(name, options.path, options.bandwidth, options.timeout)
 
     def prepare(self) -> str:
         """Write the marker, once. Raises TargetError on a place marked for another target."""
-        return prepare_folder(self._root, self.name)
+        operation = f"cannot prepare {self._root} for {self.name}"
+        return self._doing(operation)(prepare_folder, self._root, self.name)
 
     def disk(self) -> int:
         """See SupportsDisk."""
-        return self.find(f"cannot look at {self.name}").device
+        operation = f"cannot look at {self.name}"
+        return self._doing(operation)(self.find, operation).device
 
     def find(self, operation: str) -> Medium:
         """By the marker. Raises TargetMissing, begun with ``operation``."""

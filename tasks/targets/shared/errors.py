@@ -32,6 +32,12 @@ _LIST = "`datasave list` shows what is there."
 
 NO_OBJECT = TargetFault(ObjectMissing, "there is no such object", _LIST)
 NO_FILE = TargetFault(ObjectMissing, "it is no regular file", _LIST)
+HANGS = TargetFault(
+    TargetMissing,
+    "",
+    "The system itself waits for the drive or the server there: look at it, and at its cable or the network. "
+    "When it answers again, `datasave retry` does what is missing.",
+)
 SERVER_FULL = TargetFault(TargetFull, "the server's disk is full", _FEWER)
 SERVER_READ_ONLY = TargetFault(
     TargetReadOnly,

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from tasks.errors import TargetError, TargetMissing
 from tasks.platform.files import PRIVATE_FOLDER, write_atomic
+from tasks.platform.patience import NoAnswer, within
 from tasks.targets.capabilities import MediumMarker
 from tasks.targets.shared import marker
 from tasks.targets.shared.errors import SYSTEM_ERRORS
@@ -32,6 +33,9 @@ _MACOS = ("/Volumes/*",)
 # Source: Microsoft, GetDriveTypeW and SetErrorMode. USB hard disks are "fixed".
 _DRIVE_REMOVABLE, _DRIVE_FIXED = 2, 3
 _SEM_FAILCRITICALERRORS = 1
+
+# A drive that sleeps takes some seconds to answer; one that does not answer must not keep the others waiting.
+_WAKE_SECONDS = 30.0
 
 _REPAIR = "Look at the drive. If it is sound, remove that file and run `datasave media init` for it again."
 
@@ -134,13 +138,22 @@ def plugged_in(patterns: Sequence[str]) -> list[Drive]:
     A plain folder is none, even with a marker in it: it lies on the disk beneath.
     """
     found: list[Drive] = []
-    # Path.glob would want each pattern split into a folder and the rest.
-    fitting = (path for pattern in patterns for path in sorted(glob.glob(pattern)))  # noqa: PTH207
-    for path in dict.fromkeys(fitting):
-        seen = _look(Path(path))
+    for path in dict.fromkeys(path for pattern in patterns for path in _fitting(pattern)):
+        try:
+            seen = within(_WAKE_SECONDS, path, _look, Path(path))
+        except NoAnswer as error:
+            seen = Drive(Path(path), 0, None, str(error.strerror))
         if seen and not _shown_before(seen, found):
             found.append(seen)
     return found
+
+
+def _fitting(pattern: str) -> list[str]:
+    try:
+        # Path.glob would want each pattern split into a folder and the rest.
+        return sorted(within(_WAKE_SECONDS, pattern, glob.glob, pattern))
+    except NoAnswer:
+        return [pattern]  # what hangs there is told as a drive that cannot be looked at
 
 
 def _look(path: Path) -> Drive | None:

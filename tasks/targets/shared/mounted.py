@@ -8,18 +8,21 @@ import os
 import shutil
 import stat
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeVar
 
+from pydantic import Field
 from typing_extensions import Buffer
 
 from tasks.errors import TargetMissing
 from tasks.platform.files import BLOCK, PRIVATE_FOLDER, create_private, sync_folder
+from tasks.platform.patience import NoAnswer, afterwards, within
 from tasks.records import Progress, Properties, Stat, no_progress
-from tasks.targets.base import Target, check_name
-from tasks.targets.shared.errors import NO_FILE, SYSTEM_ERRORS, translate
+from tasks.targets.base import Target, TargetOptions, check_name
+from tasks.targets.shared.errors import HANGS, NO_FILE, SYSTEM_ERRORS, translate
 from tasks.targets.shared.marker import MARKER, MEDIUM_MARKER, Medium, another_target, crossed_into
 from tasks.targets.shared.transfer import exactly, is_dead, part_name, throttle_to
 
@@ -27,19 +30,54 @@ from tasks.targets.shared.transfer import exactly, is_dead, part_name, throttle_
 _OF_THE_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
 
 
+# So much is written before the drive must have it: then the last wait does not grow with the object.
+_SYNCED_EVERY = 64 << 20
+
+TIMEOUT = 120
+
+R = TypeVar("R")
+
+
+class Do(Protocol):
+    """Makes a call."""
+
+    def __call__(self, act: Callable[..., R], *arguments: Any) -> R: ...
+
+
+def directly(act: Callable[..., R], *arguments: Any) -> R:
+    """Make a call here and now."""
+    return act(*arguments)
+
+
+class MountedOptions(TargetOptions):
+    """What the options of all places have in common that the system has mounted."""
+
+    timeout: int = Field(
+        TIMEOUT,
+        ge=1,
+        le=3600,
+        description="Seconds without a sign of life until we give up. A drive that has to wake up, or is "
+        "slow, needs some.",
+    )
+
+
 class MountedFolder(Target):
     """Objects are files, slots are sub-folders; names that begin with a dot are never objects.
 
     Every call first asks ``find`` whether the medium is there. What lies in another target's folder inside
-    this one is not this one's (marker.py).
+    this one is not this one's (marker.py). Whatever asks the system about the place is made where it can be
+    left behind (platform/patience.py): the system itself waits for ever for a share whose server is gone.
     """
 
     _crosses = False
 
-    def __init__(self, name: str, root: Path, bandwidth: str | None = None) -> None:
+    def __init__(self, name: str, root: Path, bandwidth: str | None = None, timeout: float = TIMEOUT) -> None:
         super().__init__(name)
         self.properties = Properties()
         self._root = root
+        self._timeout = timeout
+        # What hangs when it hangs.
+        self._mount = root
         self._throttle = throttle_to(str(root), bandwidth)
 
     @abstractmethod
@@ -54,28 +92,28 @@ class MountedFolder(Target):
         """
         final = self._path(name)
         operation = f"cannot store {name} on {self.name}"
-        medium = self.find(operation)
+        do = self._doing(operation)
+        medium = do(self.find, operation)
         part = final.with_name(part_name(final.name))
         made: list[Path] = []
         try:
             self._refuse_crossing(final, operation)
             with self._translated(operation, writing=True):
-                make_folders(final.parent, self._root, made)
-                stream = create_private(part)
-            with closed_quietly(stream):
+                do(make_folders, final.parent, self._root, made)
+                stream = do(create_private, part)
+            with self._closed_quietly(stream, operation):
                 self._same_medium(medium, operation)
-                remove_dead_parts(part, final.name)
+                do(remove_dead_parts, part, final.name)
                 self._fill(stream, reader, size, progress, operation)
             self._same_medium(medium, operation)
             with self._translated(operation, writing=True):
-                part.replace(final)
-                sync_folder(final.parent)
+                do(part.replace, final)
+                do(sync_folder, final.parent)
             self._same_medium(medium, operation)
         except BaseException as error:
-            with suppress(OSError):
-                part.unlink()
+            self._clear_up(operation, part.unlink)
             if isinstance(error, TargetMissing):
-                remove_empty(made)
+                self._clear_up(operation, remove_empty, made)
             raise
         return Stat(name=name, bytes=size)
 
@@ -87,8 +125,9 @@ class MountedFolder(Target):
         """
         operation = f"cannot read {name} on {self.name}"
         path = self._object(name, operation)
+        do = self._doing(operation)
         with self._translated(operation):
-            raw = MediumReader(path, operation)
+            raw = do(MediumReader, path, operation, do, lambda act: self._clear_up(operation, act))
         with io.BufferedReader(raw, BLOCK) as stream:
             yield stream
 
@@ -97,7 +136,7 @@ class MountedFolder(Target):
         operation = f"cannot find {name} on {self.name}"
         path = self._object(name, operation)
         with self._translated(operation):
-            return Stat(name=name, bytes=path.lstat().st_size)
+            return Stat(name=name, bytes=self._doing(operation)(path.lstat).st_size)
 
     def list(self, prefix: str = "") -> list[Stat]:
         """All regular files below the root, but for hidden ones, the system's own folders and other targets'.
@@ -106,9 +145,10 @@ class MountedFolder(Target):
         the listing: a list cut short must not look like backups lost.
         """
         operation = f"cannot list {self.name}"
-        medium = self.find(operation)
+        do = self._doing(operation)
+        medium = do(self.find, operation)
         with self._translated(operation):
-            found = [item for item in walk(self._root, self._crosses) if item.name.startswith(prefix)]
+            found = [item for item in walk(self._root, self._crosses, do) if item.name.startswith(prefix)]
         self._same_medium(medium, operation)
         return sorted(found, key=lambda item: item.name)
 
@@ -116,21 +156,51 @@ class MountedFolder(Target):
         """Remove an object, durably. Raises ObjectMissing."""
         operation = f"cannot delete {name} on {self.name}"
         path = self._object(name, operation)
+        do = self._doing(operation)
         self._refuse_crossing(path, operation)
         with self._translated(operation, writing=True):
-            path.unlink()
-            sync_folder(path.parent)
+            do(path.unlink)
+            do(sync_folder, path.parent)
 
     def free_space(self) -> int | None:
         """Bytes free for this user; None where the share answers 0/0/0, which means unknown."""
         operation = f"cannot ask {self.name} for its free space"
-        self.find(operation)
+        do = self._doing(operation)
+        do(self.find, operation)
         with self._translated(operation):
-            usage = shutil.disk_usage(self._root)
+            usage = do(shutil.disk_usage, self._root)
         return usage.free if any(usage) else None
 
     def close(self) -> None:
         """Nothing stays open between calls."""
+
+    def _doing(self, operation: str) -> Do:
+        """What makes the calls of an operation; it raises TargetMissing where the place does not answer."""
+
+        def do(act: Callable[..., R], *arguments: Any) -> R:
+            try:
+                return within(self._timeout, str(self._mount), act, *arguments)
+            except NoAnswer as error:
+                raise HANGS.error(operation, str(error.strerror)) from error
+
+        return do
+
+    def _clear_up(self, operation: str, act: Callable[..., object], *arguments: Any) -> None:
+        """Do it, as far as that goes; where the place hangs, as soon as it answers."""
+        try:
+            self._doing(operation)(act, *arguments)
+        except TargetMissing:
+            afterwards(str(self._mount), partial(act, *arguments))
+        except OSError:
+            return
+
+    @contextmanager
+    def _closed_quietly(self, stream: BinaryIO, operation: str) -> Iterator[None]:
+        """Close at the end; after a failed write closing fails the same way again, which says nothing new."""
+        try:
+            yield
+        finally:
+            self._clear_up(operation, stream.close)
 
     def _path(self, name: str) -> Path:
         parts = check_name(name).split("/")
@@ -141,18 +211,18 @@ class MountedFolder(Target):
 
     def _refuse_crossing(self, path: Path, operation: str) -> None:
         """Raise TargetError where one of the folders that lead to ``path`` is another target's."""
-        folder = path.parent
-        while folder != self._root:
-            if any((folder / marker).exists() for marker in (MARKER, MEDIUM_MARKER)):
-                raise another_target(folder.relative_to(self._root).as_posix(), str(self._root), operation)
-            folder = folder.parent
+        if path.parent == self._root:
+            return
+        if crossed := self._doing(operation)(marked_on_the_way, path.parent, self._root):
+            raise another_target(crossed, str(self._root), operation)
 
     def _object(self, name: str, operation: str) -> Path:
         """The path of an object that is there: never a folder, a link or a pipe."""
         path = self._path(name)
-        self.find(operation)
+        do = self._doing(operation)
+        do(self.find, operation)
         with self._translated(operation):
-            mode = path.lstat().st_mode
+            mode = do(path.lstat).st_mode
         if not stat.S_ISREG(mode):
             raise NO_FILE.error(operation)
         return path
@@ -161,21 +231,24 @@ class MountedFolder(Target):
         self, stream: BinaryIO, reader: BinaryIO, size: int, progress: Progress, operation: str
     ) -> None:
         """Write, flush and fsync; only what the drive says is translated, not what the reader raises."""
-        done = 0
+        do = self._doing(operation)
+        done = synced = 0
         for block in exactly(reader, size, operation):
             for piece in self._throttle.pieces(block):
                 with self._translated(operation, writing=True):
-                    stream.write(piece)
+                    do(stream.write, piece)
+                    if done - synced >= _SYNCED_EVERY:
+                        do(_synced, stream)
+                        synced = done
                 done += len(piece)
                 progress(done, size)
         with self._translated(operation, writing=True):
-            stream.flush()
             # Some file systems find out only here that there is no room.
-            os.fsync(stream.fileno())
-            stream.close()
+            do(_synced, stream)
+            do(stream.close)
 
     def _same_medium(self, medium: Medium, operation: str) -> None:
-        if self.find(operation) != medium:
+        if self._doing(operation)(self.find, operation) != medium:
             raise TargetMissing(
                 f"{operation}: another medium than at the start is at {self._root}",
                 hint="Leave the drive in and mounted until the run has ended, then run it again.",
@@ -188,8 +261,13 @@ class MountedFolder(Target):
         except OSError as error:
             if error.errno == errno.ENOENT:
                 # On a drive that was just unmounted no object is missing: the drive is.
-                self.find(operation)
+                self._doing(operation)(self.find, operation)
             raise translate(error, operation, writing=writing) from error
+
+
+def _synced(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def remove_dead_parts(own: Path, name: str) -> None:
@@ -205,33 +283,46 @@ def remove_dead_parts(own: Path, name: str) -> None:
                 path.unlink()
 
 
-class MediumReader(io.FileIO):
-    """A file whose pages are dropped from the cache first, and whose read errors are TargetErrors."""
+def marked_on_the_way(folder: Path, root: Path) -> str:
+    """The first folder, from ``folder`` up to ``root``, that is another target's; "" if none is."""
+    while folder != root:
+        if any((folder / marker).exists() for marker in (MARKER, MEDIUM_MARKER)):
+            return folder.relative_to(root).as_posix()
+        folder = folder.parent
+    return ""
 
-    def __init__(self, path: Path, operation: str) -> None:
+
+class MediumReader(io.FileIO):
+    """A file whose pages are dropped from the cache first, and whose read errors are TargetErrors.
+
+    ``do`` makes its calls, ``clear_up`` closes it, where one was left behind as soon as that returned.
+    """
+
+    def __init__(
+        self, path: Path, operation: str, do: Do, clear_up: Callable[[Callable[[], object]], object]
+    ) -> None:
         super().__init__(path, "rb")
         self._operation = operation
+        self._do = do
+        self._clear_up = clear_up
         if hasattr(os, "posix_fadvise"):
             # Drops clean pages only; put has synced them. Reading back from the cache proves nothing.
             os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def readinto(self, buffer: Buffer, /) -> int | None:
-        with SYSTEM_ERRORS.translated(self._operation):
-            return super().readinto(buffer)
+        return self._made(super().readinto, buffer)
 
     def readall(self) -> bytes:
+        """In pieces: each shows that the medium is alive."""
+        return b"".join(iter(lambda: self._made(super(MediumReader, self).read, BLOCK) or b"", b""))
+
+    def close(self) -> None:
+        if not self.closed:
+            self._clear_up(super().close)
+
+    def _made(self, act: Callable[..., R], *arguments: Any) -> R:
         with SYSTEM_ERRORS.translated(self._operation):
-            return super().readall() or b""
-
-
-@contextmanager
-def closed_quietly(stream: BinaryIO) -> Iterator[None]:
-    """Close at the end; after a failed write closing fails the same way again, which says nothing new."""
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            stream.close()
+            return self._do(act, *arguments)
 
 
 def make_folders(folder: Path, root: Path, made: list[Path]) -> None:
@@ -256,26 +347,31 @@ def remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def walk(root: Path, crossing: bool = False) -> Iterator[Stat]:
+def walk(root: Path, crossing: bool = False, do: Do = directly) -> Iterator[Stat]:
     """The regular files below ``root`` that can be objects, in no order; ``crossing`` also other targets'.
 
-    Raises OSError.
+    ``do`` reads one folder after the other. Raises OSError.
     """
     waiting = [""]
     # A stack of our own: folders may be nested deeper than Python recurses.
     while waiting:
         folder = waiting.pop()
-        with os.scandir(root / folder) as found:
-            entries = {entry.name: entry for entry in found}
+        entries = do(_entries, root / folder)
         left_out = frozenset() if crossing else crossed_into(folder, entries.keys())
         for name in entries.keys() - left_out - _OF_THE_SYSTEM:
-            entry, path = entries[name], f"{folder}/{name}" if folder else name
+            size, path = entries[name], f"{folder}/{name}" if folder else name
             if not _is_ours(name):
                 continue
-            if entry.is_dir(follow_symlinks=False):
+            if size is None:
                 waiting.append(path)
-            elif entry.is_file(follow_symlinks=False) and (size := _size(entry)) is not None:
+            elif size >= 0:
                 yield Stat(name=path, bytes=size)
+
+
+def _entries(folder: Path) -> dict[str, int | None]:
+    """What lies in a folder: sizes of files by name, None for folders, -1 for what is neither."""
+    with os.scandir(folder) as found:
+        return {entry.name: None if entry.is_dir(follow_symlinks=False) else _size(entry) for entry in found}
 
 
 def _is_ours(name: str) -> bool:
@@ -289,9 +385,9 @@ def _is_ours(name: str) -> bool:
     return True
 
 
-def _size(entry: os.DirEntry[str]) -> int | None:
-    """Size in bytes, None if the file was deleted since the folder was read."""
+def _size(entry: os.DirEntry[str]) -> int:
+    """Size in bytes; -1 for what is no file, or was deleted since the folder was read."""
     try:
-        return entry.stat(follow_symlinks=False).st_size
+        return entry.stat(follow_symlinks=False).st_size if entry.is_file(follow_symlinks=False) else -1
     except FileNotFoundError:
-        return None
+        return -1

@@ -25,7 +25,7 @@ SERVICE = {"SupportsVerify", "SupportsLock", "SupportsThaw", "SupportsPolicies",
 @pytest.mark.parametrize(
     ("target", "abilities"),
     [
-        (FolderTarget, {"SupportsPrepare"}),
+        (FolderTarget, {"SupportsPrepare", "SupportsDisk"}),
         (SftpTarget, {"SupportsPrepare"}),
         (SmbTarget, {"SupportsPrepare"}),
         (DriveTarget, {"SupportsPrepare", "SupportsMedia"}),
