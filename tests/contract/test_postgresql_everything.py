@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks.sources.postgresql import scratch as postgresql_scratch
-from tasks.sources.postgresql.programs import Programs
 from tasks.sources.postgresql.record import read_record
 from tests.contract.source_contract import fresh
 from tests.contract.test_postgresql_restore import follow, lines_for, readable
-from tests.servers.postgresql import BIN, PostgresqlServer, postgresql, postgresql_server
+from tests.servers.postgresql import BIN, PostgresqlServer, one_initdb, postgresql, postgresql_server
 from tests.servers.postgresql_practice import create_practice
 
-__all__ = ["postgresql"]
+__all__ = ["one_initdb", "postgresql"]
+
+pytestmark = pytest.mark.usefixtures("one_initdb")
 
 ROLES = (
     "CREATE ROLE \"Dr. Who\" LOGIN PASSWORD 'secret' VALID UNTIL '2031-01-01'",
@@ -225,20 +225,6 @@ def change(copy: Path, chance: random.Random) -> str:
     return f"{path.name} at {at}"
 
 
-@pytest.fixture
-def one_initdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scratch servers begin with a copy of one empty cluster: to make it takes longer than all else."""
-    made, init_cluster = tmp_path / "empty", postgresql_scratch.init_cluster
-
-    def copied(programs: Programs, data: Path, user: str) -> None:
-        if not made.exists():
-            init_cluster(programs, made, user)
-        shutil.copytree(made, data)
-
-    monkeypatch.setattr(postgresql_scratch, "init_cluster", copied)
-
-
-@pytest.mark.usefixtures("one_initdb")
 @pytest.mark.parametrize(
     "seeds", [range(12), pytest.param(range(12, 300), marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 )

@@ -20,9 +20,11 @@ from tasks.sources.postgresql.record import NAME
 from tasks.sources.postgresql.source import PostgresqlSource
 from tests.contract.postgresql_ledger import create_ledger, damage_text
 from tests.contract.source_contract import fresh, snapshot
-from tests.servers.postgresql import BIN, PostgresqlServer, postgresql, postgresql_server
+from tests.servers.postgresql import BIN, PostgresqlServer, one_initdb, postgresql, postgresql_server
 
-__all__ = ["postgresql"]
+__all__ = ["one_initdb", "postgresql"]
+
+pytestmark = pytest.mark.usefixtures("one_initdb")
 
 Damage = Callable[[Path, PostgresqlServer], None]
 

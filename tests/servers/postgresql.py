@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 
 from tasks.platform.processes import serving
+from tasks.sources.postgresql import scratch
+from tasks.sources.postgresql.programs import Programs
 from tasks.sources.postgresql.source import PostgresqlOptions, PostgresqlSource
 
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
@@ -184,6 +186,21 @@ def _prepare(server: PostgresqlServer, initdb: Sequence[str]) -> None:
         for path in server.folder.glob("*.pass*"):
             shutil.chown(path, "root", "root")
     (server.data / "pg_hba.conf").write_text(HBA)
+
+
+@pytest.fixture(scope="module")
+def one_initdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Scratch servers begin with a copy of one empty cluster: to make it takes longest."""
+    made, init_cluster = tmp_path_factory.mktemp("initdb"), scratch.init_cluster
+
+    def copied(programs: Programs, data: Path, user: str) -> None:
+        if not (made / user).exists():
+            init_cluster(programs, made / user, user)
+        shutil.copytree(made / user, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratch, "init_cluster", copied)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -151,8 +151,6 @@ _OWNED = f"""
     UNION ALL SELECT 'database', NULL, d.datdba, d.datacl, 'd'
     FROM pg_database d WHERE d.datname = current_database()"""
 
-_HERE = "JOIN pg_database d ON d.datname = current_database()"
-
 # Version 17 has a right that a GRANT ALL of an earlier one did not mean.
 _GRANTED = "a.privilege_type <> 'MAINTAIN'"
 
@@ -160,18 +158,16 @@ OWN_ROLE_SETTING = "datasave.own_role"
 """Names the role that a scratch server has for us, which nobody restores."""
 
 FACTS = {
-    "database": f"""
-        SELECT fact.name, fact.definition FROM pg_tablespace t {_HERE} AND t.oid = d.dattablespace
-        CROSS JOIN LATERAL (VALUES ('comment', shobj_description(d.oid, 'pg_database')),
-            ('connection limit', d.datconnlimit::text), ('template', d.datistemplate::text),
-            ('encoding', pg_encoding_to_char(d.encoding)), ('tablespace', t.spcname))
-            AS fact(name, definition)
+    "database": """
+        SELECT fact.name, fact.definition FROM pg_database d CROSS JOIN LATERAL (VALUES
+            ('comment', shobj_description(d.oid, 'pg_database')), ('template', d.datistemplate::text),
+            ('connection limit', d.datconnlimit::text), ('encoding', pg_encoding_to_char(d.encoding))
+        ) AS fact(name, definition) WHERE d.datname = current_database()
         UNION ALL SELECT concat_ws(' ', 'settings', r.rolname),
             (SELECT string_agg(one, ', ' ORDER BY one) FROM unnest(s.setconfig) AS one)
-        FROM pg_db_role_setting s {_HERE} AND s.setdatabase = d.oid LEFT JOIN pg_roles r ON r.oid = s.setrole
-        UNION ALL SELECT concat_ws(' ', 'label', l.provider), l.label
-        FROM pg_shseclabel l {_HERE} AND l.objoid = d.oid AND l.classoid = 'pg_database'::regclass""",
-    # Up to version 14 the public schema is the server's, later the database owner's.
+        FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+            AND d.datname = current_database() LEFT JOIN pg_roles r ON r.oid = s.setrole""",
+    # Up to version 14 the public schema is the server's and all may use it, later it is the database owner's.
     "owners": f"""
         SELECT concat_ws(' ', class, name) AS name, pg_get_userbyid(owner)::text AS definition
         FROM ({_OWNED}) AS owned WHERE (class, name) IS DISTINCT FROM ('schema', 'public')""",
@@ -180,6 +176,7 @@ FACTS = {
             a.is_grantable::text AS definition
         FROM ({_OWNED}) AS o CROSS JOIN aclexplode(coalesce(o.acl, acldefault(o.kind, o.owner))) AS a
         LEFT JOIN pg_roles g ON g.oid = a.grantee WHERE a.grantee <> o.owner AND {_GRANTED}
+            AND (o.class, o.name, a.grantee) IS DISTINCT FROM ('schema', 'public', 0)
         UNION ALL SELECT concat_ws(' ', 'column', {_RELATION}, quote_ident(c.attname),
             coalesce(g.rolname, 'PUBLIC'), a.privilege_type), a.is_grantable::text
         FROM (SELECT c.oid, c.relname, c.relnamespace, t.attname, t.attacl FROM pg_class c
@@ -195,11 +192,10 @@ FACTS = {
     "comments": """
         SELECT concat_ws(' ', i.type, i.identity) AS name, d.description AS definition
         FROM pg_description d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) AS i
-        WHERE d.objoid >= 16384 AND d.classoid <> 'pg_extension'::regclass AND NOT EXISTS (SELECT
-            FROM pg_depend m WHERE m.classid = d.classoid AND m.objid = d.objoid AND m.deptype = 'e')""",
-    "labels": """
-        SELECT concat_ws(' ', i.type, i.identity, l.provider) AS name, l.label AS definition
-        FROM pg_seclabel l CROSS JOIN LATERAL pg_identify_object(l.classoid, l.objoid, l.objsubid) AS i""",
+        WHERE d.objoid >= 16384
+            AND d.classoid NOT IN ('pg_extension'::regclass, 'pg_subscription'::regclass)
+            AND NOT EXISTS (SELECT FROM pg_depend m WHERE m.classid = d.classoid AND m.objid = d.objoid
+                AND m.deptype = 'e')""",
     "roles": f"""
         SELECT r.rolname::text AS name, concat_ws(' ', r.rolsuper, r.rolinherit, r.rolcreaterole,
             r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls, r.rolconnlimit, r.rolvaliduntil,

@@ -48,7 +48,7 @@ from tasks.sources.postgresql.catalog import (
     user_tables,
 )
 from tasks.sources.postgresql.connection import PostgresqlLogin, reported_as, run_program
-from tasks.sources.postgresql.definitions import OPTIONS, entry_hashes
+from tasks.sources.postgresql.definitions import OPTIONS, differing, entry_hashes
 from tasks.sources.postgresql.programs import Programs
 from tasks.sources.postgresql.record import CopyRecord
 from tasks.sources.shared.folders import Growth, all_or_nothing, close_to_others
@@ -95,7 +95,7 @@ _LEFT_OUT = """
     SELECT 'the password of the role ' || quote_ident(rolname) FROM pg_roles
     WHERE rolcanlogin AND rolname !~ '^pg_'
     UNION ALL SELECT format('the options of the user mapping of %I for the server %I', usename, srvname)
-    FROM pg_user_mappings WHERE umoptions IS NULL
+    FROM pg_user_mappings WHERE umoptions IS NULL AND NOT pg_has_role(10::oid, 'USAGE')
     UNION ALL SELECT 'the subscription ' || quote_ident(subname) FROM pg_subscription s
     JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()
     ORDER BY 1"""
@@ -300,19 +300,30 @@ def _dump(login: PostgresqlLogin, programs: Programs, copy: Path, snapshot: str,
 
 
 def _definitions(login: PostgresqlLogin, programs: Programs, copy: Path, snapshot: str) -> dict[str, str]:
-    """Hashes of all definitions, as pg_dump writes them out of the snapshot once more."""
+    """Hashes of all definitions, as pg_dump writes them out of the snapshot once more.
+
+    Raises CopyError where the dump has others: some definitions heed no snapshot.
+    """
+    operation = f"cannot dump the database {login.database} of {login}"
     script = copy / "definitions.sql"
     create_private(script).close()
     run_program(
         login,
-        f"cannot dump the definitions of {login.database} of {login}",
+        operation,
         programs.path("pg_dump"),
         *OPTIONS,
         *(f"--snapshot={snapshot}", f"--lock-wait-timeout={LOCK_SECONDS}s", "-w"),
         *("-f", script, "-d", login.database),
     )
     hashes = entry_hashes(script)
+    run_program(login, operation, programs.path("pg_restore"), *OPTIONS, "-f", script, copy / "dump")
+    changed = differing(hashes, entry_hashes(script))
     script.unlink()
+    if changed:
+        raise CopyError(
+            f"{operation}: {', '.join(changed[:5])} was defined anew meanwhile",
+            hint="Run the backup again when no update of the program that uses the database is under way.",
+        )
     return hashes
 
 

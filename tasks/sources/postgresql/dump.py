@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import ValidationError
-from tasks.platform.files import private_folder, write_atomic
+from tasks.platform.files import private_folder
 from tasks.platform.processes import Ended, run
 from tasks.records import Finding
 from tasks.sources.base import quoted
@@ -33,6 +34,8 @@ AS_RECOVERED = {"default_transaction_read_only": "off", "session_replication_rol
 """RECOVER.md gives these options too."""
 MOST_NAMED = 5
 _EXISTS = "42710"
+_NEIGHBOUR = {"postgres": "template1"}
+"""Every server has a database of this name, empty: it makes way, and this one is connected to meanwhile."""
 
 # pg_dumpall doubles quotes within texts and names, and writes no backslash before one.
 _STATEMENT = re.compile(r"""(?:'[^']*'|"[^"]*"|--[^\n]*\n|[^;'"])+;""")
@@ -56,9 +59,6 @@ _COMMANDS = tuple(
         ),
     )
 )
-# A restore goes on without these: they hold no row, and can be made again at any time.
-_DERIVED = frozenset({"index", "contents of the materialized view", "security label of"})
-_ABOUT_IT = re.compile(r"\d+; \d+ \d+ (?:DATABASE PROPERTIES|(?:ACL|COMMENT|SECURITY LABEL) - DATABASE) ")
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,44 @@ class RestoreFault:
     @property
     def finding(self) -> Finding:
         """The fault as a check that could not be made."""
-        detail = f"{self}; a restore reports this and goes on. {_MADE_AGAIN[self.kind]}"
-        return Finding(check=f"{self.kind} {self.name}", passed=False, unchecked=True, detail=detail)
+        check, way_out = _MADE_AGAIN[self.kind]
+        detail = f"{self} cannot be restored; all else can. {way_out}"
+        return Finding(check=check, passed=False, unchecked=True, detail=detail, table=self.name)
 
 
+# What a restore goes on without: these hold no row, and can be made again at any time.
 _MADE_AGAIN = {
-    "index": "Name schemas in the functions it uses, or make it by hand after a restore.",
-    "contents of the materialized view": "It stays empty until a REFRESH MATERIALIZED VIEW succeeds.",
-    "security label of": "Load its provider on the server before a restore.",
+    "index": (
+        "indexes",
+        "Name schemas in the functions it uses, or make it by hand after a restore.",
+    ),
+    "contents of the materialized view": (
+        "contents of materialized views",
+        "They stay empty until REFRESH MATERIALIZED VIEW succeeds.",
+    ),
+    "security label of": ("security labels", "Load the label's provider on the server before a restore."),
 }
+
+
+@contextmanager
+def reported_as_damage(operation: str) -> Iterator[None]:
+    """Raise a driver's error as a ValidationError about ``operation``."""
+    import pyodbc
+
+    try:
+        yield
+    except pyodbc.Error as error:
+        raise ValidationError(
+            f"{operation}: {_open_fault(str(error), sqlstate(error))}", hint=DAMAGED
+        ) from None
+
+
+def _open_fault(text: str, state: str) -> str:
+    if re.search(r"locale .* is not recognized|incompatible with operating system", text):
+        return "this machine lacks the locale that the database was made with"
+    if re.search(r"database \".*\" does not exist", text):
+        return "the copy holds no such database"
+    return reason_in(text) or (f"SQLSTATE {state}" if state else "the driver failed")
 
 
 def own_role(record: CopyRecord) -> str:
@@ -102,25 +131,25 @@ def restore_dump(
     ``login`` is the server's first superuser; it may be nobody afterwards. Raises ValidationError where rows,
     or what holds them, did not come back.
     """
-    with login.connected() as connection:
-        connection.cursor().execute(f"CREATE ROLE {quoted(own_role(record))} SUPERUSER LOGIN")
+    own = replace(login, user=own_role(record), database=_NEIGHBOUR.get(record.database, "postgres"))
+    with reported_as_damage("cannot prepare a database for the copy"):
+        with login.connected() as connection:
+            connection.cursor().execute(f"CREATE ROLE {quoted(own.user)} SUPERUSER LOGIN")
+        with own.connected() as connection:
+            unmade = list(_roles(connection, copy / "roles.sql"))
+            for number, name in enumerate(record.tablespaces):
+                place = literal(str(private_folder((scratch / f"tablespace{number}").absolute())))
+                connection.cursor().execute(f"CREATE TABLESPACE {quoted(name)} LOCATION {place}")
+            if record.database in _NEIGHBOUR:
+                connection.cursor().execute(f"DROP DATABASE {record.database}")
     # A database's own settings hold while it is restored, but for what the scratch server must not load.
     options = {name: value for name, value in login.options.items() if name.endswith("_preload_libraries")}
-    start = "template1" if record.database == "postgres" else "postgres"
-    own = replace(login, user=own_role(record), database=start)
-    with own.connected() as connection:
-        _roles(connection, copy / "roles.sql")
-        for number, name in enumerate(record.tablespaces):
-            place = private_folder((scratch / f"tablespace{number}").absolute())
-            connection.cursor().execute(f"CREATE TABLESPACE {quoted(name)} LOCATION {literal(str(place))}")
-        if record.database == "postgres":
-            connection.cursor().execute("DROP DATABASE postgres")
-    here = replace(own, options={**options, **AS_RECOVERED})
-    return _restored(here, programs, record, copy, scratch)
+    found, notes = _restored(replace(own, options={**options, **AS_RECOVERED}), programs, record, copy)
+    return [*unmade, *found], notes
 
 
-def _roles(connection: Any, script: Path) -> None:
-    """Run roles.sql; that a role exists already is no fault. Raises ValidationError."""
+def _roles(connection: Any, script: Path) -> Iterator[Finding]:
+    """Run roles.sql; what fails, as checks that could not be made. A role may be there already."""
     import pyodbc
 
     text = _META.sub("", script.read_text("utf-8")) if script.is_file() else ""
@@ -128,60 +157,47 @@ def _roles(connection: Any, script: Path) -> None:
         try:
             connection.cursor().execute(statement)
         except pyodbc.Error as error:
-            if sqlstate(error) == _EXISTS:
-                continue
-            raise ValidationError(
-                f"cannot restore the roles: {reason_in(str(error)) or f'SQLSTATE {sqlstate(error)}'}",
-                hint=DAMAGED,
-            ) from None
+            if sqlstate(error) != _EXISTS:
+                reason = reason_in(str(error)) or f"SQLSTATE {sqlstate(error)}"
+                detail = f"a line of roles.sql fails ({reason}); all others do not. Look for it in a restore."
+                yield Finding(check="roles", passed=False, unchecked=True, detail=detail)
 
 
 def _restored(
-    login: PostgresqlLogin, programs: Programs, record: CopyRecord, copy: Path, scratch: Path
+    login: PostgresqlLogin, programs: Programs, record: CopyRecord, copy: Path
 ) -> tuple[list[Finding], list[str]]:
-    ended = _pg_restore(login, programs, copy, "--create")
+    ended = _pg_restore(login, programs, copy)
     if ended.code == 0:
         return [], []
-    faults = list(_faults(ended.err))
+    faults, notes = list(_faults(ended.err)), []
     if any(fault.kind == "database" for fault in faults):
-        _create_plain(login, programs, record, copy, scratch)
-        ended = _pg_restore(replace(login, database=record.database), programs, copy)
-        faults = list(_faults(ended.err))
-        notes = [f"this machine has no locale {record.collate}: restored with the locale C"]
-    else:
-        notes = []
-    _refuse(ended, faults)
+        _create_plain(login, record)
+        # It fails again to make the database, and goes on in the one that is there.
+        ended = _pg_restore(login, programs, copy)
+        faults = [fault for fault in _faults(ended.err) if fault.kind != "database"]
+        notes.append(f"this machine has no locale {record.collate}: restored with the locale C")
+    if faults or not notes:
+        _refuse(ended, faults)
     return [fault.finding for fault in faults], notes
 
 
-def _pg_restore(login: PostgresqlLogin, programs: Programs, copy: Path, *arguments: str | Path) -> Ended:
-    command: list[str | Path] = [programs.path("pg_restore"), "-j", "2", "-w", "--no-subscriptions"]
-    return run([*command, *arguments, "-d", login.database, copy / "dump"], environment=login.environment)
+def _pg_restore(login: PostgresqlLogin, programs: Programs, copy: Path) -> Ended:
+    command: list[str | Path] = [
+        programs.path("pg_restore"),
+        "--create",
+        "-j",
+        "2",
+        "-w",
+        "--no-subscriptions",
+    ]
+    return run([*command, "-d", login.database, copy / "dump"], environment=login.environment)
 
 
-def _create_plain(
-    login: PostgresqlLogin, programs: Programs, record: CopyRecord, copy: Path, scratch: Path
-) -> None:
-    """Make the database with the plain locale, then give it what the dump says of the database itself."""
-    import pyodbc
-
-    name = quoted(record.database)
-    create = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING {literal(record.encoding)}"
-    try:
-        with login.connected() as connection:
-            connection.cursor().execute(f"{create} LC_COLLATE 'C' LC_CTYPE 'C'")
-    except pyodbc.Error as error:
-        raise ValidationError(
-            f"cannot make a scratch database: {reason_in(str(error)) or f'SQLSTATE {sqlstate(error)}'}",
-            hint=DAMAGED,
-        ) from None
-    listed = scratch / "list"
-    run([programs.path("pg_restore"), "--list", "-f", listed, copy / "dump"], seconds=600)
-    lines = [line for line in listed.read_text("utf-8").splitlines(keepends=True) if _ABOUT_IT.match(line)]
-    if lines:
-        write_atomic(listed, "".join(lines).encode())
-        ended = _pg_restore(login, programs, copy, "--create", "-L", listed)
-        _refuse(ended, list(_faults(ended.err)))
+def _create_plain(login: PostgresqlLogin, record: CopyRecord) -> None:
+    """Make the database with the plain locale."""
+    create = f"CREATE DATABASE {quoted(record.database)} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    with reported_as_damage("cannot make a scratch database"), login.connected() as connection:
+        connection.cursor().execute(f"{create} ENCODING {literal(record.encoding)}")
 
 
 def table_of_contents(copy: Path, programs: Programs) -> list[str]:
@@ -230,7 +246,7 @@ def _full(name: str, of: str | None, kind: str) -> str:
 
 def _refuse(ended: Ended, faults: Sequence[RestoreFault]) -> None:
     """Raise a ValidationError where more failed than what can be made again from what came back."""
-    worst = [str(fault) for fault in faults if fault.kind not in _DERIVED]
+    worst = [str(fault) for fault in faults if fault.kind not in _MADE_AGAIN]
     if ended.code == 0 or (faults and not worst):
         return
     known = _known(ended.err)

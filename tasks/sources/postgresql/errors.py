@@ -181,7 +181,7 @@ _REASONS = tuple(
         r"operator does not exist",
         rf"permission denied(?: for \w+(?: {_QUOTED}| [\w.]+)?)?",
         rf"must be (?:owner of|superuser|able to SET ROLE)[\w ]*(?:{_QUOTED})?",
-        rf"new row for relation {_QUOTED} violates check constraint {_QUOTED}",
+        rf"new row for relation {_QUOTED} violates (?:check constraint {_QUOTED}|partition constraint)",
         rf"check constraint {_QUOTED} of relation {_QUOTED} is violated by some row",
         rf"no partition of relation {_QUOTED} found for row",
         rf"null value in column {_QUOTED} of relation {_QUOTED} violates not-null constraint",

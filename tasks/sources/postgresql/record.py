@@ -29,8 +29,8 @@ class CopyRecord(Record):
     Of a logical copy it says what a restore must bring back, read in the snapshot that was dumped: a
     ``profile`` (earlier copies have the ``rows`` of each table alone), ``objects``' names by class, hashes of
     the ``definitions`` as ``pg_dump`` of version ``dumped_by`` wrote them, ``sequences``' values before and
-    after. ``roles`` are the cluster's, ``first_superuser`` is the one it was made with; ``tablespaces`` must
-    be there before a restore. ``left_out`` names what no dump holds.
+    after. ``roles`` are the cluster's, ``first_superuser`` is the one it was made with; ``tablespaces``
+    must be there before a restore. ``left_out`` names what no dump holds.
     """
 
     format: Literal[1] = 1
@@ -122,8 +122,7 @@ TABLESPACE`; or use `pg_restore --no-tablespaces`), and the old server's extensi
 computed anew. An index or view that the backup's report names as not checked fails here too; all else comes
 back.
 
-If the server lacks the database's locale, make it first, `createdb -T template0 -E UTF8 --locale=C clinic`,
-and give `pg_restore` `-d clinic` without `--create`; the database's own settings, which
-`pg_restore --create --schema-only -f - dump` shows, are then set by hand. A database that is called
-`postgres`: `dropdb postgres` first, then `-d template1`.
+If the server lacks the database's locale, make it first, `createdb -T template0 -E UTF8 --locale=C clinic`;
+`pg_restore` then says that it exists, and goes on. A database that is called `postgres`: `dropdb postgres`
+first, then `-d template1`.
 """

@@ -24,9 +24,10 @@ from tasks.platform.processes import run
 from tasks.platform.trees import sync_tree
 from tasks.sources.postgresql.catalog import METHOD_SETTING
 from tasks.sources.postgresql.copy import LOG_FILE
+from tasks.sources.postgresql.dump import reported_as_damage
 from tasks.sources.postgresql.programs import Programs, programs_for
 from tasks.sources.postgresql.record import CopyRecord, read_record
-from tasks.sources.postgresql.scratch import private_server, reported_as_damage
+from tasks.sources.postgresql.scratch import private_server
 from tasks.sources.shared.folders import close_to_others, emptied, restoring_into
 from tasks.sources.shared.live_data import TO_HINT, LiveData, ServerInPlaceOptions, open_files, server_folder
 

@@ -28,11 +28,10 @@ from tasks.platform.processes import run, serving
 from tasks.records import Finding
 from tasks.sources.postgresql.catalog import METHOD_SETTING, OWN_ROLE_SETTING, literal
 from tasks.sources.postgresql.connection import PostgresqlLogin, driver
-from tasks.sources.postgresql.dump import DAMAGED, own_role, restore_dump
+from tasks.sources.postgresql.dump import own_role, reported_as_damage, restore_dump
 from tasks.sources.postgresql.programs import Programs, programs_for, unprivileged
 from tasks.sources.postgresql.record import CopyRecord
 from tasks.sources.shared.folders import cause_of, close_to_others
-from tasks.sources.shared.odbc import sqlstate
 
 PORT = 5432
 # A socket's path may have 107 bytes; `/.s.PGSQL.5432.lock` takes 19 of them.
@@ -313,27 +312,6 @@ class ScratchCluster:
                     own = literal(own_role(self.record))
                     connection.cursor().execute(f"SET {OWN_ROLE_SETTING} = {own}")
             yield connection
-
-
-@contextmanager
-def reported_as_damage(operation: str) -> Iterator[None]:
-    """Raise a driver's error as a ValidationError about ``operation``."""
-    import pyodbc
-
-    try:
-        yield
-    except pyodbc.Error as error:
-        raise ValidationError(
-            f"{operation}: {_open_fault(str(error), sqlstate(error))}", hint=DAMAGED
-        ) from None
-
-
-def _open_fault(text: str, state: str) -> str:
-    if re.search(r"locale .* is not recognized|incompatible with operating system", text):
-        return "this machine lacks the locale that the database was made with"
-    if re.search(r"database \".*\" does not exist", text):
-        return "the copy holds no such database"
-    return f"SQLSTATE {state}" if state else "the driver failed"
 
 
 def _programs(record: CopyRecord, folder: Path | None) -> Programs:

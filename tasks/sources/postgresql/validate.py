@@ -24,10 +24,10 @@ from tasks.sources.postgresql.catalog import (
 from tasks.sources.postgresql.connection import PostgresqlLogin
 from tasks.sources.postgresql.copy import STAND_INS
 from tasks.sources.postgresql.definitions import OPTIONS, differing, entry_hashes
-from tasks.sources.postgresql.dump import table_of_contents
+from tasks.sources.postgresql.dump import reported_as_damage, table_of_contents
 from tasks.sources.postgresql.errors import code_fault, reason_in
 from tasks.sources.postgresql.record import CopyRecord, read_record
-from tasks.sources.postgresql.scratch import ScratchCluster, reported_as_damage
+from tasks.sources.postgresql.scratch import ScratchCluster
 from tasks.sources.shared.folders import folder_bytes
 
 MOST_NAMED = 20
@@ -205,7 +205,7 @@ def _altered(name: str) -> Finding:
 
 def _sequences(expected: Mapping[str, tuple[str, str]], found: Mapping[str, str]) -> list[Finding]:
     """Sequences heed no snapshot: a value that was in use meanwhile may be any from before to after."""
-    wrong = [name for name, span in expected.items() if not _within(found.get(name, ""), span)]
+    wrong = [name for name, span in expected.items() if not within(found.get(name, ""), span)]
     if wrong:
         detail = f"not as in the dumped snapshot: {_named(wrong)}"
         return [Finding(check="values of sequences", passed=False, detail=detail)]
@@ -214,7 +214,8 @@ def _sequences(expected: Mapping[str, tuple[str, str]], found: Mapping[str, str]
     )
 
 
-def _within(value: str, span: tuple[str, str]) -> bool:
+def within(value: str, span: tuple[str, str]) -> bool:
+    """Whether a sequence's restored value is one that it had, from before the dump until after."""
     before, after = span
     if before == after or value in span:
         return value in span
@@ -274,7 +275,7 @@ def _rows_text(rows: int | None) -> str:
 def _class(
     kind: str, expected: Sequence[str], objects: Mapping[str, Sequence[str]], unmade: Sequence[Finding]
 ) -> list[Finding]:
-    told = {finding.check.rpartition("index ")[2] for finding in unmade} if kind == "indexes" else set()
+    told = {finding.table for finding in unmade if finding.check == kind}
     missing = sorted(set(expected) - set(objects.get(kind, ())) - told)
     if missing:
         detail = f"{len(missing):,} of {len(expected):,} are missing: {_named(missing)}"
@@ -312,7 +313,7 @@ def _pages(login: PostgresqlLogin, cluster: ScratchCluster, copy: Path) -> list[
     found.append(_every_row_read(login, cluster))
     if "is not available" not in ended.err:
         why = reason_in(ended.err) or f"pg_amcheck ended with status {ended.code}"
-        found.append(Finding(check="indexes looked at", passed=False, unchecked=True, detail=why))
+        found.append(Finding(check="indexes", passed=False, unchecked=True, detail=why))
     return found
 
 
@@ -331,7 +332,7 @@ def _not_looked_up(name: str, why: str) -> Finding:
         f"the index {name} was not checked for every row, because a function it uses failed: {why}. "
         "Name schemas in that function, or give it a path: ALTER FUNCTION … SET search_path = …"
     )
-    return Finding(check=f"index {name}", passed=False, unchecked=True, detail=detail)
+    return Finding(check="indexes", passed=False, unchecked=True, detail=detail, table=name)
 
 
 def _every_row_read(login: PostgresqlLogin, cluster: ScratchCluster) -> Finding:
