@@ -11,6 +11,7 @@ from typing import Any
 
 import pyodbc
 
+from tasks.sources.mariadb.catalog import WHOLE_SERVER
 from tasks.sources.mariadb.source import MariadbOptions, MariadbSource
 from tests.contract.source_contract import SourceCase, Writer, running_writer
 from tests.servers.mariadb import MariadbServer, connection_string, mariadb_server
@@ -112,6 +113,8 @@ def open_restored(restored: Path) -> Iterator[Any]:
             target = connection_string(server.socket, DATABASE)
         with closing(pyodbc.connect(target, autocommit=True)) as connection:
             connection.execute("SET time_zone = '+00:00'")
+            if restored.is_dir():
+                connection.execute(f"SET {WHOLE_SERVER} = 1")
             yield connection
 
 

@@ -111,11 +111,6 @@ class TestRefused:
         [
             ("CREATE TABLE old (id INT) ENGINE=MyISAM", "DROP TABLE old", r"old \(MyISAM\)"),
             ("CREATE TABLE old (id INT) ENGINE=Aria", "DROP TABLE old", r"old \(Aria\)"),
-            (
-                "CREATE TABLE old (id INT) WITH SYSTEM VERSIONING",
-                "DROP TABLE old",
-                r"old \(SYSTEM VERSIONED\)",
-            ),
         ],
         ids=str,
     )

@@ -197,11 +197,11 @@ def mariadb_data(followed: Followed) -> str:
 
 
 def mariadb_dump(followed: Followed) -> str:
-    (load,) = followed.page.quoted("mariadb < ")
+    commands = followed.page.quoted("mariadb --")
     with mariadb_server() as server:
         # As its administrator, who has the server's socket in the settings of the account.
         (followed.restored / ".my.cnf").write_text(f"[client]\nuser=root\nsocket={server.socket}\n")
-        shell(load, followed.restored)
+        shell("\n".join(commands), followed.restored)
         return shell(f'mariadb -N -e "{HALVES}" {MARIADB_DATABASE}', followed.restored)
 
 

@@ -53,7 +53,7 @@ def ready_to_copy(
         _require_rights(connection, server, database, method, operation)
         _require_programs(Programs(folder, server.name), server, method, operation)
         if method == "dump":
-            return server, _ready_to_dump(connection, operation)
+            return server, _ready_to_dump(connection, server, operation)
         return server, _ready_for_files(connection, login, server, database, operation)
 
 
@@ -97,8 +97,8 @@ def _require_programs(programs: Programs, server: ServerFacts, method: str, oper
         raise SourceError(f"cannot {operation}: {error.message}", hint=error.hint) from error
 
 
-def _ready_to_dump(connection: Any, operation: str) -> int:
-    unsafe = unfit(connection)
+def _ready_to_dump(connection: Any, server: ServerFacts, operation: str) -> int:
+    unsafe = unfit(connection, history=server.dumps_history)
     if unsafe:
         more = f" and {len(unsafe) - 3} more" if len(unsafe) > 3 else ""
         raise SourceError(

@@ -21,6 +21,14 @@ from tasks.sources.shared.odbc import fetch, manager, sqlstate
 
 LOGIN_SECONDS = 15
 
+# What a server sets for its sessions, or an init_connect for all of them, must change no answer.
+_PINNED = (
+    "SET SESSION time_zone = '+00:00', sql_mode = '', sql_select_limit = 18446744073709551615, "
+    "sql_big_selects = 1, sql_quote_show_create = 1 /*M!100100 , max_statement_time = 0 */",
+    # On a server set to READ COMMITTED there is no snapshot otherwise, and nothing says so.
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+)
+
 
 @dataclass(frozen=True)
 class MariadbLogin:
@@ -62,6 +70,11 @@ class ServerFacts:
         return int(major), int(minor)
 
     @property
+    def dumps_history(self) -> bool:
+        """Whether its mariadb-dump can hold the history of versioned tables."""
+        return self.mariadb and self.release >= (10, 11)
+
+    @property
     def name(self) -> str:
         """The release as Programs tells it: "10.11", "8.0 MySQL"."""
         major, minor = self.release
@@ -79,11 +92,23 @@ def connected(login: MariadbLogin, operation: str, database: str | None = None) 
     try:
         connection = odbc.connect(_connection_string(login, database), autocommit=True, timeout=LOGIN_SECONDS)
         try:
+            pin(connection)
             yield connection
         finally:
             connection.close()
     except odbc.Error as error:
         raise failure(error, operation) from None
+
+
+def pin(connection: Any) -> None:
+    """Give a session the settings that a source and a copy of it are read with alike."""
+    for statement in _PINNED:
+        fetch(connection, statement)
+
+
+def quoted(name: str) -> str:
+    """A name for SQL, in MariaDB's quotation marks."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def failure(error: Exception, operation: str) -> SourceError:
@@ -128,8 +153,7 @@ def private_connection(socket: str, database: str) -> Iterator[Any]:
     try:
         connection = odbc.connect(f"{words}INITSTMT={{SET SESSION TRANSACTION READ ONLY}};", autocommit=True)
         try:
-            # Times are read as they were stored, whatever this machine's time zone.
-            fetch(connection, "SET time_zone = '+00:00'")
+            pin(connection)
             yield connection
         finally:
             connection.close()

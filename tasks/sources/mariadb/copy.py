@@ -24,10 +24,12 @@ from tasks.errors import CopyError
 from tasks.platform.files import create_private
 from tasks.platform.processes import Ended, run
 from tasks.records import Progress
-from tasks.sources.mariadb.catalog import contents, tables_of
+from tasks.sources.mariadb.compare import hold
 from tasks.sources.mariadb.connection import MariadbLogin, ServerFacts, connected, defaults_file
+from tasks.sources.mariadb.definitions import definitions
 from tasks.sources.mariadb.errors import copy_failure
 from tasks.sources.mariadb.programs import Programs
+from tasks.sources.mariadb.record import Held
 from tasks.sources.shared.folders import Growth, close_to_others
 from tasks.sources.shared.odbc import fetch
 
@@ -128,16 +130,21 @@ class _HeldTooLongError(Exception):
     """Commits were held up as long as they may be, and the dump had not begun."""
 
 
-def unfit(connection: Any) -> list[str]:
-    """Tables of the connection's database that a dump in one transaction does not hold as they are."""
+def unfit(connection: Any, *, history: bool) -> list[str]:
+    """Tables of the connection's database that a dump in one transaction does not hold as they are.
+
+    ``history``: whether it can hold what versioned tables keep; never where transactions are counted in it.
+    """
+    kept = "GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint'" if history else "TRUE"
     rows = fetch(
         connection,
-        "SELECT TABLE_NAME, ENGINE, TABLE_TYPE FROM information_schema.TABLES "
-        "WHERE TABLE_SCHEMA = DATABASE() AND (TABLE_TYPE = 'SYSTEM VERSIONED' "
-        "OR (TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE') AND IFNULL(ENGINE, '') <> 'InnoDB')) "
-        "ORDER BY TABLE_NAME",
+        "SELECT TABLE_NAME, ENGINE, TABLE_TYPE FROM information_schema.TABLES t "  # noqa: S608 - words above
+        "WHERE TABLE_SCHEMA = DATABASE() AND (TABLE_TYPE = 'SYSTEM VERSIONED' AND EXISTS (SELECT 1 FROM "
+        "information_schema.COLUMNS c WHERE c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME "
+        f"AND {kept}) OR (TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'SEQUENCE') "
+        "AND IFNULL(ENGINE, '') <> 'InnoDB')) ORDER BY TABLE_NAME",
     )
-    return [f"{name} ({kind if kind != 'BASE TABLE' else engine})" for name, engine, kind in rows]
+    return [f"{name} ({kind if kind == 'SYSTEM VERSIONED' else engine})" for name, engine, kind in rows]
 
 
 @dataclass(frozen=True)
@@ -150,8 +157,8 @@ class Dump:
     database: str
     file: Path
 
-    def run(self, total: int, progress: Progress) -> dict[str, tuple[int, str]]:
-        """Write the dump; what the database held then (see contents). Raises SourceError, ProgramError.
+    def run(self, total: int, progress: Progress) -> Held:
+        """Write the dump; what the database held then. Raises SourceError, ProgramError.
 
         ``total`` is a guess of the dump's size in bytes.
         """
@@ -159,9 +166,11 @@ class Dump:
         # From its first moment on it is our file, readable by us alone.
         create_private(self.file).close()
         with connected(self.login, self._operation, self.database) as reader:
+            before = definitions(reader)
             with defaults_file(self.login) as defaults:
                 self._written(reader, self._command(defaults), total, progress)
-            held = contents(reader, tables_of(reader))
+            held = hold(reader, before)
+        self._require_unaltered(before.objects, held.definitions.objects)
         size = self.file.stat().st_size
         progress(size, size)
         return held
@@ -177,6 +186,7 @@ class Dump:
             f"--defaults-file={defaults}",
             *_DUMP_OPTIONS,
             *(() if self.server.mariadb else _MYSQL_DUMP_OPTIONS),
+            *(["--dump-history"] if self.server.dumps_history else []),
             f"--result-file={self.file}",
             "--databases",
             self.database,
@@ -208,6 +218,15 @@ class Dump:
                 fetch(holder, statement)
             # Should we be stopped by force, the connection ends, and the hold-up with it.
             yield lambda: fetch(holder, "BACKUP STAGE END" if self.server.mariadb else "UNLOCK TABLES")
+
+    def _require_unaltered(self, before: dict[str, str], after: dict[str, str]) -> None:
+        """Definitions heed no snapshot: the dump may hold those of before or of after."""
+        altered = sorted(name for name, _ in before.items() ^ after.items())
+        if altered:
+            raise CopyError(
+                f"cannot {self._operation}: {altered[0]} was altered meanwhile",
+                hint="Run the backup again when nobody alters the database.",
+            )
 
     def _require_whole(self, ended: Ended) -> None:
         if ended.code != 0:

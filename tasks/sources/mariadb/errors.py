@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.errors import CopyError, Fault, SourceError, SourceMissing
+from tasks.errors import CopyError, Fault, SourceError, SourceMissing, ValidationError
 from tasks.platform.processes import Ended
 
 DISK_FULL = 28  # the system's ENOSPC
@@ -50,9 +50,14 @@ _FAULTS: dict[int, Fault[SourceError]] = {
     1356: Fault(
         SourceError,
         "a view refers to something that no longer exists",
-        "Drop or repair the view: a dump cannot hold it.",
+        "A dump cannot hold such a view: drop or repair it, or set `method: physical`, which copies it as it "
+        "is.",
     ),
-    1370: Fault(SourceError, "the account lacks a privilege", _RIGHTS),
+    1370: Fault(
+        SourceError,
+        "the account may not execute a routine that a view with SQL SECURITY INVOKER calls",
+        "Give it EXECUTE too, with the same words for the database that `datasave doctor --grants` prints.",
+    ),
     1412: Fault(
         SourceError,
         "a table was altered meanwhile",
@@ -95,6 +100,54 @@ _NO_DRIVER = Fault(
 )
 
 
+NEEDED_ELSEWHERE = {
+    1049: "reads another database",
+    1109: "reads a table of a plugin",
+    1146: "reads another database, or a view that does",
+    1305: "calls a function of a plugin or of another database",
+    1356: "reads a view that could not be made",
+}
+"""Why a private server cannot make a view of a dump that the source's server has."""
+
+_OWN_ROWS = (
+    "The server holds what its own rules no longer allow, so this dump loads nowhere. Mend those rows, or "
+    "set `method: physical`, which copies files as they are."
+)
+_ELSEWHERE = "A private server lacks what this needs. Set `method: physical`, which copies files as they are."
+_TORN = "Run the backup again. If it happens twice, set `method: physical`."
+_REFUSED = {
+    1048: ("a row has NULL where none may be", _OWN_ROWS),
+    1062: ("two rows have one key", _OWN_ROWS),
+    1264: ("a number is outside its column's range", _OWN_ROWS),
+    1292: ("a value is none of its column's type", _OWN_ROWS),
+    1366: ("a text is none of its column's character set", _OWN_ROWS),
+    1406: ("a value is too long for its column", _OWN_ROWS),
+    1452: ("a row points to a missing row", _OWN_ROWS),
+    3819: ("a CHECK does not hold for a row", _OWN_ROWS),
+    4025: ("a CHECK does not hold for a row", _OWN_ROWS),
+    1005: ("the table cannot be made with these options", _ELSEWHERE),
+    1071: ("a key is too long", _ELSEWHERE),
+    1115: ("its character set is unknown", _ELSEWHERE),
+    1118: ("a row is too large for a page", _ELSEWHERE),
+    1273: ("its collation is unknown", _ELSEWHERE),
+    1286: ("its storage engine is unknown", _ELSEWHERE),
+    1064: ("its SQL is torn", _TORN),
+}
+# Names of a schema's own things, and never a value, stand at these places of the server's texts.
+_NAMED = {4025: re.compile(r"CONSTRAINT (`[^`]+`) failed"), 3819: re.compile(r"constraint '([^']+)'")}
+_OBJECT = re.compile(r"(?:View '([^']+)' references invalid|denied to user .* for routine '([^']+)')")
+
+
+def load_failure(code: int, text: str, about: str) -> ValidationError:
+    """The error for a statement of a dump that the server refused, with ``text``, which may quote a row."""
+    cause, hint = _REFUSED.get(code, ("the server refuses it", _ELSEWHERE))
+    found = _NAMED[code].search(text) if code in _NAMED else None
+    if found:
+        cause = cause.replace("a CHECK", f"CHECK {found[1]}")
+    number = f"error {code}" if code else text
+    return ValidationError(f"cannot load the dump: {about or 'a statement'}: {cause} ({number})", hint=hint)
+
+
 def fault_of(code: int, state: str) -> Fault[SourceError]:
     """What an error number, or else an SQLSTATE, means."""
     code = _ALSO.get(code, code)
@@ -124,4 +177,6 @@ def copy_failure(operation: str, program: str, ended: Ended) -> CopyError:
     """The error for an ``operation`` that ended because one of MariaDB's programs failed."""
     meant = fault_in(ended.err)
     fault = Fault(CopyError, meant.cause, meant.hint, meant.permanent)
-    return fault.error(operation, f" ({program} ended with status {ended.code})")
+    found = _OBJECT.search(ended.err)
+    named = f", {found[1] or found[2]}" if found else ""
+    return fault.error(operation, f"{named} ({program} ended with status {ended.code})")

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from tasks.errors import ValidationError
 from tasks.platform.files import write_atomic
-from tasks.records import Record
+from tasks.records import Profile, Record
+from tasks.sources.mariadb.definitions import Definitions
 
 NAME = "datasave.json"
 DATA = "data"
@@ -18,21 +19,36 @@ DUMP = "dump.sql"
 LARGEST = 64 * 1024 * 1024
 
 
+class Held(Record):
+    """What a database held in the snapshot of its dump.
+
+    ``rows``: its tables. ``as_dumped``: those of them with FLOAT columns, with the digits that a dump writes.
+    ``definitions`` and counters as they were after the dump, ``counters_before`` as they were before it.
+    """
+
+    rows: Profile
+    as_dumped: Profile
+    definitions: Definitions
+    counters_before: dict[str, int]
+
+
 class CopyRecord(Record):
     """How a copy was made, and what it must hold.
 
     ``server`` is the version as the server reports it, ``names_folded`` its lower_case_table_names, which a
     server on the copy must share. ``files`` (physical) gives each file below ``data`` its size in bytes.
-    ``contents`` (dump) gives each table its row count and a checksum, read in the dump's own snapshot.
+    ``held`` (dump) is what the loaded dump must show. In format 1 ``contents`` said so: it gives each table
+    its row count and a checksum.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     method: Literal["physical", "dump"]
     server: str
     database: str
     names_folded: int
     files: dict[str, int] = Field(default_factory=dict)
     contents: dict[str, tuple[int, str]] = Field(default_factory=dict)
+    held: Held | None = None
 
     @property
     def mariadb(self) -> bool:
@@ -82,9 +98,15 @@ names under `server` (for example 10.11), with its `mariadb-backup`. Then, in th
 
 Accounts and passwords are those of the server that was copied.
 
-**With `dump.sql`** (one database as SQL). On a server that has no database of that name yet:
-`mariadb < dump.sql` (on MySQL: `mysql < dump.sql`), as its administrator. The dump makes the
-database itself. It never overwrites: where a table exists already, it stops. Make the account of
-your program anew (`CREATE USER`, `GRANT`).
+**With `dump.sql`** (one database as SQL). On a server that has no database of that name yet, as its
+administrator (on MySQL with the program `mysql`):
+
+1. `mariadb --execute="SET GLOBAL max_allowed_packet = 1073741824"`
+2. `mariadb --comments --max-allowed-packet=1G < dump.sql`
+
+The dump makes the database itself. It never overwrites: where a table exists already, it stops. Other
+databases that its views read must be there first. It does not hold: accounts, passwords and grants (make
+the account of your program anew: `CREATE USER`, `GRANT`); digits of FLOAT columns beyond the sixth; events
+whose time has passed; how far a sequence with CYCLE has come.
 
 Then start the program and look whether the newest entries are there."""

@@ -22,13 +22,13 @@ from typing import Any
 from tasks.errors import ProgramError, ValidationError
 from tasks.platform.files import PRIVATE_FILE, private_folder
 from tasks.platform.processes import run, serving
-from tasks.records import Finding
-from tasks.sources.mariadb.catalog import check_tables, contents, differences, tables_of
+from tasks.sources.mariadb.catalog import WHOLE_SERVER
 from tasks.sources.mariadb.connection import private_connection
 from tasks.sources.mariadb.copy import outside
 from tasks.sources.mariadb.programs import WINDOWS, Programs, as_account
-from tasks.sources.mariadb.record import DATA, DUMP, CopyRecord, read_record
+from tasks.sources.mariadb.record import DATA, CopyRecord
 from tasks.sources.shared.folders import close_to_others
+from tasks.sources.shared.odbc import fetch
 
 # Of the copy's own settings only those that its files need; another might lead out of the folder.
 _NEEDED = (
@@ -77,12 +77,12 @@ def private_server(
         raise ValidationError(f"cannot open the copy: {error.message}", hint=error.hint) from error
 
 
-def _words_for(socket: Path | str) -> str:
+def words_for(socket: Path | str) -> str:
     """The part of an ODBC connection string that leads to a private server."""
     return f"Socket={socket};" if isinstance(socket, Path) else f"NamedPipe=1;Socket={socket};"
 
 
-def _install(programs: Programs, record: CopyRecord, scratch: Path) -> None:
+def install(programs: Programs, record: CopyRecord, scratch: Path) -> None:
     """Make an empty data folder for a private server. Raises ProgramError or ValidationError."""
     data = scratch / DATA
     command: list[str | Path]
@@ -104,7 +104,7 @@ def _install(programs: Programs, record: CopyRecord, scratch: Path) -> None:
     private_folder(data)
 
 
-def _fresh_data(scratch: Path) -> None:
+def fresh_data(scratch: Path) -> None:
     """Remove what an earlier, unfinished attempt left."""
     (scratch / READY).unlink(missing_ok=True)
     shutil.rmtree(scratch / DATA, ignore_errors=True)
@@ -155,7 +155,7 @@ def _answers(socket: Path | str) -> bool:
     if isinstance(socket, Path) and not socket.exists():
         return False
     try:
-        with private_connection(_words_for(socket), "information_schema"):
+        with private_connection(words_for(socket), "information_schema"):
             return True
     except ValidationError:
         return False
@@ -163,7 +163,7 @@ def _answers(socket: Path | str) -> bool:
 
 def prepare_clone(programs: Programs, copy: Path, scratch: Path) -> None:
     """Clone the copy's data folder into ``scratch`` and prepare it. Raises ValidationError."""
-    _fresh_data(scratch)
+    fresh_data(scratch)
     clone(copy / DATA, scratch / DATA)
     prepare(programs, scratch / DATA)
     (scratch / READY).touch(PRIVATE_FILE)
@@ -232,80 +232,6 @@ def _settings_of(data: Path) -> list[str]:
     return ["--skip-grant-tables", *(f"--{name}={held[name]}" for name in _NEEDED if name in held)]
 
 
-def load(programs: Programs, copy: Path, record: CopyRecord, scratch: Path) -> list[Finding]:
-    """Load the dump into a new private server in ``scratch``, compare with the record, check the tables.
-
-    Raises ValidationError where it cannot be loaded.
-    """
-    _fresh_data(scratch)
-    try:
-        names = ("mariadb", "mysql") if record.mariadb else ("mysql",)
-        client = programs.matching(*names)
-        _install(programs, record, scratch)
-        with private_server(programs, record, scratch, SCRATCH_SETTINGS) as socket:
-            _load_into(client, socket, copy)
-            with private_connection(_words_for(socket), record.database) as connection:
-                tables = tables_of(connection)
-                wrong = differences(record.contents, contents(connection, tables))
-                checked = check_tables(connection)
-    except ProgramError as error:
-        raise ValidationError(f"cannot load the dump: {error.message}", hint=error.hint) from error
-    (scratch / READY).touch(PRIVATE_FILE)
-    count = sum(not table.name.startswith("(") for table in tables)
-    detail = f"{count} tables and what belongs to them, all as they were" if count else "there are no tables"
-    return [*(wrong or [Finding(check="dump complete", passed=count > 0, detail=detail)]), *checked]
-
-
-def _load_into(client: Path, socket: Path | str, copy: Path) -> None:
-    command: list[str | Path] = [
-        client,
-        "--no-defaults",
-        f"--socket={socket}",
-        *(() if isinstance(socket, Path) else ("--protocol=pipe",)),
-        "--user=root",
-        "--batch",
-        "--default-character-set=utf8mb4",
-        "--max-allowed-packet=1G",
-        # Without it the client reads on after an error, and ends with status 0. MySQL's does not know it.
-        "--loose-abort-source-on-error",
-        f"--execute=source {DUMP}",
-    ]
-    ended = run(command, folder=copy)
-    error = re.search(r"^ERROR (\d+)", ended.err, re.MULTILINE)
-    if ended.code != 0 or error:
-        what = f"error {error[1]}" if error else f"status {ended.code}"
-        raise ValidationError(
-            f"cannot load the dump: the client ended with {what}",
-            hint="The dump is damaged, or needs what this server lacks: take an older backup.",
-        )
-
-
-@contextmanager
-def open_copy(copy: Path, scratch: Path, folder: Path | None) -> Iterator[Any]:
-    """A connection to a private server on the copy, for reading. Raises ValidationError."""
-    record = read_record(copy)
-    programs = Programs(folder, record.release)
-    if not (scratch / READY).exists():
-        _build(programs, copy, record, scratch)
-    with served(programs, record, scratch) as connection:
-        yield connection
-
-
-def _build(programs: Programs, copy: Path, record: CopyRecord, scratch: Path) -> None:
-    try:
-        if record.method == "physical":
-            prepare_clone(programs, copy, scratch)
-            return
-        wrong = [finding for finding in load(programs, copy, record, scratch) if not finding.passed]
-    except ProgramError as error:
-        raise ValidationError(f"cannot open the copy: {error.message}", hint=error.hint) from error
-    if wrong:
-        raise ValidationError(
-            f"cannot open the copy: table {wrong[0].table}: {wrong[0].detail}",
-            hint="The dump is not what was recorded: take an older backup.",
-        )
-
-
 @contextmanager
 def served(programs: Programs, record: CopyRecord, scratch: Path) -> Iterator[Any]:
     """A connection to a private server over the data folder in ``scratch``. Raises ValidationError."""
@@ -315,6 +241,8 @@ def served(programs: Programs, record: CopyRecord, scratch: Path) -> Iterator[An
         settings = _settings_of(scratch / DATA)
     with (
         private_server(programs, record, scratch, settings) as socket,
-        private_connection(_words_for(socket), record.database) as connection,
+        private_connection(words_for(socket), record.database) as connection,
     ):
+        if record.method == "physical":
+            fetch(connection, f"SET {WHOLE_SERVER} = 1")
         yield connection

@@ -22,15 +22,15 @@ from tasks.options import Options, Place, problem
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
-from tasks.sources.capabilities import SupportsGrants, SupportsInPlace
-from tasks.sources.mariadb.catalog import tables_of
+from tasks.sources.capabilities import SupportsEarlierProfiles, SupportsGrants, SupportsInPlace
+from tasks.sources.mariadb.catalog import earlier_tables, tables_of
 from tasks.sources.mariadb.check import LOOPBACK, grants_for, is_here, ready_to_copy
 from tasks.sources.mariadb.connection import MariadbLogin, ServerFacts
 from tasks.sources.mariadb.copy import Dump, take_physical
+from tasks.sources.mariadb.load import open_copy
 from tasks.sources.mariadb.programs import Programs
 from tasks.sources.mariadb.record import AFTER_RESTORE, DATA, DUMP, CopyRecord, read_record, write_record
 from tasks.sources.mariadb.restore import answers, live_data, open_in_place, restore_copy
-from tasks.sources.mariadb.scratch import open_copy
 from tasks.sources.mariadb.validate import check_copy
 from tasks.sources.shared.folders import copied_files, emptied
 from tasks.sources.shared.live_data import InPlaceOptions, LiveData, ServerInPlaceOptions, place_of
@@ -123,7 +123,7 @@ class MariadbOptions(Options):
         return value
 
 
-class MariadbSource(Source, SupportsGrants, SupportsInPlace):
+class MariadbSource(Source, SupportsEarlierProfiles, SupportsGrants, SupportsInPlace):
     """A database on a MariaDB server of 10.6 or later, or on a MySQL server."""
 
     kind = "mariadb"
@@ -181,6 +181,10 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
     def tables(self, connection: Connection) -> list[Table]:
         """See Source.tables, and tables_of for how columns are read."""
         return tables_of(connection)
+
+    def earlier_tables(self, connection: Connection) -> list[Table]:
+        """See SupportsEarlierProfiles."""
+        return earlier_tables(connection)
 
     def restore(self, copy: Path, destination: Path) -> Path:
         """See Source.restore: the prepared data folder of a physical copy, or ``dump.sql``."""
@@ -252,6 +256,6 @@ class MariadbSource(Source, SupportsGrants, SupportsInPlace):
             record = record.model_copy(update={"files": files})
         else:
             dumping = Dump(login, server, programs, options.database, folder / DUMP)
-            record = record.model_copy(update={"contents": dumping.run(size, progress)})
+            record = record.model_copy(update={"held": dumping.run(size, progress)})
         write_record(folder, record)
         return copied_files(folder)

@@ -10,11 +10,12 @@ from typing import Any
 from tasks.errors import ProgramError, ValidationError
 from tasks.platform.processes import run
 from tasks.records import Finding
-from tasks.sources.mariadb.catalog import check_tables, tables_of
+from tasks.sources.mariadb.catalog import check_tables, data_tables
 from tasks.sources.mariadb.copy import ends_in_order, files_below
+from tasks.sources.mariadb.load import load
 from tasks.sources.mariadb.programs import Programs
 from tasks.sources.mariadb.record import DATA, DUMP, CopyRecord, read_record
-from tasks.sources.mariadb.scratch import load, prepare_clone, served
+from tasks.sources.mariadb.scratch import prepare_clone, served
 from tasks.sources.shared.odbc import fetch
 
 
@@ -27,7 +28,7 @@ def check_copy(copy: Path, scratch: Path, folder: Path | None) -> list[Finding]:
         steps = _dump_steps if record.method == "dump" else _physical_steps
         for found in steps(programs, copy, record, scratch):
             findings += found
-            if not all(finding.passed for finding in found):
+            if any(finding.failed for finding in found):
                 break  # what comes after builds on it
     except (ValidationError, ProgramError) as error:
         hint = f" {error.hint}" if error.hint else ""
@@ -58,7 +59,7 @@ def _dump_steps(
 
 
 def _has_tables(connection: Any) -> Finding:
-    count = sum(not table.name.startswith("(") for table in tables_of(connection))
+    count = len(data_tables(connection))
     detail = f"{count} tables" if count else "the database has no tables"
     return Finding(check="has tables", passed=count > 0, detail=detail)
 

@@ -27,7 +27,7 @@ from tasks.sources.registry import option_models, source_for_copies
 KNOWN = {"files", "mariadb", "postgresql", "sqlanywhere", "sqlite", "sqlserver"}
 ABILITIES = {
     SupportsConformance: {"sqlanywhere", "sqlserver"},
-    SupportsEarlierProfiles: {"postgresql"},
+    SupportsEarlierProfiles: {"mariadb", "postgresql"},
     SupportsFiles: {"files"},
     SupportsGrants: {"mariadb", "postgresql", "sqlanywhere", "sqlserver"},
     SupportsInPlace: {"files", "mariadb", "postgresql", "sqlanywhere", "sqlite"},
