@@ -26,7 +26,15 @@ from tasks.backup.retain import shelf_of
 from tasks.backup.spool import Spooled, all_waiting
 from tasks.backup.workspace import scratch_room
 from tasks.context import PlanContext
-from tasks.errors import DatasaveError, ManifestError, NoBackup, ObjectMissing, ReadBackError, TargetError
+from tasks.errors import (
+    DatasaveError,
+    ManifestError,
+    NoBackup,
+    ObjectFrozen,
+    ObjectMissing,
+    ReadBackError,
+    TargetError,
+)
 from tasks.health.audit import audit_target
 from tasks.manifests.entries import FUTURE
 from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name, parse_name, read_manifest, to_json
@@ -117,13 +125,15 @@ def repair(context: PlanContext, mend: Mend, progress: Progress = no_progress) -
     """
     with context.target(mend.broken.target) as target, scratch_room(context.staging, "repair") as room:
         _clear_trials(target)
+        causes: list[str] = []
         for copy in mend.copies:
-            with _proven(context, copy, room, progress) as path:
+            with _proven(context, copy, room, progress, causes) as path:
                 if path is not None:
                     _replace(context, target, mend.broken, copy, path)
                     return copy.place
+    why = f" ({'; '.join(causes)})" if causes else ""
     raise NoBackup(
-        f"no whole copy of {mend.broken.file} was found",
+        f"no whole copy of {mend.broken.file} was found{why}",
         hint="Plug in, or make reachable, a target that has one, and run `datasave repair` again.",
     )
 
@@ -212,22 +222,27 @@ def _mend(broken: Broken, copies: Sequence[GoodCopy]) -> Mend:
 
 
 @contextmanager
-def _proven(context: PlanContext, copy: GoodCopy, room: Path, progress: Progress) -> Iterator[Path | None]:
-    """The copy as a file on this machine, every byte as its manifest states; None where it is not."""
-    if copy.path is not None:
-        with kept_in_state(f"read {copy.path}"):
-            same = sha256_of(copy.path) == copy.manifest.sealed_sha256
-        yield copy.path if same else None
-        return
-    path = room / copy.name.rpartition("/")[2]
+def _proven(
+    context: PlanContext, copy: GoodCopy, room: Path, progress: Progress, causes: list[str]
+) -> Iterator[Path | None]:
+    """The copy as a file here, every byte as its manifest states; otherwise None, and one more cause."""
+    path = copy.path or room / copy.name.rpartition("/")[2]
     try:
-        same = _fetched(context, copy, path, progress)
-    except TargetError:
-        same = False  # another copy may be at hand
+        if copy.path is None:
+            same = _fetched(context, copy, path, progress)
+        else:
+            with kept_in_state(f"read {path}"):
+                same = sha256_of(path) == copy.manifest.sealed_sha256
+        if not same:
+            causes.append(f"that in {copy.place} is damaged as well")
+    except TargetError as error:  # another copy may be at hand
+        same = False
+        causes.append(error.message)
     try:
         yield path if same else None
     finally:
-        path.unlink(missing_ok=True)
+        if copy.path is None:
+            path.unlink(missing_ok=True)
 
 
 def _fetched(context: PlanContext, copy: GoodCopy, path: Path, progress: Progress) -> bool:
@@ -246,7 +261,7 @@ def _fetched(context: PlanContext, copy: GoodCopy, path: Path, progress: Progres
 def _replace(context: PlanContext, target: Target, broken: Broken, copy: GoodCopy, path: Path) -> None:
     manifest = copy.manifest
     note_repairing(context, target, broken.name, manifest, copy.place)
-    if not _is_at(target, broken.name, manifest):
+    if not _is_at(target, broken.name, manifest, path):
         check_room(target, manifest.sealed_bytes)
         if not isinstance(target, SupportsVerify):
             # A service that makes digests keeps the old one as a version, or has compared what it got.
@@ -278,14 +293,12 @@ def _put(target: Target, name: str, manifest: Manifest, path: Path) -> None:
         )
 
 
-def _is_at(target: Target, name: str, manifest: Manifest, path: Path | None = None) -> bool:
+def _is_at(target: Target, name: str, manifest: Manifest, path: Path) -> bool:
     try:
-        if path is None:
-            return verify(target, name, manifest.sealed_bytes, manifest.sealed_sha256)
         with path.open("rb") as local:
             return verify(target, name, manifest.sealed_bytes, manifest.sealed_sha256, local=local)
-    except ObjectMissing:
-        return False
+    except (ObjectMissing, ObjectFrozen):
+        return False  # of what is in cold storage its digest tells; another one is not this
 
 
 def _holds(target: Target, name: str, data: bytes) -> bool:
