@@ -213,7 +213,7 @@ def facts_of(one: Resting) -> Json:
     return facts | {name: value for name, value in medium.items() if value}
 
 
-def _medium(target: Target) -> tuple[str, str]:
+def medium_of(target: Target) -> tuple[str, str]:
     """Label and id of the medium that is in use; "" for places that are no media. Raises TargetMissing."""
     if not isinstance(target, SupportsMedia):
         return "", ""
@@ -225,12 +225,12 @@ def _here(context: PlanContext, target: Target) -> Iterator[Resting]:
     known = resting(context, target.name)
     if known:
         # A medium that was made ready anew, or a new one of that label, has not what the old one had.
-        label, identity = _medium(target)
+        label, identity = medium_of(target)
         yield from (one for one in known if one.medium == label and one.medium_id in ("", identity))
 
 
 def _facts(target: Target, name: str, manifest: Manifest) -> Json:
-    label, identity = _medium(target)
+    label, identity = medium_of(target)
     return facts_of(Resting(target.name, label, manifest.source, manifest.sequence, name, identity))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from tasks.backup.condition import medium_of
 from tasks.context import PlanContext
 from tasks.errors import ObjectMissing, TargetLocked, TargetUnlocked
 from tasks.journal.kinds import Kind
@@ -14,7 +15,7 @@ from tasks.manifests.manifest import parse_name
 from tasks.options import Json
 from tasks.records import BackupEntry, Removed, Run
 from tasks.targets.base import Target
-from tasks.targets.capabilities import SupportsMedia, locked_until
+from tasks.targets.capabilities import locked_until
 
 CUT_OFF = "its removal was cut off"
 
@@ -104,13 +105,8 @@ def _facts(target: Target, backup: BackupEntry, reason: str, run: str) -> Json:
         "name": backup.full_name,
         "reason": reason,
     }
-    medium = medium_of(target)
+    medium, _ = medium_of(target)
     return facts | ({"run": run} if run else {}) | ({"medium": medium} if medium else {})
-
-
-def medium_of(target: Target) -> str:
-    """The label of the medium that is in use; "" for places that are no media. Raises TargetMissing."""
-    return target.medium(f"cannot use {target.name}").label if isinstance(target, SupportsMedia) else ""
 
 
 def _cut_off(context: PlanContext, target: Target, source_name: str) -> list[Json]:
@@ -123,7 +119,7 @@ def _cut_off(context: PlanContext, target: Target, source_name: str) -> list[Jso
                 begun[entry.facts["name"]] = entry.facts
     if not begun:
         return []
-    medium = medium_of(target)
+    medium, _ = medium_of(target)
     return [facts for facts in begun.values() if facts.get("medium", "") == medium]
 
 
