@@ -205,13 +205,17 @@ class HeldElsewhere(NamedTuple):
 
 
 def held_elsewhere(
-    context: PlanContext, target: Target, day: date, count: Callable[[Target], int]
+    context: PlanContext,
+    target: Target,
+    day: date,
+    count: Callable[[Target], int],
+    sound: Callable[[str, int], int],
 ) -> HeldElsewhere:
     """What the other media of a target hold on ``day``, whose medium is in use.
 
     Those that are plugged in are looked at with ``count``. Of one that is away it is known what it held when
     it was last used; that is believed only if it was used on its last turn: one that was not there when it
-    was wanted may be lost.
+    was wanted may be lost. ``sound`` says, by its label and that number, how many of these are to be counted.
     """
     options = _media_options(context, target.name)
     label = medium_for(options.calendar, day)
@@ -231,8 +235,9 @@ def held_elsewhere(
         elif (turn := _last_turn(options.calendar, other, day)) and (turn, other) not in log:
             found[other] = f"{other}: not there on its last turn, {day_text(turn)}"
         else:
-            total += known[other].held
-            found[other] = f"{other}: {known[other].held} when last used"
+            held = sound(other, known[other].held)
+            total += held
+            found[other] = f"{other}: {held} when last used"
     return HeldElsewhere(total, ", ".join(found.values()))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
+from tasks.backup.condition import resting
 from tasks.backup.due_targets import day_of
 from tasks.backup.holds import holds
 from tasks.backup.media import held_elsewhere, note_held
@@ -50,7 +51,13 @@ def make_room(context: PlanContext, run: Run, target: Target, needed: int) -> Re
     going = _oldest(context, run, target, shelf, needed, day)
     if isinstance(going, Refused):
         return going
-    others = held_elsewhere(context, target, day, lambda other: _good(context, other, run.source_name))
+    others = held_elsewhere(
+        context,
+        target,
+        day,
+        lambda other: _good(context, other, run.source_name),
+        lambda label, held: _sound(context, run, target, label, held),
+    )
     if others.total < entry.floor:
         return Refused(
             f"the other media hold {others.total} good ones, and {entry.floor} must stay ({others.words})"
@@ -81,6 +88,18 @@ def _oldest(
         f"without all {len(going)} that may go it would have {size_text(room)} free, and the backup needs "
         f"{size_text(needed)}: a larger medium is needed"
     )
+
+
+def _sound(context: PlanContext, run: Run, target: Target, label: str, held: int) -> int:
+    """How many good backups of the run's source a medium holds that is away.
+
+    ``held`` are the main source's as they were counted when it was last used; others are counted by what was
+    delivered. What was found damaged there counts for neither.
+    """
+    there = [one for one in resting(context, target.name) if one.medium == label]
+    own = [one for one in there if one.source == run.source]
+    broken = sum(bool(one.damage) for one in own)
+    return max(0, (len(own) if run.source_name and there else held) - broken)
 
 
 def _good(context: PlanContext, target: Target, source_name: str) -> int:

@@ -195,3 +195,32 @@ def test_a5_replacing_first_waits_where_the_plan_before_kept(drives: Any) -> Non
     assert accept_plan(office.context) == ("drives",)
     assert make_room(office.context, office.run, drive, 2 * MB + MB // 2) is None
     assert left(drive) == [3]
+
+
+def test_a1_what_was_found_damaged_on_another_medium_does_not_count(drives: Any) -> None:
+    office = drives(**FIRST)
+    drive = office.full_monday()
+    facts = {"target": "drives", "source": "office", "sequence": 9, "name": "nine", "medium": "TUE"}
+    office.context.journal.append("damaged", **facts, found_by="audit", detail="its sha256 differs")
+    refused = make_room(office.context, office.run, drive, 2 * MB + MB // 2)
+    assert refused and "TUE: 1 when last used" in refused.cause
+    assert left(drive) == [1, 2, 3]
+
+
+def test_a1_a_further_sources_backups_are_counted_by_what_was_delivered(drives: Any) -> None:
+    """The main source has two on Tuesday's medium, this one none."""
+    office = drives(**FIRST)
+    drive = office.full_monday()
+    facts = {"target": "drives", "sequence": 1, "medium": "TUE", "bytes": 1, "sha256": ""}
+    office.context.journal.append("delivered", **facts, source="office", name="one")
+    run = office.run.model_copy(update={"source": "office.programs", "source_name": "programs"})
+    for number in (1, 2, 3):
+        taken = TAKEN + number * timedelta(days=1)
+        record = manifest(number, taken, source="office.programs", sealed_bytes=10)
+        put(drive, record.sealed_name, bytes(10))
+        name = manifest_name(stem("office.programs", taken, number))
+        put(drive, name, to_json(sign_record(record, office.context.machine_key())))
+    before = drive.free_space()
+    refused = make_room(office.context, run, drive, before + 20)
+    assert refused and "TUE: 0 when last used" in refused.cause
+    assert len(left(drive)) == 6

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 
 from tasks.notices.report_page import report_html, report_markdown
 from tasks.notices.wording import plain_text
-from tasks.records import Engine, Finding
+from tasks.records import Engine, Finding, Removed
 from tasks.reports import Delivery, RunReport, SourceReport
 from tests.unit.notices import sample_reports as samples
 
@@ -130,6 +130,18 @@ def test_one_missed_target_is_not_good_and_says_what_to_do(text_of: Text) -> Non
     assert "the drive MON is not plugged in. Plug in the drive labelled MON and re-run" in text
     assert "Skipped" in text
     assert "due on the last Friday of the month" in text
+
+
+def test_a1_what_went_is_told_by_number_and_reason_also_where_no_backup_arrived(text_of: Text) -> None:
+    gone = tuple(
+        Removed(name=f"office-{number}.tar.zst.age", sequence=number, reason="the oldest on a full medium")
+        for number in (90, 91)
+    )
+    failed = Delivery(target="drives", outcome="failed", problem="the medium is full", removed=gone)
+    report = samples.success().model_copy(update={"deliveries": (failed,), "succeeded": False})
+    text = text_of(report)
+    assert "the medium is full. Removed before that: #90, #91 (the oldest on a full medium)." in text
+    assert "#91, office-91.tar.zst.age: the oldest on a full medium" in text
 
 
 def test_a_failed_rehearsal_names_the_table_and_claims_nothing(text_of: Text) -> None:
