@@ -182,6 +182,7 @@ def test_retention_keeps_one_backup_a_weekday_above_the_floor(running_site: Site
     for _ in range(3):
         assert site.run("backup") == 0
     assert [manifest["sequence"] for manifest in site.manifests("nas")] == [3]
+    assert "#2, " in site.report() and "no rule keeps it (last 1)" in site.report()
     site.change_plan(targets=[{**nas, "floor": 3}])
     for _ in range(3):
         assert site.run("backup") == 0

@@ -5,22 +5,22 @@ A backup is a plain record here, a shelf a list of them. Nothing in this file is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 HOUR = timedelta(hours=1)
-LONG_PAUSE = timedelta(days=60)
 
 
 @dataclass
 class Copy:
-    """One backup as it was put on a place: ``slot`` is its folder, ``content`` names what is inside.
+    """One backup as a machine put it on a place: ``slot`` is its folder, ``content`` names what is inside.
 
-    ``count`` tells whether it may count at all (trusted, in its own place, with its own manifest), ``bad``
-    whether damage to it was found. ``bytes`` is what lies there now.
+    ``whole``: its two files are there under their names, with their size. ``rotten``: bytes of it changed.
+    ``seen_by`` are the machines that found this out. ``leaving``: a removal of it was cut off half way;
+    ``forgotten``: its machine does not know any more that it put it there.
     """
 
     stem: str
@@ -28,9 +28,12 @@ class Copy:
     number: int
     taken: datetime
     content: str
-    mine: bool = True
-    bad: bool = False
-    bytes: int = 0
+    machine: str
+    whole: bool = True
+    rotten: bool = False
+    seen_by: set[str] = field(default_factory=set)
+    leaving: bool = False
+    forgotten: bool = False
 
     @property
     def key(self) -> str:
@@ -51,39 +54,54 @@ class Rules:
     first: bool = False
 
 
+@dataclass(frozen=True)
+class Viewer:
+    """A machine: whose backups count for it, and which numbers a person told it to hold."""
+
+    machine: str
+    trusts: frozenset[str]
+    held: Collection[int] = ()
+
+
 @dataclass
 class Place:
-    """One shelf: what was put there and not removed since; what is promised for it, newest promise last.
+    """One shelf: what was put there and not removed since.
 
-    More than one promise: the plan was changed and nobody has said yet that the change was meant.
+    ``promised``: by machine, what its plans promised since a person last said that a change was meant.
+    ``untold``: files that are gone and of which the run that removed them could not tell.
     """
 
-    name: str
+    target: str
     copies: list[Copy] = field(default_factory=list)
-    promised: list[Rules] = field(default_factory=list)
+    promised: dict[str, list[Rules]] = field(default_factory=dict)
+    untold: set[str] = field(default_factory=set)
 
-    def counted(self) -> list[Copy]:
+    def counted(self, viewer: Viewer) -> list[Copy]:
         """Those that count as backups, newest first by number."""
-        return sorted((c for c in self.copies if c.mine and not c.bad), key=lambda c: -c.number)
+        counting = (
+            c
+            for c in self.copies
+            if c.whole and viewer.machine not in c.seen_by and c.machine in viewer.trusts
+        )
+        return sorted(counting, key=lambda c: -c.number)
 
-    def needed(self, zone: ZoneInfo, held: Iterable[int]) -> list[Copy]:
-        """Those that a promise keeps, or a person holds; all others that count may go."""
-        kept = {c.key for c in self.copies if c.number in set(held)}
-        for rules in self.promised:
-            kept |= kept_by(rules, self.counted(), zone)
-        return [c for c in self.copies if c.key in kept or c not in self.counted()]
+    def may_go(self, viewer: Viewer, zone: ZoneInfo) -> list[Copy]:
+        """Those that count and that no promise keeps; a removal begun may be brought to its end."""
+        counted = self.counted(viewer)
+        kept = {c.key for c in counted if c.number in viewer.held}
+        for rules in self.promised.get(viewer.machine, []):
+            kept |= kept_by(rules, counted, zone)
+        return [c for c in counted if c.key not in kept] + [c for c in self.copies if c.leaving]
 
-    def ahead(self, now: datetime) -> bool:
+    def ahead(self, viewer: Viewer, now: datetime) -> bool:
         """Whether something lies there that is dated in the future."""
-        return any(c.taken > now + HOUR for c in self.counted())
+        return any(c.taken > now + HOUR for c in self.counted(viewer))
 
-    def contradiction(self, now: datetime) -> bool:
+    def contradiction(self, viewer: Viewer, now: datetime) -> bool:
         """Whether dates and numbers, as they lie there, cannot both be right."""
-        if self.ahead(now):
-            return True
-        oldest_first = self.counted()[::-1]
-        pairs = pairwise(oldest_first)
-        return any(newer.taken < older.taken or newer.number == older.number for older, newer in pairs)
+        oldest_first = self.counted(viewer)[::-1]
+        wrong = (new.taken < old.taken or new.number == old.number for old, new in pairwise(oldest_first))
+        return self.ahead(viewer, now) or any(wrong)
 
 
 def kept_by(rules: Rules, newest_first: list[Copy], zone: ZoneInfo) -> set[str]:

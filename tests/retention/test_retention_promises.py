@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import mounts
+from tests.retention.events import live
 from tests.retention.office import memory_at
 from tests.retention.world import World
 
@@ -35,7 +36,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 def lived(seed: int, memory: Path) -> None:
     with ExitStack() as stack:
         world = World(seed, memory / "office", stack)
-        world.live(world.random.randint(4, 8))
+        live(world, world.random.randint(4, 8))
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))

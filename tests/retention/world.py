@@ -1,12 +1,11 @@
-"""What goes wrong between the nights, and how a night's outcome is held to the model.
+"""An office's nights by one seed, each night's outcome held to the model.
 
-Everything is drawn from one seed. A failure says the seed and the whole story.
+A failure says the seed and the whole story.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,65 +13,88 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.retention.model import LONG_PAUSE, Copy, Place, Rules
+from tasks.backup import media
+from tasks.policy.rotation import medium_for
+from tests.retention.model import Copy, Place, Rules, Viewer
 from tests.retention.office import (
     NAME,
     OWNER,
     Office,
     Outcome,
+    PowerCut,
     emptied,
     files_below,
+    memory_at,
     opened,
+    power_cut,
     sealed_bytes,
+    shown_at,
 )
 
 ZONE = ZoneInfo("America/New_York")
 FIRST = datetime(2026, 3, 2, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
+LONG_PAUSE = timedelta(days=60)
 ARCHIVE, MANIFEST = ".tar.zst.age", ".manifest.json"
 LABELS = ("A", "B", "C")
-MEDIUM = "96k"
-ODD_FOLDERS = ("old", "@eaDir", "#recycle", "MON copy")
+MEDIUM = "128k"
+MAIN, OTHER = "main", "other"
 
 
 def rules_of(entry: dict[str, Any]) -> Rules:
-    """What an entry of the plan promises; the defaults are those of the README's plan."""
+    """What an entry of the plan promises; the defaults are those that the plan's comments state."""
     keep = entry.get("keep", {"last": 1} if entry.get("slots") else {"last": 7, "weekly": 4, "monthly": 12})
     counts = {"forever": True} if keep == "forever" else dict(keep)
     return Rules(**counts, floor=entry.get("floor", 3), first=entry.get("replace") == "first")
 
 
 class World:
-    """One office's nights by one seed."""
+    """One office: its plan, its places as the model knows them, and what tonight is made to be."""
 
     def __init__(self, seed: int, root: Path, stack: ExitStack) -> None:
         emptied(root)
-        self.random = Random(seed)
-        self.root, self.stack = root, stack
+        self.random, self.root, self.stack = Random(seed), root, stack
         self.story: list[str] = [f"seed {seed}"]
         self.plan = self._drawn_plan()
-        self.office = Office(root, self.plan)
-        self.office.prepare()
-        self.moment = FIRST
-        self.size = 600
+        self.forgets = self.random.random() < 0.25
+        self.trusted = self.random.random() < 0.5
+        self.office, self.other = Office(root, self.plan), Office(root, self.plan, machine=OTHER)
+        self.moment = self.last_run = FIRST
+        self.size = self.random.choice((600, 600, 5_000, 20_000))
         self.places: dict[str, Place] = {}
         self.held: set[int] = set()
-        self.expected: list[tuple[str, ...]] = []
-        self.hidden: set[str] = set()
         self.calm = True
-        self.shift = timedelta(0)
-        self.last_run = FIRST
-        for entry in self.plan["targets"]:
-            if entry["kind"] == "folder":
-                self.places[entry["name"]] = Place(entry["name"])
+        self.nights = 0
+        self.arrivals: dict[str, int] = {}
+        self.memory_of: int | None = None
+        self.doubted = False
+        self.snapshots: list[dict[str, Any]] = []
+        self.expected: list[tuple[str, str]] = []
+        self._reset_tonight()
+        self._set_up()
 
-    # The plan
+    def _reset_tonight(self) -> None:
+        self.hidden: set[str] = set()
+        self.shift = timedelta(0)
+        self.labels: tuple[str, ...] | None = None
+        self.cut_after: int | None = None
+
+    def viewer(self, machine: str) -> Viewer:
+        """A machine as the model sees it."""
+        both = frozenset({MAIN, OTHER})
+        if machine == OTHER:
+            return Viewer(OTHER, both)
+        return Viewer(MAIN, both if self.trusted else frozenset({MAIN}), self.held)
+
+    # The plan and its places
 
     def _drawn_plan(self) -> dict[str, Any]:
         targets = [self._drawn_folder(name) for name in ("nas", "far")[: self.random.choice((1, 1, 2))]]
+        if self.random.random() < 0.25:
+            targets.append(self._drawn_drive())
         return {
             "name": NAME,
-            "source": {"kind": "sqlite", "path": "clinic.db"},
+            "source": {"kind": "sqlite", "path": "source/clinic.db"},
             "holders": [{"name": "Owner", "recipient": str(OWNER.recipient())}],
             "targets": targets,
             "schedule": {"timezone": str(ZONE)},
@@ -82,9 +104,19 @@ class World:
         entry: dict[str, Any] = {"name": name, "kind": "folder", "path": name}
         if self.random.random() < 0.3:
             entry["slots"] = "weekday"
-        return entry | self._drawn_rules()
+        return entry | self.drawn_rules()
 
-    def _drawn_rules(self) -> dict[str, Any]:
+    def _drawn_drive(self) -> dict[str, Any]:
+        return {
+            "name": "drives",
+            "kind": "drive",
+            "calendar": {"sets": list(LABELS)},
+            "mounts": [f"{self.root}/media/*"],
+            "replace": self.random.choice(("first", "first", "keep")),
+            **self.drawn_rules(),
+        }
+
+    def drawn_rules(self) -> dict[str, Any]:
         pick = self.random
         keep: Any = pick.choice(
             [
@@ -100,263 +132,237 @@ class World:
         rules = {} if keep is None else {"keep": keep}
         return rules | {"floor": pick.randint(1, 3)}
 
+    def entry(self, target: str) -> dict[str, Any]:
+        entry: dict[str, Any] = next(one for one in self.plan["targets"] if one["name"] == target)
+        return entry
+
+    def _set_up(self) -> None:
+        self.office.prepare()
+        if self.trusted:
+            self.office.signers = [self.other.key]
+        self.other.signers = [self.office.key]
+        for entry in self.plan["targets"]:
+            if entry["kind"] == "folder":
+                self.places[entry["name"]] = Place(entry["name"])
+            else:
+                self._make_media()
+
+    def _make_media(self) -> None:
+        (self.root / "media").mkdir()
+        for label in LABELS:
+            store = self.stack.enter_context(memory_at(self.root / "store" / label, MEDIUM))
+            with shown_at(store, self.root / "media" / label):
+                media.init(self.office.context(), "drives", self.root / "media" / label, label)
+            self.places[label] = Place("drives")
+
+    def folder(self, name: str) -> Path:
+        """Where the files of a place lie."""
+        return self.root / "store" / name / "datasave" if name in LABELS else self.root / name
+
     # One night
 
-    def live(self, nights: int) -> None:
-        """All nights of the story."""
-        for number in range(nights):
-            if number:
-                self.moment += self.random.choice((1, 1, 1, 1, 2, 3, 9)) * DAY
-            if number > 1:
-                for event, chance in EVENTS.items():
-                    if self.random.random() < chance:
-                        event(self)
-            self.night()
-
-    def night(self) -> None:
+    def night(self, machine: str = MAIN) -> None:
         """A run and its audit, held to the model."""
-        moment = self.moment + self.shift
-        before = {name: files_below(self.root / name) for name in self.places}
-        self.long_pause = moment - self.last_run > LONG_PAUSE
-        self.last_run = moment
-        outcome = self.office.night(moment, self.size)
-        self.story.append(
-            f"night of {moment:%Y-%m-%d}: #{outcome.number}, {'; '.join(filter(None, outcome.told))}"
-        )
+        office = self.office if machine == MAIN else self.other
+        moment = self.moment + self.shift + (timedelta(hours=-3) if machine == OTHER else timedelta(0))
+        self._doubt(machine)
+        before = {name: files_below(self.folder(name)) for name in self.places}
+        due = medium_for(office.context().entry("drives").calendar, moment.astimezone(ZONE).date()) \
+            if self.entry_of_drives else None  # fmt: skip
+        with ExitStack() as plugged:
+            labels = (due,) if self.labels is None else self.labels
+            for label in filter(None, labels):
+                plugged.enter_context(shown_at(self.root / "store" / label, self.root / "media" / label))
+            plugged.enter_context(power_cut(self.cut_after))
+            outcome = office.night(moment, self.size)
+        said = "; ".join(filter(None, outcome.told))
+        self.story.append(f"night of {moment:%Y-%m-%d} on {machine}: #{outcome.number} {said}")
+        self.long_pause = machine == MAIN and moment - self.last_run > LONG_PAUSE
         self._check_number(outcome, before)
+        self.nights += 1
+        if outcome.arrived:
+            self._promise(machine)
+        if machine == MAIN:
+            self.demand(not self.doubted or outcome.says("memory"), "an old memory was not told")
+            self.arrivals |= dict.fromkeys(outcome.arrived, self.nights)
         for name, place in self.places.items():
-            self._check_place(place, before[name], outcome, moment)
-        for words in self.expected:
-            self.demand(outcome.says(*words), f"the night says nothing of {words}")
-        self.expected = []
-        self.shift = timedelta(0)
+            self._check_place(name, place, before[name], outcome, moment, due)
+        for where, word in self.expected if machine == MAIN else ():
+            known = where in self.hidden or outcome.says(where, word) or outcome.says(word)
+            self.demand(known, f"{where}: the night says nothing of {word}")
+        if machine == MAIN:
+            self.expected = [one for one in self.expected if one[0] in self.hidden]
         for name in self.hidden:
             (self.root / f"{name}.away").rename(self.root / name)
-        self.hidden = set()
+        if machine == MAIN:
+            self.last_run = moment
+        self._reset_tonight()
+
+    def _doubt(self, machine: str) -> None:
+        """Whether a place that can be reached knows more of the main machine than its memory does."""
+        later = (
+            name
+            for name, night in self.arrivals.items()
+            if self.memory_of is not None and night > self.memory_of and name in self.places
+        )
+        if machine == MAIN and any(name not in self.hidden for name in later):
+            self.doubted = True
+
+    @property
+    def entry_of_drives(self) -> bool:
+        return any(entry["kind"] == "drive" for entry in self.plan["targets"])
+
+    def _promise(self, machine: str) -> None:
+        for place in self.places.values():
+            rules, known = rules_of(self.entry(place.target)), place.promised.setdefault(machine, [])
+            if rules not in known[-1:]:
+                known.append(rules)
 
     def demand(self, holds: bool, what: str) -> None:
         """Fail with the whole story unless it holds."""
         assert holds, "\n".join([what, *self.story])
 
     def _check_number(self, outcome: Outcome, before: dict[str, dict[str, bytes]]) -> None:
-        shown = [int(name.split("Z-")[1][:6]) for files in before.values() for name in files if "Z-" in name]
+        seen = {name: files for name, files in before.items() if name not in LABELS}
+        shown = [int(name.split("Z-")[1][:6]) for files in seen.values() for name in files if "Z-" in name]
         self.demand(outcome.number > max(shown, default=0), "a number was given twice")
 
     def _check_place(
-        self, place: Place, before: dict[str, bytes], outcome: Outcome, moment: datetime
+        self,
+        name: str,
+        place: Place,
+        before: dict[str, bytes],
+        outcome: Outcome,
+        moment: datetime,
+        due: str | None,
     ) -> None:
-        after = files_below(self.root / place.name)
-        if place.name in self.hidden:
-            self.demand(place.name in outcome.failed, "a target that was away was not told")
+        after = files_below(self.folder(name)) if name not in self.hidden else before
+        if place.target not in outcome.arrived or (name in LABELS and name != due):
+            expected = name not in LABELS or name == due
+            self.demand(not expected or place.target in outcome.failed, f"{name}: not delivered, not told")
+            self.demand(before == after, f"{name}: something changed though nothing arrived")
             return
-        if place.name not in outcome.pruned:
-            self.demand(place.name in outcome.failed, "neither delivered nor told")
-            self.demand(before.items() <= after.items(), "a failed delivery removed something")
-            return
-        entry = next(entry for entry in self.plan["targets"] if entry["name"] == place.name)
-        slot = f"{moment.astimezone(ZONE):%a}".upper() if entry.get("slots") else ""
-        new = Copy(outcome.stem, slot, outcome.number, moment, f"state {outcome.number} {moment:%Y-%m-%d}")
+        slot = f"{moment.astimezone(ZONE):%a}".upper() if self.entry(place.target).get("slots") else ""
+        new = Copy(outcome.stem, slot, outcome.number, moment, outcome.content, outcome.machine)
         place.copies.append(new)
-        if rules_of(entry) not in place.promised[-1:]:
-            place.promised.append(rules_of(entry))
-        self._check_kept(place, {**before, **self._files_of(new)}, after, outcome, moment)
+        before = before | {
+            new.key + ARCHIVE: sealed_bytes(new.content, self.size),
+            new.key + MANIFEST: after.get(new.key + MANIFEST, b""),
+        }
+        self._check_kept(name, place, before, after, outcome, moment)
         self._learn(place, after, outcome)
-
-    def _files_of(self, copy: Copy) -> dict[str, bytes]:
-        return {copy.key + ARCHIVE: sealed_bytes(copy.content, self.size), copy.key + MANIFEST: b""}
 
     def _check_kept(
         self,
+        name: str,
         place: Place,
         before: dict[str, bytes],
         after: dict[str, bytes],
         outcome: Outcome,
         moment: datetime,
     ) -> None:
-        suspended = place.contradiction(moment) or self.long_pause
-        note = outcome.pruned[place.name].note
-        needed = place.copies if suspended else place.needed(ZONE, self.held)
-        may_go = {c.key + end for c in place.copies if c not in needed for end in (ARCHIVE, MANIFEST)}
-        gone = {name for name in before if name not in after}
-        self.demand(gone <= may_go, f"{place.name}: removed {sorted(gone - may_go)} though it was needed")
-        for name in before.keys() & after.keys():
-            self.demand(not before[name] or before[name] == after[name], f"{place.name}: {name} was changed")
-        for copy in place.counted():
-            if copy in needed and copy.key + ARCHIVE in before and copy.bytes == 0:
+        viewer = self.viewer(outcome.machine)
+        old = self.doubted and outcome.machine == MAIN
+        suspended = place.contradiction(viewer, moment) or self.long_pause or old
+        may_go = [] if suspended else place.may_go(viewer, ZONE)
+        gone = before.keys() - after.keys()
+        allowed = {c.key + end for c in may_go for end in (ARCHIVE, MANIFEST)}
+        if gone - allowed:
+            allowed |= self._made_room(name, place, gone, outcome)
+        self.demand(gone <= allowed, f"{name}: removed {sorted(gone - allowed)} though it was needed")
+        for file in before.keys() & after.keys():
+            self.demand(before[file] == after[file], f"{name}: {file} was changed")
+        for copy in place.copies:
+            if copy.whole and not copy.rotten and copy.key + ARCHIVE not in gone:
                 found = opened(after[copy.key + ARCHIVE])
-                self.demand(found == copy.content, f"{place.name}: {copy.key} does not open: {found!r}")
-        told = {removed.name for removed in outcome.pruned[place.name].removed}
-        self.demand(told == {name for name in gone if name.endswith(ARCHIVE)}, f"removed {gone}, told {told}")
-        told_so = bool(note) or outcome.says(place.name, "dated in the future")
-        nothing_goes = place.promised[-1].forever and not self.long_pause and not place.ahead(moment)
-        self.demand(
-            not suspended or told_so or nothing_goes, f"{place.name}: dates contradict numbers, not told"
-        )
+                self.demand(found == copy.content, f"{name}: {copy.key} does not open: {found!r}")
+        self._check_told(name, place, gone, outcome, moment, suspended=suspended)
         if self.calm:
-            self.demand(gone == may_go, f"{place.name}: {sorted(may_go - gone)} was not needed and stayed")
-            self.demand(not note, f"{place.name}: told without cause: {note}")
+            self.demand(allowed <= gone, f"{name}: {sorted(allowed - gone)} was not needed and stayed")
+        self._take_away(place, gone, outcome)
+
+    def _made_room(self, name: str, place: Place, gone: set[str], outcome: Outcome) -> set[str]:
+        """What a full medium may lose before the new one is on it: its oldest, if others hold enough."""
+        rules, viewer = place.promised[outcome.machine], self.viewer(outcome.machine)
+        if name not in LABELS or not all(one.first for one in rules):
+            return set()
+        others = sum(len(self.places[label].counted(viewer)) for label in LABELS if label != name)
+        if others < rules[-1].floor:
+            return set()
+        oldest_first = [c for c in place.counted(viewer)[::-1] if c.number not in viewer.held]
+        count = max((at for at, c in enumerate(oldest_first, 1) if c.key + ARCHIVE in gone), default=0)
+        return {c.key + end for c in oldest_first[:count] for end in (ARCHIVE, MANIFEST)}
+
+    def _check_told(
+        self, name: str, place: Place, gone: set[str], outcome: Outcome, moment: datetime, *, suspended: bool
+    ) -> None:
+        told = {removed.name: removed for removed in outcome.removed[place.target]}
+        archives = {file for file in gone if file.endswith(ARCHIVE)}
+        silent = isinstance(outcome.failed.get(place.target), PowerCut)
+        place.untold |= archives - told.keys() if silent else set()
+        self.demand(archives <= told.keys() | place.untold, f"{name}: removed {archives}, told {told}")
+        self.demand(told.keys() <= archives | place.untold, f"{name}: removed {archives}, told {told}")
+        place.untold -= told.keys()
+        self.demand(
+            all(one.reason and str(one.sequence) in file for file, one in told.items()),
+            f"{name}: a removal without its number or reason: {told}",
+        )
+        pruned = outcome.pruned.get(place.target)
+        note = pruned.note if pruned else str(outcome.failed.get(place.target, ""))
+        viewer = self.viewer(outcome.machine)
+        told_so = bool(note) or outcome.says(place.target, "dated in the future")
+        forever = place.promised[outcome.machine][-1].forever
+        nothing_new = forever and not self.long_pause and not self.doubted and not place.ahead(viewer, moment)
+        self.demand(not suspended or told_so or nothing_new, f"{name}: dates contradict numbers, not told")
+        self.demand(not self.calm or not note, f"{name}: told without cause: {note}")
+
+    def _take_away(self, place: Place, gone: set[str], outcome: Outcome) -> None:
+        for copy in place.copies:
+            if copy.key + MANIFEST in gone and copy.key + ARCHIVE not in gone:
+                self.demand(place.target in outcome.failed, f"half of {copy.key} is gone")
+                copy.leaving, copy.whole = True, False
         place.copies = [c for c in place.copies if c.key + ARCHIVE not in gone]
 
     def _learn(self, place: Place, after: dict[str, bytes], outcome: Outcome) -> None:
         """What the audit of the night must have found, and what counts no longer from then on."""
-        for copy in place.copies:
-            if copy.mine and not copy.bad and copy.bytes and copy.key + ARCHIVE in after:
-                self.demand(outcome.says(copy.stem), f"{place.name}: the audit says nothing of {copy.key}")
-                copy.bad = True
+        viewer = self.viewer(outcome.machine)
+        for copy in place.counted(viewer):
+            if copy.rotten:
+                told = outcome.says(copy.stem) or outcome.says(f"#{copy.number}")
+                self.demand(told, f"{place.target}: the audit says nothing of {copy.key}")
+                copy.seen_by.add(viewer.machine)
 
     # What events choose from
 
-    def some_copy(self, *, whole: bool = True) -> tuple[Place, Copy] | None:
-        """A backup that counts, as it was put there, somewhere."""
-        found = [(p, c) for p in self.places.values() for c in p.counted() if not c.bytes]
-        found = [(p, c) for p, c in found if p.name not in self.hidden]
+    def some_copy(self) -> tuple[str, Place, Copy] | None:
+        """A backup of this machine, as it was put there, on a folder target that is not away."""
+        found = [
+            (name, place, copy)
+            for name, place in self.places.items()
+            for copy in place.counted(self.viewer(MAIN))
+            if not copy.rotten and name not in self.hidden and name not in LABELS
+        ]
         return self.random.choice(found) if found else None
 
-    def path(self, place: Place, copy: Copy, end: str) -> Path:
+    def path(self, name: str, copy: Copy, end: str) -> Path:
         """A file of a backup."""
-        return self.root / place.name / f"{copy.key}{end}"
+        return self.folder(name) / f"{copy.key}{end}"
 
+    def tell(self, what: str) -> None:
+        """Something happened: from now on not every night is like the one before."""
+        self.calm = False
+        self.story.append(what)
 
-def damage(world: World) -> None:
-    """A few bytes of an archive change where it lies; its size stays."""
-    if chosen := world.some_copy():
-        place, copy = chosen
-        path = world.path(place, copy, ARCHIVE)
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 0xFF
-        path.write_bytes(data)
-        copy.bytes = len(data)
-        world.calm = False
-        world.story.append(f"{place.name}: damage in #{copy.number}")
-
-
-def cut(world: World) -> None:
-    """An archive loses its end: the listing alone shows it."""
-    if chosen := world.some_copy():
-        place, copy = chosen
-        path = world.path(place, copy, ARCHIVE)
-        path.write_bytes(path.read_bytes()[:-9])
-        copy.bytes, copy.bad = path.stat().st_size, True
-        world.expected.append((copy.stem,))
-        world.calm = False
-        world.story.append(f"{place.name}: #{copy.number} cut short")
-
-
-def lose(world: World) -> None:
-    """Someone deletes a backup by hand."""
-    if chosen := world.some_copy():
-        place, copy = chosen
-        for end in (MANIFEST, ARCHIVE):
-            world.path(place, copy, end).unlink()
-        place.copies.remove(copy)
-        world.expected.append((copy.stem,))
-        world.calm = False
-        world.story.append(f"{place.name}: #{copy.number} deleted by hand")
-
-
-def lose_half(world: World) -> None:
-    """Someone deletes the manifest, or the archive."""
-    if chosen := world.some_copy():
-        place, copy = chosen
-        end = world.random.choice((MANIFEST, ARCHIVE))
-        world.path(place, copy, end).unlink()
-        copy.mine = False
-        world.expected.append((copy.stem,))
-        world.calm = False
-        world.story.append(f"{place.name}: {end} of #{copy.number} deleted by hand")
-
-
-def rename(world: World) -> None:
-    """A program that keeps folders in step gives a file another name."""
-    if chosen := world.some_copy():
-        place, copy = chosen
-        old, new = world.random.choice(((MANIFEST, ".manifest (1).json"), (ARCHIVE, " (1).tar.zst.age")))
-        world.path(place, copy, old).rename(world.path(place, copy, new))
-        copy.mine = False
-        world.expected.append((copy.stem,))
-        world.calm = False
-        world.story.append(f"{place.name}: {old} of #{copy.number} is now {new}")
-
-
-def copy_aside(world: World) -> None:
-    """Somebody, or the network storage, puts copies into a folder of its own."""
-    if chosen := world.some_copy():
-        place, copy = chosen
-        folder = world.random.choice(ODD_FOLDERS)
-        aside = world.root / place.name / folder
-        aside.mkdir(exist_ok=True)
-        for end in (ARCHIVE, MANIFEST):
-            path = world.path(place, copy, end)
-            shutil.copy(path, aside / path.name)
-        world.expected.append((folder,))
-        world.story.append(f"{place.name}: #{copy.number} copied to {folder}")
-
-
-def move_aside(world: World) -> None:
-    """The same, moved."""
-    if chosen := world.some_copy():
-        place, copy = chosen
-        folder = world.random.choice(ODD_FOLDERS)
-        aside = world.root / place.name / folder
-        aside.mkdir(exist_ok=True)
-        for end in (ARCHIVE, MANIFEST):
-            path = world.path(place, copy, end)
-            path.rename(aside / path.name)
-        place.copies.remove(copy)
-        world.expected += [(copy.stem,)]
-        world.calm = False
-        world.story.append(f"{place.name}: #{copy.number} moved to {folder}")
-
-
-def clock(world: World) -> None:
-    """The machine's clock is wrong tonight."""
-    days = world.random.choice((-30, -9, -2, 2, 20, 90, 500))
-    world.shift = days * DAY
-    world.calm = False
-    world.story.append(f"the clock is {days} days off")
-
-
-def pause(world: World) -> None:
-    """The office is closed for long."""
-    world.moment += 90 * DAY
-    world.calm = False
-    world.story.append("closed for 90 days")
-
-
-def away(world: World) -> None:
-    """A target is not mounted tonight."""
-    name = world.random.choice(list(world.places))
-    if name not in world.hidden:
-        (world.root / name).rename(world.root / f"{name}.away")
-        world.hidden.add(name)
-        world.story.append(f"{name} is away")
-
-
-def change(world: World) -> None:
-    """Somebody changes what the plan keeps."""
-    entry = world.random.choice(world.plan["targets"])
-    drawn = world._drawn_rules()
-    for key in ("keep", "floor"):
-        entry.pop(key, None)
-    entry.update(drawn)
-    if world.random.random() < 0.3:
-        entry["slots"] = None if entry.get("slots") else "weekday"
-        if entry["slots"] is None:
-            del entry["slots"]
-    world.calm = False
-    world.story.append(f"{entry['name']}: the plan is now {entry}")
-
-
-EVENTS: dict[Callable[[World], None], float] = {
-    damage: 0.06,
-    cut: 0.04,
-    lose: 0.04,
-    lose_half: 0.04,
-    rename: 0.04,
-    copy_aside: 0.04,
-    move_aside: 0.03,
-    clock: 0.05,
-    pause: 0.02,
-    away: 0.04,
-    change: 0.06,
-}
+    def remember(self) -> None:
+        """Keep what the main machine knows now, as a snapshot of its disk does, where one is put back."""
+        if not self.forgets:
+            return
+        at = self.root / f"snapshot-{len(self.snapshots)}"
+        shutil.copytree(self.office.state, at, ignore=shutil.ignore_patterns("staging"))
+        promised = {name: list(place.promised.get(MAIN, [])) for name, place in self.places.items()}
+        seen = {(n, c.key) for n, place in self.places.items() for c in place.copies if MAIN in c.seen_by}
+        known = {(n, c.key) for n, place in self.places.items() for c in place.copies if not c.forgotten}
+        self.snapshots.append(
+            {"at": at, "held": set(self.held), "promised": promised, "seen": seen, "known": known}
+            | {"night": self.nights}
+        )
