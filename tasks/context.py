@@ -264,7 +264,8 @@ class PlanContext:
         if names and not names & OWN_STATE:
             raise StateError(
                 f"the state folder {self.state} holds other things",
-                hint="Set `state:` in the plan to a folder of its own; it is closed to all other users.",
+                hint="Set `state:` in the plan to a folder of its own; it is closed to all other users. "
+                "Without `state:` it is called after the plan: another name will do as well.",
             )
 
     def drill_target(self) -> str:

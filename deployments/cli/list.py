@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption, TargetsOption
@@ -11,7 +12,12 @@ from tasks.backup.holds import holds
 from tasks.backup.retain import shelf_of
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
+from tasks.manifests.newer import other_sources
+from tasks.manifests.shelf import ON_A_NEW_MACHINE
+from tasks.manifests.signing import ANOTHER_MACHINE
 from tasks.notices.wording import place_text
+from tasks.records import BackupEntry
+from tasks.targets.base import Target
 
 
 def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = None) -> int:
@@ -36,9 +42,20 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
                     shelf = shelf_of(context, place, source_name)
                     words = {number: hold.words for number, hold in held[source_name].items()}
                     shelf_table(place_text(name, source_name), shelf, words)
+                    for line in _strangers(context, place, shelf):
+                        say(f"{place_text(name, source_name)}: {line}")
                     if lost := missing_at(context, place, context.full_name(source_name), shelf):
                         say(f"{place_text(name, source_name)}: {missing_text(lost, shelf)}")
         except DatasaveError as error:
             bad(error)
             failed = True
     return 1 if failed else 0
+
+
+def _strangers(context: PlanContext, target: Target, shelf: Sequence[BackupEntry]) -> tuple[str, ...]:
+    """What lies there under another name or another machine's signature where no backup counts."""
+    if any(backup.verified for backup in shelf):
+        return ()
+    if any(backup.defect.startswith(ANOTHER_MACHINE) for backup in shelf):
+        return (ON_A_NEW_MACHINE,)
+    return other_sources((stat.name for stat in target.list()), context.full_names, None)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from deployments.cli.options import DEFAULT_PLAN, POOL, PlanOption, PoolOption, QueueOption
 from deployments.cli.screen import good, path_line, say
@@ -27,7 +27,9 @@ from tasks.context import PlanContext
 def serve(
     *,
     plan: PlanOption = DEFAULT_PLAN,
-    port: Annotated[int, Parameter(help="Port of the Prefect server.")] = 4200,
+    port: Annotated[
+        int, Parameter(help="Port of the Prefect server.", validator=validators.Number(gte=1, lte=65_535))
+    ] = 4200,
     host: Annotated[
         str, Parameter(help="Where the Prefect server listens; 0.0.0.0 is every network of this machine.")
     ] = LOOPBACK,

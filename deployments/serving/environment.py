@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 
-from tasks.platform.files import create_private, private_folder
+from tasks.errors import StateError
+from tasks.platform.files import private_folder, write_new_secret
 from tasks.platform.secrets import resolve
 
 SETTINGS = {
@@ -84,8 +84,11 @@ def _demand_password(home: Path) -> None:
     """
     path = password_file(home)
     if not path.exists():
-        with suppress(FileExistsError), create_private(path) as stream:
-            stream.write(f"office:{secrets.token_urlsafe(18)}".encode("ascii"))
+        try:
+            write_new_secret(path, f"office:{secrets.token_urlsafe(18)}")
+        except StateError:
+            if not path.exists():  # else another command made it just now
+                raise
     for name in ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"):
         os.environ.setdefault(name, path.read_text("ascii"))
 

@@ -24,6 +24,7 @@ import httpx
 from deployments.serving.environment import announce_server, answers, prepare, retract_server
 from tasks.errors import ProgramError
 from tasks.platform import leash
+from tasks.platform.files import create_private
 
 LOOPBACK = "127.0.0.1"
 # A new database takes up to 17 s on a small machine, a busy one longer.
@@ -32,6 +33,10 @@ SECONDS_TO_START = 120
 SECONDS_FOR_PORT = 15
 # The leash waits ten seconds before it uses force.
 SECONDS_TO_STOP = leash.PATIENCE + 5
+
+
+# What a server needs at least to write: its database's log, and what is noted of a run.
+_ROOM = 4 << 20
 
 
 class Child:
@@ -127,9 +132,9 @@ class PrefectServer:
             command += ["--host", self._host, "--port", str(self._port)]
             self._child = Child(command, environment, output, with_all=True)
         if not _came_up(self.url, self._child):
-            raise ProgramError(
+            raise _not_started(
                 f"the Prefect server did not start on {self.url}",
-                hint=f"Another program may use the port: choose one with --port. Its log: {_log()}",
+                f"Another program may use the port: choose one with --port. Its log: {_log()}",
             )
         announce_server(self._home, self.url)
 
@@ -186,9 +191,9 @@ def reach_server() -> None:
     url = str(PREFECT_API_URL.value())
     if url in _temporary:
         if not _came_up(url, _temporary[url]):
-            raise ProgramError(
+            raise _not_started(
                 "the temporary Prefect server did not start",
-                hint=f"Try again, or start one that stays with `datasave serve`. Its log: {_log()}",
+                f"Try again, or start one that stays with `datasave serve`. Its log: {_log()}",
             )
         return
     try:
@@ -241,6 +246,25 @@ def _came_up(url: str, child: Child) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def _not_started(message: str, hint: str) -> ProgramError:
+    """The error for a server that did not come up: most often because its folder takes no more data."""
+    home = Path(os.environ["PREFECT_HOME"])
+    probe = home / f".room-{os.getpid()}"
+    try:
+        with create_private(probe) as stream:
+            stream.write(bytes(_ROOM))
+    except OSError as error:
+        return ProgramError(
+            f"{message}: its folder {home} cannot be written to ({error.strerror})",
+            hint="Free some space on the disk that holds the plan's folder, and check the rights there: "
+            "Prefect keeps its own data beside the plan.",
+        )
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return ProgramError(message, hint=hint)
 
 
 def _log() -> Path:

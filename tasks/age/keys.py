@@ -24,6 +24,23 @@ KeyPair = X25519Identity | HybridIdentity
 # A key file is a few lines; stock age reads no more than this of one.
 MAX_KEY_FILE_BYTES = 1 << 24
 
+_SECRET_KEY = "AGE-SECRET-KEY-"  # noqa: S105 - how the text of a secret key begins
+_KEY_FILE_HINT = (
+    "Give the key file that `datasave keys new` or age-keygen made for a holder: it has a line that begins "
+    "with AGE-SECRET-KEY-, in capital letters."
+)
+_PUBLIC = "the public half of a key"
+# How the texts of keys of other sorts begin, in small letters.
+_OTHER_KEYS = {
+    "-----begin openssh": "an SSH key",
+    "-----begin": "a key of another sort",
+    "ssh-": "an SSH key",
+    "ecdsa-": "an SSH key",
+    "sk-": "an SSH key",
+    "age-plugin-": "a key for a plugin of age, such as a hardware token's",
+    "age1": _PUBLIC,
+}
+
 __all__ = [
     "MAX_KEY_FILE_BYTES",
     "HybridIdentity",
@@ -54,6 +71,7 @@ def parse_recipient(text: str) -> X25519Recipient | HybridRecipient:
             hint="Give the public key that begins with age1. The secret one belongs to its holder alone; "
             "if others may have seen it, make a new pair.",
         )
+    _refuse_other_keys(text.strip(), "recipient", "Recipients begin with age1 or age1pq1, in small letters.")
     prefix, data = decode_bech32(text.strip())
     if prefix == x25519.RECIPIENT_PREFIX:
         return X25519Recipient(data)
@@ -68,7 +86,12 @@ def parse_recipient(text: str) -> X25519Recipient | HybridRecipient:
 
 def parse_identity(text: str) -> KeyPair:
     """An identity from ``AGE-SECRET-KEY-1…`` or ``AGE-SECRET-KEY-PQ-1…``; raises KeyFormatError."""
-    prefix, data = decode_bech32(text.strip())
+    line = text.strip()
+    _refuse_other_keys(line, "identity", _KEY_FILE_HINT)
+    if not line.upper().startswith(_SECRET_KEY):
+        # Whatever it is, no character was lost: it is another file.
+        raise KeyFormatError("cannot use the identity: it is not a secret age key", hint=_KEY_FILE_HINT)
+    prefix, data = decode_bech32(line)
     if prefix == x25519.IDENTITY_PREFIX:
         return X25519Identity(data)
     if prefix == hybrid.IDENTITY_PREFIX:
@@ -77,6 +100,14 @@ def parse_identity(text: str) -> KeyPair:
         "cannot use the identity: it is not a secret age key",
         hint="Secret keys begin with AGE-SECRET-KEY-1 or AGE-SECRET-KEY-PQ-1, in capital letters.",
     )
+
+
+def _refuse_other_keys(text: str, use: str, hint: str) -> None:
+    """Raise KeyFormatError for keys of other sorts: they are whole, and of no use here."""
+    folded = text.casefold()
+    sort = next((sort for begins, sort in _OTHER_KEYS.items() if folded.startswith(begins)), "")
+    if sort and not (sort == _PUBLIC and use == "recipient"):
+        raise KeyFormatError(f"cannot use the {use}: it is {sort}", hint=hint)
 
 
 def parse_identity_file(text: str) -> list[KeyPair]:

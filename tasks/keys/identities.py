@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tasks.age.keys import MAX_KEY_FILE_BYTES, Identity, KeyPair, is_protected, parse_identity_file, unprotect
 from tasks.context import PlanContext
 from tasks.errors import KeyFormatError, NoMatchingIdentity, PlanError, SecretError
-from tasks.platform.secrets import secret_of
+from tasks.platform.secrets import SAVE_AS_UTF8, secret_of
 
 PASSPHRASE_VARIABLE = "DATASAVE_PASSPHRASE"  # noqa: S105 - a name
 Asker = Callable[[str], str]
@@ -123,6 +123,10 @@ def _text(data: bytes, name: str, asker: Asker | None) -> str:
         text = plain.decode("utf-8")
     except UnicodeDecodeError:
         # Not chained: that error carries the bytes, which may be a key's.
+        if plain.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise PlanError(
+                f"cannot read the identity file {name}: it is UTF-16 text", hint=SAVE_AS_UTF8
+            ) from None
         raise _unreadable(name, "it is not a text file") from None
     if protected:
         _opened[digest] = text

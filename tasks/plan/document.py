@@ -19,6 +19,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from tasks.errors import PlanError
 from tasks.plan.problems import shown
+from tasks.platform.secrets import SAVE_AS_UTF8
 
 LARGEST = 1 << 20
 TEXT_TAG = "tag:yaml.org,2002:str"
@@ -93,9 +94,7 @@ def read_text(path: Path) -> str:
     # Not `strict`: its error would carry the whole plan.
     text = data.decode("utf-8-sig", "replace")
     if "\ufffd" in text:
-        raise PlanError(
-            f"cannot read the plan {path}: it is not UTF-8 text", hint="Save it in the editor as UTF-8."
-        )
+        raise PlanError(f"cannot read the plan {path}: it is not UTF-8 text", hint=SAVE_AS_UTF8)
     return text
 
 

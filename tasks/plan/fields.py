@@ -52,6 +52,15 @@ def _no_private_key(value: str) -> str:
     return value
 
 
+def _no_ssh_key(value: str) -> str:
+    if value.startswith(("ssh-", "ecdsa-", "sk-")):
+        raise problem(
+            "is an SSH key, which opens no backup here",
+            hint="Make a key with `datasave keys new`, and give its recipient, which begins with age1.",
+        )
+    return value
+
+
 def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -78,6 +87,7 @@ HolderName = Annotated[str, AfterValidator(_holder_name)]
 Recipient = Annotated[
     str,
     AfterValidator(_no_private_key),
+    AfterValidator(_no_ssh_key),
     AfterValidator(
         _matching(
             RECIPIENT,

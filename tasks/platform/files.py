@@ -20,7 +20,7 @@ from typing import BinaryIO, cast
 from typing_extensions import Buffer
 
 from tasks.errors import StateError
-from tasks.platform.system_errors import DENIED, FULL, TOO_LARGE, number_of
+from tasks.platform.system_errors import ABSENT, DENIED, FULL, TOO_LARGE, number_of
 from tasks.records import Progress, no_progress
 
 BLOCK = 1 << 20
@@ -56,12 +56,13 @@ def kept_in_state(operation: str) -> Iterator[None]:
         raise refused_in_state(f"cannot {operation}", error) from error
 
 
-def refused_in_state(operation: str, error: OSError) -> StateError:
+def refused_in_state(operation: str, error: OSError, path: Path | None = None) -> StateError:
     """The error for what the system refused in a folder of ours; the message begins with ``operation``.
 
-    It names the file where the system did: that one may lie elsewhere.
+    It names the file where the system did, which may lie elsewhere, else ``path``.
     """
-    where = f"{error.filename}: " if error.filename else ""
+    named = error.filename or path
+    where = f"{named}: " if named else ""
     code = number_of(error)
     hint = "Look at the disk that it lies on, then run it again."
     if code in FULL | TOO_LARGE:
@@ -112,9 +113,11 @@ def write_new_secret(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):
             path.unlink()
-        raise StateError(
-            f"cannot write {path}: {error.strerror}", hint="Make its folder first, or name another place."
-        ) from error
+        if error.errno in ABSENT:
+            raise StateError(
+                f"cannot write {path}: {error.strerror}", hint="Make its folder first, or name another place."
+            ) from error
+        raise refused_in_state("cannot write a secret", error, path) from error
 
 
 @contextmanager

@@ -23,6 +23,10 @@ REFERENCE = r"(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00-\x1f]+|prefect:[A-Za-z0-9]
 REFERENCE_PATTERN = re.compile(REFERENCE)
 LARGEST = 64 * 1024
 BARE = "is not a reference to a secret"
+SAVE_AS_UTF8 = (
+    "Save it again as UTF-8: in Notepad by Save as, Encoding; in PowerShell by `Set-Content -Encoding utf8`, "
+    "since there > writes UTF-16."
+)
 BARE_HINT = "Write secrets as env:, file: or prefect: references, never in the plan."
 
 
@@ -149,7 +153,7 @@ def _text(data: bytes, name: str) -> str:
     # Not `strict`: its error would carry the whole secret. Windows editors may begin with a BOM.
     text = data.decode("utf-8-sig", "replace")
     if "\ufffd" in text:
-        raise SecretError(f"the secret file {name} is not UTF-8 text")
+        raise SecretError(f"the secret file {name} is not UTF-8 text", hint=SAVE_AS_UTF8)
     return text.removesuffix("\n").removesuffix("\r")
 
 

@@ -31,6 +31,7 @@ import yaml
 from deployments.cli.demo_clinic import make_clinic
 from deployments.serving.deployments import deployment_name
 from deployments.serving.environment import SETTINGS
+from tests.benchmarks import scratch_folder
 from tests.flows.serving import free_port
 from tests.flows.site import Site
 from tests.servers.postgresql import ACCOUNTS, SUPERUSER, PostgresqlServer, postgresql_server
@@ -348,7 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sites", type=int, default=300)
     parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--folder", type=scratch_folder)
     parser.add_argument("--keep", action="store_true", help="leave the offices and the logs in the folder")
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="datasave-fleet-", dir=options.folder))

@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import scratch_folder
 from tests.benchmarks.database import make_database
 from tests.flows.site import Site
 from tests.unit.backup.desk import Desk
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join(SETS))
     parser.add_argument("--megabytes", type=int, default=1024, help="size of a set")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="scratch; five times the size is needed")
+    parser.add_argument("--folder", type=scratch_folder, help="scratch; five times the size is needed")
     parser.add_argument("--json", type=Path, help="where the figures are written")
     parser.add_argument("--alone", action="store_true", help="before all else that runs on this machine")
     parser.add_argument("--ours", action="store_true", help=argparse.SUPPRESS)
