@@ -113,13 +113,13 @@ def _tables(last: Snapshot, now: Snapshot) -> list[Anomaly]:
 
 
 def _rows(yardsticks: Sequence[Snapshot], now: Snapshot, most_lost: int) -> list[Anomaly]:
-    most: dict[str, tuple[int, int]] = {}
+    most: dict[tuple[str, int], tuple[int, int]] = {}
     for old in yardsticks:
         for table in old.tables:
-            most[table.name] = max(most.get(table.name, (0, 0)), (table.rows, old.sequence))
+            most[_counted(table)] = max(most.get(_counted(table), (0, 0)), (table.rows, old.sequence))
     found = []
     for table in now.tables:
-        rows, number = most.get(table.name, (0, 0))
+        rows, number = most.get(_counted(table), (0, 0))
         if rows > FEW_ROWS and table.rows < rows * (100 - most_lost) / 100:
             percent = 100 * (rows - table.rows) / rows
             found.append(
@@ -127,6 +127,11 @@ def _rows(yardsticks: Sequence[Snapshot], now: Snapshot, most_lost: int) -> list
                 f"({rows:,} then, {table.rows:,} now)"
             )
     return _named("row counts", found)
+
+
+def _counted(table: TableProfile) -> tuple[str, int]:
+    """What has comparable row counts: a table; what else a profile lists only within one version of it."""
+    return table.name, table.version if table.name.startswith("(") else 0
 
 
 def _columns(last: Snapshot, now: Snapshot) -> list[Anomaly]:

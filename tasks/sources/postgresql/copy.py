@@ -328,6 +328,8 @@ def _definitions(login: PostgresqlLogin, programs: Programs, copy: Path, snapsho
 
 
 def _logical_record(connection: Any) -> CopyRecord:
+    # First: it sets how names are written.
+    profile = contents(connection, as_at_source(user_tables(connection)))
     roles = rows_of(connection, "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname")
     return CopyRecord(
         method="logical",
@@ -337,7 +339,7 @@ def _logical_record(connection: Any) -> CopyRecord:
         first_superuser=rows_of(connection, "SELECT pg_get_userbyid(10)")[0][0],
         tablespaces=tuple(str(row[0]) for row in rows_of(connection, _TABLESPACES)),
         left_out=tuple(str(row[0]) for row in rows_of(connection, _LEFT_OUT)),
-        profile=contents(connection, as_at_source(user_tables(connection))),
+        profile=profile,
     )
 
 

@@ -46,6 +46,19 @@ def test_rows(tables: dict[str, int], words: list[str]) -> None:
     assert all(word in one.detail for word, one in zip(words, found, strict=True))
 
 
+def test_what_a_profile_of_another_version_counts_otherwise() -> None:
+    """Large objects were counted in pages of 2 KB, and are in pieces of 1 MB."""
+
+    def held(sequence: int, rows: int, version: str) -> Snapshot:
+        names = ("letters", "(large objects)")
+        tables = tuple(TableProfile(name=n, rows=rows, fingerprint=f"{version}{rows}:a") for n in names)
+        return snapshot(sequence, {}, days=sequence).model_copy(update={"tables": tables})
+
+    (lost,) = anomalies([held(1, 500, "")], held(2, 5, "2:"), Alarm())
+    assert "table letters lost 99 %" in lost.detail
+    assert len(anomalies([held(1, 500, "2:")], held(2, 5, "2:"), Alarm())) == 2
+
+
 def test_the_plan_says_how_much() -> None:
     now = snapshot(8, {"ledger": 700, "patients": 300, "users": 3}, days=1)
     assert anomalies([BEFORE], now, Alarm(rows_lost=30)) == ()
