@@ -60,23 +60,19 @@ def lines_for(what: str) -> list[str]:
 
 def follow(lines: list[str], place: Path, environment: dict[str, str]) -> str:
     """Run the commands in ``place``: the first as root where it is about owners, all others as postgres."""
+    own = [line for line in lines if line.startswith("chown") and os.geteuid() == 0]
+    others = [line for line in lines if not line.startswith("chown")]
     output = ""
-    for line in lines:
-        if line.startswith("chown") and os.geteuid() != 0:
-            continue
-        prefix = [] if line.startswith("chown") else other_account()
-        exported = re.fullmatch(r"export (\w+)='([^']*)'", line)
-        if exported:
-            environment = {**environment, exported[1]: exported[2]}
+    for prefix, script in (([], own), (other_account(), others)):
         done = subprocess.run(
-            [*prefix, "bash", "-c", line],
+            [*prefix, "bash", "-e", "-c", "\n".join(script)],
             cwd=place,
             env={**environment, "PATH": f"{BIN}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+        assert done.returncode == 0, done.stderr
         output += done.stdout
     return output
 

@@ -54,6 +54,20 @@ def test_b1_a_column_comes_back_as_the_databases_own_zone_computed_it(
     assert judged(postgresql, copied(postgresql, clinic, tmp_path), tmp_path) == []
 
 
+def test_b1_a_column_comes_back_as_the_servers_zone_computed_it(
+    postgresql: PostgresqlServer, clinic: str, tmp_path: Path
+) -> None:
+    reload = "SELECT pg_reload_conf()"
+    postgresql.sql("postgres", "ALTER SYSTEM SET timezone = 'Asia/Tokyo'", reload)
+    try:
+        postgresql.sql(clinic, "INSERT INTO visits VALUES (1, '2026-03-01 20:00+00')")
+        assert postgresql.sql(clinic, "SELECT on_day FROM visits") == "2026-03-02"
+        copy = copied(postgresql, clinic, tmp_path)
+    finally:
+        postgresql.sql("postgres", "ALTER SYSTEM RESET timezone", reload)
+    assert judged(postgresql, copy, tmp_path) == []
+
+
 def test_b1_a_column_that_a_restore_computes_otherwise_is_no_good_copy(
     postgresql: PostgresqlServer, clinic: str, tmp_path: Path
 ) -> None:

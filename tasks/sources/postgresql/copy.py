@@ -328,7 +328,8 @@ def _definitions(login: PostgresqlLogin, programs: Programs, copy: Path, snapsho
 
 
 def _logical_record(connection: Any) -> CopyRecord:
-    # First: it sets how names are written.
+    timezone = rows_of(connection, "SHOW TimeZone")[0][0]
+    # It sets how names and values are written, for all that follows.
     profile = contents(connection, as_at_source(user_tables(connection)))
     roles = rows_of(connection, "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname")
     return CopyRecord(
@@ -340,6 +341,7 @@ def _logical_record(connection: Any) -> CopyRecord:
         tablespaces=tuple(str(row[0]) for row in rows_of(connection, _TABLESPACES)),
         left_out=tuple(str(row[0]) for row in rows_of(connection, _LEFT_OUT)),
         profile=profile,
+        timezone=timezone,
     )
 
 

@@ -31,7 +31,7 @@ ANOTHER_WAY = (
     "which copies the files as they are."
 )
 AS_RECOVERED = {"default_transaction_read_only": "off", "session_replication_role": "replica"}
-"""RECOVER.md gives these options too."""
+"""RECOVER.md gives these options too, and the time zone."""
 MOST_NAMED = 5
 _EXISTS = "42710"
 _NEIGHBOUR = {"postgres": "template1"}
@@ -144,7 +144,9 @@ def restore_dump(
                 connection.cursor().execute(f"DROP DATABASE {record.database}")
     # A database's own settings hold while it is restored, but for what the scratch server must not load.
     options = {name: value for name, value in login.options.items() if name.endswith("_preload_libraries")}
-    found, notes = _restored(replace(own, options={**options, **AS_RECOVERED}), programs, record, copy)
+    zone = {"TimeZone": record.timezone} if record.timezone else {}
+    here = replace(own, options={**options, **AS_RECOVERED, **zone})
+    found, notes = _restored(here, programs, record, copy)
     return [*unmade, *found], notes
 
 

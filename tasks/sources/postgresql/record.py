@@ -27,10 +27,11 @@ class CopyRecord(Record):
     files put into its data folder by us.
 
     Of a logical copy it says what a restore must bring back, read in the snapshot that was dumped: a
-    ``profile`` (earlier copies have the ``rows`` of each table alone), ``objects``' names by class, hashes of
-    the ``definitions`` as ``pg_dump`` of version ``dumped_by`` wrote them, ``sequences``' values before and
-    after. ``roles`` are the cluster's, ``first_superuser`` is the one it was made with; ``tablespaces``
-    must be there before a restore. ``left_out`` names what no dump holds.
+    ``profile`` (earlier copies have the ``rows`` of each table alone), ``objects``' names by class, hashes
+    of the ``definitions`` as ``pg_dump`` of version ``dumped_by`` wrote them, ``sequences``' values before
+    and after; ``timezone`` is the sessions', by which a restore may have to compute a column. ``roles`` are
+    the cluster's, ``first_superuser`` is the one it was made with; ``tablespaces`` must be there before a
+    restore. ``left_out`` names what no dump holds.
     """
 
     format: Literal[1] = 1
@@ -51,6 +52,7 @@ class CopyRecord(Record):
     profile: Profile | None = None
     definitions: dict[str, str] = Field(default_factory=dict)
     dumped_by: int = 0
+    timezone: str = ""
     sequences: dict[str, tuple[str, str]] = Field(default_factory=dict)
     first_superuser: str = ""
     tablespaces: tuple[str, ...] = ()
@@ -110,17 +112,18 @@ tables come back empty, as after a crash.
 renamed: `ALTER DATABASE clinic RENAME TO clinic_old`):
 
     psql -d postgres -f roles.sql
+    export PGTZ="$(sed -n 's/.*"timezone": "\\(.*\\)".*/\\1/p' datasave.json)"
     export PGOPTIONS='-c default_transaction_read_only=off -c session_replication_role=replica'
     pg_restore --create -j 2 -d postgres dump
 
 `roles.sql` makes the accounts; that some exist already is no fault. `pg_restore` makes the database with
-its settings, rights and owners, then all that is in it; the options keep a read-only setting or an event
-trigger of the database's own from stopping it (on Windows: `set PGOPTIONS=-c …`). What no dump holds stands
-in `datasave.json` under `left_out` and is to be set by hand: passwords of accounts (in psql: `\\password
-NAME`), logins at other servers, subscriptions. The tablespaces that it names must be there (`CREATE
-TABLESPACE`; or use `pg_restore --no-tablespaces`), and the old server's extensions. Materialized views are
-computed anew. An index or view that the backup's report names as not checked fails here too; all else comes
-back.
+its settings, rights and owners, then all that is in it; the variables keep a read-only setting or an event
+trigger of its own from stopping it, and give it the old server's time zone, by which columns may be
+computed (on Windows: `set PGOPTIONS=-c …`). What no dump holds stands in `datasave.json` under `left_out`
+and is to be set by hand: passwords of accounts (in psql: `\\password NAME`), logins at other servers,
+subscriptions. The tablespaces that it names must be there (`CREATE TABLESPACE`; or use `pg_restore
+--no-tablespaces`), and the old server's extensions. Materialized views are computed anew. An index or view
+that the backup's report names as not checked fails here too; all else comes back.
 
 If the server lacks the database's locale, make it first, `createdb -T template0 -E UTF8 --locale=C clinic`;
 `pg_restore` then says that it exists, and goes on. A database that is called `postgres`: `dropdb postgres`

@@ -245,11 +245,16 @@ def _definitions(record: CopyRecord, cluster: ScratchCluster, copy: Path, scratc
 
 
 def _left_out(record: CopyRecord) -> list[Finding]:
-    """What a person must set by hand after a restore."""
-    if not record.left_out:
-        return []
-    detail = f"{_named(record.left_out)}: not in the dump, to be set by hand after a restore"
-    return [Finding(check="left out", passed=True, detail=detail)]
+    """What a person must see to before a restore, and after."""
+    told = (
+        ("tablespaces", record.tablespaces, "must be there before a restore"),
+        ("left out", record.left_out, "not in the dump, to be set by hand after a restore"),
+    )
+    return [
+        Finding(check=check, passed=True, detail=f"{_named(names)}: {words}")
+        for check, names, words in told
+        if names
+    ]
 
 
 def _rows(expected: Mapping[str, int], found: Mapping[str, int]) -> list[Finding]:
