@@ -208,7 +208,7 @@ _REASONS = tuple(
 )
 
 
-_CALLER = re.compile(r'CONTEXT:  (?:SQL|PL/\w+) function "?([\w.]+)')
+_CALLER = re.compile(r'^ *(?:CONTEXT:  )?(?:SQL|PL/\w+) function "?([\w.]+)', re.MULTILINE)
 
 
 def code_fault(text: str) -> str:
@@ -217,7 +217,7 @@ def code_fault(text: str) -> str:
     Code fails for reasons that say nothing of the data: it names a function without its schema, which a check
     or a restore does not find, or reaches for another server.
     """
-    reason, caller = reason_in(text), _CALLER.search(text)
+    reason, caller = reason_in(text), _CALLER.search(text.partition("Command was: ")[0])
     if not caller and not reason.endswith("does not exist"):
         return ""
     told = reason or "it raised an error, whose text may quote a row"
