@@ -15,10 +15,12 @@ from tasks.records import Finding, LiveCopy, Profile
 from tasks.sources.postgresql.connection import PostgresqlLogin
 from tasks.sources.postgresql.source import PostgresqlSource
 from tests.contract.source_contract import fresh, one_value
-from tests.servers.postgresql import SUPERUSER, PostgresqlServer, postgresql
+from tests.servers.postgresql import SUPERUSER, PostgresqlServer, one_initdb, postgresql
 from tests.servers.postgresql_practice import create_practice
 
-__all__ = ["postgresql"]
+__all__ = ["one_initdb", "postgresql"]
+
+pytestmark = pytest.mark.usefixtures("one_initdb")
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import pytest
 from tasks.sources.postgresql.connection import PostgresqlLogin
 from tests.contract.postgresql_ledger import create_ledger, damage_text, writing
 from tests.contract.source_contract import SourceCase, SourceContract
-from tests.servers.postgresql import SUPERUSER, PostgresqlServer, postgresql, started
+from tests.servers.postgresql import SUPERUSER, PostgresqlServer, one_initdb, postgresql, started
 
-__all__ = ["postgresql"]
+__all__ = ["one_initdb", "postgresql"]
 
 NUMBERS = itertools.count()
 
@@ -64,6 +64,7 @@ class TestPhysical(SourceContract):
             yield connection
 
 
+@pytest.mark.usefixtures("one_initdb")
 class TestLogical(SourceContract):
     @pytest.fixture
     def case(self, postgresql: PostgresqlServer, database: str) -> SourceCase:
