@@ -32,6 +32,7 @@ from tasks.sources.sqlite.connection import (
     open_live,
 )
 from tasks.sources.sqlite.copy import back_up
+from tasks.sources.sqlite.missing import missing, stand_in
 from tasks.sources.sqlite.validate import check_copy, user_tables
 
 
@@ -192,6 +193,19 @@ class SqliteSource(Source, SupportsInPlace):
             )
 
 
+def _missing(file: Path) -> set[str]:
+    """What reading the tables of a copy needs: asked of SQLite's planner, which reads nothing."""
+    names: set[str] = set()
+    # Once told of a collation that it lacks, a connection plans without that table for ever.
+    with open_copy(file) as asked:
+        for table in user_tables(asked):
+            try:
+                asked.execute(f"EXPLAIN SELECT count(*) FROM {table.reference}").fetchone()  # noqa: S608
+            except sqlite3.Error as error:
+                names.add(missing(error))
+    return names - {""}
+
+
 def _opened(copy: Path) -> AbstractContextManager[sqlite3.Connection]:
     return _opened_file(file_of_copy(copy))
 
@@ -203,6 +217,8 @@ def _opened_file(file: Path) -> Iterator[sqlite3.Connection]:
             connection = stack.enter_context(open_copy(file))
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            for name in _missing(file):
+                stand_in(connection, name)
         except sqlite3.Error as error:
             raise ValidationError(
                 f"cannot open the copy {file}: {cause_of(error)}",

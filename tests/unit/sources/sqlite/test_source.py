@@ -446,6 +446,101 @@ def every_row(folder: Path) -> list[Any]:
         ]
 
 
+PROGRAMS = """
+    CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT COLLATE GERMAN);
+    CREATE INDEX by_name ON people (name);
+    CREATE TABLE loud (id INTEGER PRIMARY KEY, name TEXT, shouted TEXT AS (shout(name)) VIRTUAL);
+    CREATE INDEX by_shout ON loud (shout(name)) WHERE shout(name) <> '';
+    CREATE TABLE rules (id INTEGER PRIMARY KEY, name TEXT CHECK (shout(name) = name));
+    CREATE TABLE keyed (name TEXT COLLATE GERMAN PRIMARY KEY, n) WITHOUT ROWID;
+    CREATE VIEW shouting AS SELECT shout(name) FROM people;
+    CREATE TABLE plain (id INTEGER PRIMARY KEY, note TEXT);
+    CREATE INDEX by_note ON plain (note);
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+    INSERT INTO people SELECT i, 'Ursula ' || i FROM n;
+    INSERT INTO loud (id, name) SELECT id, name FROM people;
+    INSERT INTO rules VALUES (1, 'A');
+    INSERT INTO keyed SELECT name, id FROM people;
+    INSERT INTO plain SELECT id, 'note ' || id FROM people;
+"""
+
+
+def programs_own(path: Path) -> Path:
+    """A database that needs a collation and a function which only its own program has."""
+    with closing(sqlite3.connect(path)) as connection:
+        # An order that no stand-in shares.
+        connection.create_collation("GERMAN", lambda one, other: (one < other) - (one > other))
+        connection.create_function("shout", 1, str.upper, deterministic=True)
+        connection.executescript(PROGRAMS)
+    return path
+
+
+class TestUnchecked:
+    """What SQLite cannot check here is named, and is no damage; damage beside it is found all the same."""
+
+    @pytest.mark.parametrize("journal", ["delete", "wal"])
+    def test_c4_collations_and_functions_of_the_program(self, tmp_path: Path, journal: str) -> None:
+        database = programs_own(tmp_path / NAME)
+        make(database, f"PRAGMA journal_mode = {journal}")
+        copy = copied(database, tmp_path / "copy")
+        bad = failed(findings_of(copy))
+        assert {(finding.check, finding.table) for finding in bad} == {
+            ("integrity", name) for name in ("people", "loud", "keyed")
+        }
+        assert all(finding.unchecked for finding in bad)
+        details = {finding.table: finding.detail for finding in bad}
+        assert "needs collation GERMAN of" in details["people"]
+        assert "needs function shout of" in details["loud"]
+        assert not leaks(bad)
+        rows = {table.name: table.rows for table in profile_of(copy).tables}
+        assert rows == {"people": 300, "loud": 300, "keyed": 300, "plain": 300, "rules": 1}
+
+    def test_c4_damage_beside_them_is_found(self, tmp_path: Path) -> None:
+        copy = copied(programs_own(tmp_path / NAME), tmp_path / "copy")
+        whole = (copy / NAME).read_bytes()
+        caught = 0
+        for page in range(1, len(whole) // 4096):
+            data = bytearray(whole)
+            data[page * 4096 : page * 4096 + 8] = b"\xff" * 8
+            (copy / NAME).write_bytes(data)
+            caught += any(finding.failed for finding in findings_of(copy))
+        assert caught == len(whole) // 4096 - 1
+
+    def test_c4_a_foreign_key_to_a_column_that_is_not_unique(self, tmp_path: Path) -> None:
+        database = make(
+            tmp_path / NAME,
+            """
+            CREATE TABLE parents (id INTEGER PRIMARY KEY, code TEXT);
+            CREATE TABLE children (id INTEGER PRIMARY KEY, code TEXT REFERENCES parents (code));
+            CREATE TABLE others (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parents);
+            INSERT INTO parents VALUES (1, 'a'), (2, 'a');
+            INSERT INTO children VALUES (1, 'a');
+            """,
+        )
+        copy = copied(database, tmp_path / "copy")
+        (finding,) = failed(findings_of(copy))
+        assert (finding.check, finding.table, finding.unchecked) == ("foreign keys", "children", True)
+        assert 'foreign key mismatch - "children" referencing "parents"' in finding.detail
+        assert "`foreign_keys: report`" in finding.detail
+        lenient = SqliteSource(SqliteOptions(path=database, foreign_keys="report"))
+        assert not failed(lenient.validate(copy, copy))
+        make(database, "INSERT INTO others VALUES (1, 99)")
+        again = failed(findings_of(copied(database, tmp_path / "again")))
+        assert [(one.table, one.failed) for one in again] == [("others", True), ("children", False)]
+
+    def test_a_foreign_key_by_a_collation_of_the_program(self, tmp_path: Path) -> None:
+        database = programs_own(tmp_path / NAME)
+        make(
+            database,
+            "CREATE TABLE pets (id INTEGER PRIMARY KEY, owner TEXT REFERENCES keyed (name)); "
+            "INSERT INTO pets VALUES (1, 'Ursula 1')",
+        )
+        copy = copied(database, tmp_path / "copy")
+        bad = {(one.check, one.table): one for one in failed(findings_of(copy))}
+        assert bad["foreign keys", "pets"].unchecked
+        assert "GERMAN" in bad["foreign keys", "pets"].detail
+
+
 class TestTables:
     def test_all_kinds(self, tmp_path: Path) -> None:
         make(
