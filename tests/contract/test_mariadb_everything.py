@@ -170,7 +170,9 @@ def test_b7_what_changed_in_a_dump_is_told_by_name(taken: Taken, tmp_path: Path)
     assert all(finding.failed for finding in found)
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "count", [12, pytest.param(300, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
+)
 def test_any_change_of_one_character_is_caught_or_changes_nothing(
     taken: Taken, tmp_path: Path, count: int
 ) -> None:
