@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 from deployments.serving.environment import SETTINGS
+from tests.flows.warm import Warm
 
 ROOT = Path(__file__).parent.parent
 HOME = Path(tempfile.mkdtemp(prefix="datasave-tests-prefect-"))
@@ -83,6 +84,13 @@ def prefect_server() -> Iterator[str]:
 
         APILogWorker.drain_all()
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Starts commands as programs of their own, without the seconds that their imports take."""
+    with Warm() as process:
+        yield process
 
 
 def pytest_sessionfinish() -> None:

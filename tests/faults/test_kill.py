@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,21 +17,21 @@ STEPS = ["live copy", "archive and encrypt", "rehearse", "deliver to nas", "read
 PLAINTEXT_ON_DISK = {"live copy", "archive and encrypt", "rehearse"}
 
 
-@pytest.fixture(scope="module")
-def warm(prefect_server: str) -> Iterator[Warm]:
-    with Warm({**os.environ, "PREFECT_API_URL": prefect_server}) as process:
-        yield process
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_kill_9(
-    running_site: Site, warm: Warm, step: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    running_site: Site,
+    prefect_server: str,
+    warm: Warm,
+    step: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     site = running_site
     flag = tmp_path / "in the middle"
     command = ["backup", "--target", "nas", "--plan", str(site.plan)]
-    backup = warm.halting([step, str(flag), *command], site.root / "killed.log")
+    environment = {**os.environ, "PREFECT_API_URL": prefect_server}
+    backup = warm.start("halting", [step, str(flag), *command], site.root / "killed.log", environment)
     backup.wait_for(flag)
     assert backup.kill() == -9
     if step in PLAINTEXT_ON_DISK:

@@ -16,9 +16,7 @@ import sys
 from pathlib import Path
 
 from deployments.cli import app as cli
-from tasks.checks.judge import judge_tables
-from tasks.context import PlanContext
-from tasks.records import Profile, TableProfile
+from tests.flows.warm import import_all
 
 CHANGES = {"os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "open"}
 
@@ -101,16 +99,9 @@ AFTER_THE_STOP = 45
 RESTORE = ("restore", "--in-place", "--yes", "--identity")
 
 
-def _warm_up(plan: Path) -> None:
-    """What every child would import and build for itself otherwise, for seconds."""
-    profile = Profile(tables=(TableProfile(name="t", rows=1, fingerprint="1:1"),))
-    assert all(finding.passed for finding in judge_tables(profile, profile))
-    PlanContext(plan)
-
-
 def main() -> None:
     root = Path(sys.argv[1])
-    _warm_up(root / "clinic.yaml")
+    import_all()
     scene = Scene(root)
     restore = (*RESTORE, str(root / "owner.key.txt"))
     scene.reset()

@@ -15,14 +15,18 @@ from tasks.recovery.in_place.record import InPlaceRecord, Phase, RecordFile
 note = RecordFile.note
 
 
-def note_and_die(self: RecordFile, record: InPlaceRecord, phase: Phase, **facts: object) -> InPlaceRecord:
-    noted = note(self, record, phase, **facts)
-    if phase == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return noted
+def main() -> None:
+    fatal = sys.argv.pop(1)
+
+    def note_and_die(self: RecordFile, record: InPlaceRecord, phase: Phase, **facts: object) -> InPlaceRecord:
+        noted = note(self, record, phase, **facts)
+        if phase == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return noted
+
+    RecordFile.note = note_and_die  # type: ignore[method-assign]
+    cli.entry()
 
 
 if __name__ == "__main__":
-    fatal = sys.argv.pop(1)
-    RecordFile.note = note_and_die  # type: ignore[method-assign]
-    cli.entry()
+    main()

@@ -7,7 +7,6 @@ import re
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +26,7 @@ from tasks.platform.files import create_private
 from tasks.records import Properties
 from tasks.targets.folder.target import FolderTarget
 from tests.flows.site import Site, counts
+from tests.flows.warm import Child, Warm
 from tests.journals import forget, rewrite
 
 Captured = pytest.CaptureFixture[str]
@@ -78,33 +78,28 @@ def remove_holder(site: Site, name: str) -> None:
     site.change_plan(holders=[holder for holder in holders if holder["name"] != name])
 
 
-def on_an_empty_machine(folder: Path, key: Path, to: Path) -> subprocess.CompletedProcess[str]:
+def on_an_empty_machine(warm: Warm, folder: Path, key: Path, to: Path) -> Child:
     """Restore with nothing but a key and the folder: a new process, an empty home, no plan, no server."""
     home = to.with_name(f"{to.name}-home")
     home.mkdir()
-    command = [sys.executable, "-m", "deployments", "restore", "--folder", str(folder)]
-    return subprocess.run(
-        [*command, "--identity", str(key), "--to", str(to)],
-        cwd=home,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["restore", "--folder", str(folder), "--identity", str(key), "--to", str(to)]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
+    child = warm.start("datasave", command, to.with_name(f"{to.name}.log"), environment, folder=home)
+    child.wait()
+    return child
 
 
-def test_each_holder_alone_restores_on_an_empty_machine(taken: Site, tmp_path: Path) -> None:
+def test_each_holder_alone_restores_on_an_empty_machine(warm: Warm, taken: Site, tmp_path: Path) -> None:
     keys = [*taken.keys, taken.root / "partner.key.txt"]
     for number, (key, name) in enumerate(zip(keys, ("Owner", "Bank safe", "Partner"), strict=True)):
         to = tmp_path / f"restored-{number}"
-        done = on_an_empty_machine(taken.root / "nas", key, to)
-        assert done.returncode == 0, done.stderr
-        assert f"restored with the key of {name}" in " ".join(done.stdout.split())
+        done = on_an_empty_machine(warm, taken.root / "nas", key, to)
+        assert done.ended() == 0, done.said
+        assert f"restored with the key of {name}" in " ".join(done.said.split())
         assert counts(to / "clinic.db") == counts(taken.database)
 
 
-def test_two_of_three_shares_restore_and_one_does_not(taken: Site, tmp_path: Path) -> None:
+def test_two_of_three_shares_restore_and_one_does_not(warm: Warm, taken: Site, tmp_path: Path) -> None:
     shares = tmp_path / "shares"
     splitting = ["keys", "split", "--identity", str(taken.keys[1]), "--plan", str(taken.plan)]
     assert cli.main([*splitting, "--out", str(shares)]) == 0
@@ -116,8 +111,8 @@ def test_two_of_three_shares_restore_and_one_does_not(taken: Site, tmp_path: Pat
     assert cli.main([*with_one, "--to", str(tmp_path / "with-one-share")]) == 1
     assert not (tmp_path / "with-one-share").exists()
     assert cli.main(["keys", "join", str(third), str(first), "--out", str(joined)]) == 0
-    done = on_an_empty_machine(taken.root / "nas", joined, tmp_path / "restored")
-    assert done.returncode == 0, done.stderr
+    done = on_an_empty_machine(warm, taken.root / "nas", joined, tmp_path / "restored")
+    assert done.ended() == 0, done.said
     assert counts(tmp_path / "restored" / "clinic.db") == counts(taken.database)
 
 
@@ -163,7 +158,7 @@ def test_rewrap_shows_first_and_changes_nothing(office: Site, capsys: Captured) 
 
 
 def test_rewrap_opens_old_backups_to_a_new_holder_and_closes_them_to_a_former_one(
-    office: Site, tmp_path: Path, capsys: Captured
+    office: Site, warm: Warm, tmp_path: Path, capsys: Captured
 ) -> None:
     heir = add_holder(office, "Heir")
     remove_holder(office, "Partner")
@@ -183,8 +178,8 @@ def test_rewrap_opens_old_backups_to_a_new_holder_and_closes_them_to_a_former_on
     assert shown.count("verified") == 2 and shown.count("#1") == 2
     assert office.run("keys", "rewrap", "--identity", str(office.keys[0]), "--apply") == 0
     assert capsys.readouterr().out.count("every backup is sealed for the present holders") == 2
-    done = on_an_empty_machine(office.root / "nas", heir, tmp_path / "restored")
-    assert done.returncode == 0, done.stderr
+    done = on_an_empty_machine(warm, office.root / "nas", heir, tmp_path / "restored")
+    assert done.ended() == 0, done.said
     assert counts(tmp_path / "restored" / "clinic.db") == counts(office.database)
     archive = office.archives("nas")[0]
     stock = subprocess.run(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import pytest
 from tests.contract import mariadb_ledger, postgresql_ledger, sqlanywhere_office
 from tests.flows.engines import options_of
 from tests.flows.site import Site
+from tests.flows.warm import Warm
 from tests.servers.mariadb import ROOT as AS_ROOT
 from tests.servers.mariadb import SERVER as MARIADBD
 from tests.servers.mariadb import MariadbServer, mariadb_server
@@ -185,16 +186,16 @@ POINTS = [
 
 @pytest.mark.parametrize(("name", "points"), POINTS)
 def test_killed_on_real_engines(
-    name: str, points: tuple[tuple[str, str], ...], tmp_path: Path, prefect_server: str
+    name: str, points: tuple[tuple[str, str], ...], warm: Warm, tmp_path: Path, prefect_server: str
 ) -> None:
     assert prefect_server
     with backed_up(name, tmp_path) as (site, live):
         before = beside(live)
         restore = ["restore", "--in-place", "--yes", "--identity", str(site.keys[0])]
         for phase, way in points:
-            command = [sys.executable, "-m", "tests.flows.killing_phase", phase, *restore]
-            done = subprocess.run([*command, "--plan", str(site.plan)], cwd=FOLDER, check=False)
-            assert done.returncode == -signal.SIGKILL
+            command = [phase, *restore, "--plan", str(site.plan)]
+            child = warm.start("killing_phase", command, site.root / "killed.log", os.environ)
+            assert child.wait() == -signal.SIGKILL, child.said
             assert site.run("backup") == 1, "no backup is made of data that is half moved"
             assert site.run("restore", f"--{way}") == 0
             assert live.entries() == (2 if way == "undo" else 1)

@@ -18,9 +18,9 @@ from deployments.serving.environment import home_of
 from tests.conftest import migrated_database
 from tests.flows.counting import counted
 from tests.flows.family import family, kill_all, one_of
-from tests.flows.serving import hear_ctrl_c
 from tests.flows.site import Site
 from tests.flows.test_targets import unmounted
+from tests.flows.warm import Child, Warm
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no signals between programs")
 
@@ -39,29 +39,25 @@ def _environment(site: Site) -> dict[str, str]:
     return {**own, "PREFECT_HOME": str(home)}
 
 
-def _datasave(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deployments", *arguments, "--plan", str(site.plan)]
-    return subprocess.run(command, env=_environment(site), capture_output=True, text=True, check=False)
+def _datasave(warm: Warm, site: Site, *arguments: str) -> Child:
+    """A command with a Prefect of the site's own, once it has ended well or not."""
+    return _ended(warm, "datasave", site, *arguments)
 
 
-def start_halting(
-    site: Site, step: str, flag: Path, targets: Sequence[str] = ("nas",)
-) -> subprocess.Popen[str]:
+def _ended(warm: Warm, program: str, site: Site, *arguments: str) -> Child:
+    log = site.root / f"{program}.log"
+    child = warm.start(program, [*arguments, "--plan", str(site.plan)], log, _environment(site))
+    child.wait()
+    return child
+
+
+def start_halting(warm: Warm, site: Site, step: str, flag: Path, targets: Sequence[str] = ("nas",)) -> Child:
     """A backup in a process group of its own, as a terminal starts it, halted in the middle of ``step``."""
     chosen = [word for target in targets for word in ("--target", target)]
-    command = [sys.executable, "-m", "tests.flows.halting", step, str(flag), "backup", *chosen]
-    process = subprocess.Popen(
-        [*command, "--plan", str(site.plan)],
-        env=_environment(site),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=hear_ctrl_c,  # noqa: PLW1509
-    )
-    deadline = time.monotonic() + 120
-    while not flag.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
+    command = [step, str(flag), "backup", *chosen, "--plan", str(site.plan)]
+    log, errors = site.root / "halted.log", site.root / "halted.errors"
+    process = warm.start("halting", command, log, _environment(site), errors=errors)
+    process.wait_for(flag)
     return process
 
 
@@ -89,43 +85,42 @@ def readable(site: Site) -> list[Path]:
         ("deliver to nas", signal.SIGTERM),
     ],
 )
-def test_interrupted(site: Site, tmp_path: Path, step: str, sent: signal.Signals) -> None:
-    process = start_halting(site, step, tmp_path / "in the middle")
+def test_interrupted(site: Site, warm: Warm, tmp_path: Path, step: str, sent: signal.Signals) -> None:
+    process = start_halting(warm, site, step, tmp_path / "in the middle")
     try:
-        assert (tmp_path / "in the middle").exists(), process.communicate()
         # SQLite writes the pages of a copy when it ends: in its middle there may be an empty file.
         assert readable(site) or step in ("live copy", "deliver to nas"), "the fault fired too late to matter"
         helpers = [pid for pid in family(process.pid) if pid != process.pid]
         if sent == signal.SIGINT:
             os.killpg(process.pid, sent)  # a terminal sends Ctrl-C to all programs started from it
         else:
-            process.send_signal(sent)
-        out, err = process.communicate(timeout=PATIENCE)
+            os.kill(process.pid, sent)
+        status = process.wait(PATIENCE)
     finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 130, err
+        if process.ended() is None:
+            process.kill()
+    err = process.errors.read_text("utf-8")
+    assert status == 130, process.said
     assert err.splitlines()[0] == "✗ interrupted" and "datasave retry" in err
-    assert "Traceback" not in out + err and "ERROR" not in out + err, err
+    assert "Traceback" not in process.said and "ERROR" not in process.said, process.said
     assert readable(site) == [] and site.plaintext() == []
     assert not [pid for pid in helpers if alive(pid)], "no program of the run goes on"
     assert site.manifests("nas") == []
-    again = _datasave(site, "retry")
-    assert again.returncode == 0, again.stdout + again.stderr
+    again = _datasave(warm, site, "retry")
+    assert again.ended() == 0, again.said
     assert [manifest["sequence"] for manifest in site.manifests("nas")] == [1 if "deliver" in step else 2]
     assert readable(site) == []
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="programs are found in /proc")
-def test_a_killed_run_leaves_no_program_running(site: Site, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_program_running(site: Site, warm: Warm, tmp_path: Path) -> None:
     """Prefect's temporary server by itself would outlive a kill -9: some 200 MB, at work for ever."""
-    process = start_halting(site, "archive and encrypt", tmp_path / "in the middle")
+    process = start_halting(warm, site, "archive and encrypt", tmp_path / "in the middle")
     server = one_of(process.pid, "prefect.server")
     helpers = [pid for pid in family(process.pid) if pid != process.pid]
     assert server in helpers
     process.kill()
-    process.communicate()
     deadline = time.monotonic() + PATIENCE
     while left := [pid for pid in helpers if alive(pid)]:
         assert time.monotonic() < deadline, left
@@ -146,12 +141,11 @@ def test_a_server_that_does_not_start_is_one_line(site: Site) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="programs are found in /proc")
-def test_a_retry_after_a_power_cut_does_only_what_is_missing(site: Site, tmp_path: Path) -> None:
+def test_a_retry_after_a_power_cut_does_only_what_is_missing(site: Site, warm: Warm, tmp_path: Path) -> None:
     """Program and server are killed in the middle of one delivery: no state was left but Running."""
     flag, log = tmp_path / "in the middle", tmp_path / "steps"
-    process = start_halting(site, "deliver to nas", flag, ["nas", "second-disk", "cellar"])
+    process = start_halting(warm, site, "deliver to nas", flag, ["nas", "second-disk", "cellar"])
     try:
-        assert flag.exists(), process.communicate()
         deadline = time.monotonic() + 60
         # With the last of a target's steps begun, the results of those before it are on record.
         while {path.name for path in site.staging.rglob("pruned-*")} != {
@@ -162,30 +156,29 @@ def test_a_retry_after_a_power_cut_does_only_what_is_missing(site: Site, tmp_pat
             time.sleep(0.1)
     finally:
         kill_all(process.pid)
-        process.communicate()
+        process.wait()
     assert site.manifests("nas") == []
     arrived = {path: path.stat().st_mtime_ns for path in site.archives("cellar")}
-    assert _counting(site, log, "retry") == Counter(deliver=1, read_back=1)
+    assert _counting(warm, site, log, "retry") == Counter(deliver=1, read_back=1)
     assert [manifest["sequence"] for manifest in site.manifests("nas")] == [1]
     assert {path: path.stat().st_mtime_ns for path in site.archives("cellar")} == arrived
     assert not any(site.staging.glob("*/sealed/*")), "nothing waits any more"
 
 
 @pytest.mark.slow
-def test_a_retry_by_a_new_process_does_only_what_is_missing(site: Site, tmp_path: Path) -> None:
+def test_a_retry_by_a_new_process_does_only_what_is_missing(site: Site, warm: Warm, tmp_path: Path) -> None:
     """Each command starts and ends a server of its own: what stands is known from what lies on the disk."""
     log = tmp_path / "steps"
     with unmounted(site):
-        assert _datasave(site, "backup").returncode == 1
+        assert _datasave(warm, site, "backup").ended() == 1
     waiting = list(site.staging.glob("*/sealed/*.age"))
     assert len(waiting) == 1 and readable(site) == [], "only what is encrypted waits"
-    assert _counting(site, log, "retry") == Counter(deliver=1, read_back=1)
+    assert _counting(warm, site, log, "retry") == Counter(deliver=1, read_back=1)
     assert len(site.manifests("nas")) == 1
     assert not any(site.staging.glob("*/sealed/*")), "nothing waits any more"
 
 
-def _counting(site: Site, log: Path, command: str) -> Counter[str]:
-    program = [sys.executable, "-m", "tests.flows.counting", str(log), command, "--plan", str(site.plan)]
-    done = subprocess.run(program, env=_environment(site), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def _counting(warm: Warm, site: Site, log: Path, command: str) -> Counter[str]:
+    done = _ended(warm, "counting", site, str(log), command)
+    assert done.ended() == 0, done.said
     return counted(log)

@@ -18,6 +18,7 @@ from tasks.health import audit
 from tasks.steps import notices
 from tests.flows.site import Site
 from tests.flows.test_interrupted import PATIENCE, start_halting
+from tests.flows.warm import Warm
 from tests.servers.hooks import Hooks, hooks
 from tests.servers.smtpd import PASSWORD, MailRoom, free_port, mail_room
 
@@ -255,18 +256,13 @@ def test_no_secret_is_on_record(
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no signals between programs")
 def test_a_run_that_is_ended_from_outside_is_told(
-    site: Site, mails: MailRoom, web: Hooks, tmp_path: Path
+    site: Site, warm: Warm, mails: MailRoom, web: Hooks, tmp_path: Path
 ) -> None:
     told_by(site, mails, OWNER, heartbeat="env:BEAT")
-    process = start_halting(site, "archive and encrypt", tmp_path / "in the middle")
-    try:
-        assert (tmp_path / "in the middle").exists(), process.communicate()
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-        process.wait()
-    assert "Traceback" not in out + err
+    process = start_halting(warm, site, "archive and encrypt", tmp_path / "in the middle")
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(PATIENCE) == 130
+    assert "Traceback" not in process.said
     assert len(mails.subjects[OWNER]) == 1
     assert mails.subjects[OWNER][0].startswith("FAILED clinic: The backup was stopped before its end")
     assert web.paths == [f"/beat-{TOKEN}/start", f"/beat-{TOKEN}/fail"]

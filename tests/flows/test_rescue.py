@@ -159,7 +159,10 @@ class Machine:
             **way.environment,
         }
         log = self.log / "rescue.log"
-        child = self.warm.datasave(["rescue", *way.words, *words], log, self.root / "here", environment)
+        log.unlink(missing_ok=True)
+        child = self.warm.start(
+            "datasave", ["rescue", *way.words, *words], log, environment, folder=self.root / "here"
+        )
         ended, said = child.wait(300), log.read_text("utf-8")
         assert ended == status, said
         assert "Traceback" not in said
@@ -167,12 +170,6 @@ class Machine:
 
     def files(self) -> list[str]:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*"))
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    with Warm({**os.environ, "PYTHONPATH": str(ROOT)}) as process:
-        yield process
 
 
 @pytest.fixture

@@ -1,36 +1,58 @@
 """The command line in children of one process that has everything imported: starting one takes no seconds.
 
-Usage: ``python -m tests.flows.warm`` reads orders from standard input, JSON objects a line each, and answers
-with the child's process id; tests use `Warm`. A child runs ``datasave``, or ``tests.flows.halting``, with
-standard output and error in a file.
+``python -m tests.flows.warm`` reads orders from standard input, JSON objects a line each, and answers with
+the child's process id; tests use the fixture ``warm``. A child is as good as a program of its own: it has its
+own environment, session and streams, Prefect reads its settings anew, and signals are heard.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import deployments
+import flows
+import tasks
 from deployments.cli import app
-from tests.flows import halting
+from deployments.serving.environment import prepare
+from tasks.checks.judge import judge_tables
+from tasks.records import Profile, TableProfile
+from tests.flows import counting, halting, killing_phase
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = {
+    "datasave": app.entry,
+    "halting": halting.main,
+    "counting": counting.main,
+    "killing_phase": killing_phase.main,
+}
 
 
 @dataclass(frozen=True)
 class Child:
-    """A command that runs by itself. Its status comes from the process that forked it."""
+    """A command that runs by itself: ``log`` has its output. Its status comes from what forked it."""
 
     pid: int
     log: Path
+    errors: Path
     status: Path
+
+    @property
+    def said(self) -> str:
+        """All that it wrote."""
+        files = dict.fromkeys((self.log, self.errors))
+        return "".join(file.read_text("utf-8") for file in files if file.exists())
 
     def ended(self) -> int | None:
         """Its exit status, negative for a signal; None while it runs."""
@@ -41,7 +63,7 @@ class Child:
         """Its exit status, when it has ended. Fails after that many seconds."""
         deadline = time.monotonic() + seconds
         while (status := self.ended()) is None:
-            assert time.monotonic() < deadline, self.log.read_text("utf-8")
+            assert time.monotonic() < deadline, self.said
             time.sleep(0.01)
         return status
 
@@ -54,7 +76,7 @@ class Child:
         """Wait until the flag is there. Fails where the command ends before."""
         deadline = time.monotonic() + seconds
         while not flag.exists():
-            assert self.ended() is None, self.log.read_text("utf-8")
+            assert self.ended() is None, self.said
             assert time.monotonic() < deadline, "the fault did not fire"
             time.sleep(0.01)
 
@@ -62,10 +84,10 @@ class Child:
 class Warm:
     """The process that has everything imported; a context manager."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.flows.warm"]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
 
     def __enter__(self) -> Warm:
@@ -74,31 +96,48 @@ class Warm:
     def __exit__(self, *_: object) -> None:
         self._process.__exit__(None, None, None)  # closes its pipes, waits for it
 
-    def halting(self, arguments: list[str], log: Path) -> Child:
-        """A command in a child that halts in a step; the arguments are those of ``tests.flows.halting``."""
-        return self._start({"program": "halting", "arguments": arguments}, log)
+    def start(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        *,
+        folder: Path = ROOT,
+        errors: Path | None = None,
+    ) -> Child:
+        """One of the PROGRAMS in a child, in that folder, with just that environment and no standard input.
 
-    def datasave(self, arguments: list[str], log: Path, folder: Path, environment: dict[str, str]) -> Child:
-        """A command in a child, in that folder, with that environment and no standard input."""
-        order = {"program": "datasave", "folder": str(folder), "environment": environment}
-        return self._start({**order, "arguments": arguments}, log)
-
-    def _start(self, order: dict[str, Any], log: Path) -> Child:
-        status = log.with_suffix(".status")
+        ``log`` gets what it writes, and ``errors``, where given, its standard error alone.
+        """
+        errors, status = errors or log, log.with_suffix(".status")
         status.unlink(missing_ok=True)
         assert self._process.stdin and self._process.stdout
-        order = {**order, "log": str(log), "status": str(status)}
+        files = {"folder": str(folder), "log": str(log), "errors": str(errors), "status": str(status)}
+        order = {**files, "program": program, "arguments": [*arguments], "environment": {**environment}}
         self._process.stdin.write(f"{json.dumps(order)}\n")
         self._process.stdin.flush()
-        return Child(int(self._process.stdout.readline()), log, status)
+        return Child(int(self._process.stdout.readline()), log, errors, status)
+
+
+def import_all() -> None:
+    """Import the whole program, and what it imports when it is first used."""
+    for package in (deployments, flows, tasks):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    judge_something()
+
+
+def judge_something() -> None:
+    """Import Great Expectations, which takes seconds, and let it build what it builds once."""
+    profile = Profile(tables=(TableProfile(name="t", rows=1, fingerprint="1:1"),))
+    assert all(finding.passed for finding in judge_tables(profile, profile))
 
 
 def main() -> None:
     """Import, then fork a child for each order."""
-    import great_expectations  # noqa: F401 - what takes seconds, once
-
-    import flows.backup  # noqa: F401
-
+    import_all()
     running: dict[int, Path] = {}
     waiting = b""
     while True:
@@ -119,26 +158,29 @@ def main() -> None:
                 running.pop(pid).write_text(f"{os.waitstatus_to_exitcode(ended)}\n", "ascii")
 
 
-def _run(order: dict[str, Any]) -> None:
+def _run(order: dict[str, Any]) -> NoReturn:
+    """Be that program, in a process just forked, to the end that the interpreter makes."""
+    os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    output = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    for stream, name in ((1, "log"), (2, "errors")):
+        os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(order["folder"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
     sys.argv = [order["program"], *order["arguments"]]
-    status = 1
-    try:
-        if order["program"] == "halting":
-            halting.main()
-        os.chdir(order["folder"])
-        os.environ.clear()
-        os.environ.update(order["environment"])
-        app.entry()
-    except SystemExit as ended:
-        status = int(ended.code or 0)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    if "PREFECT_HOME" in os.environ:
+        _read_settings_anew(Path(sys.argv[sys.argv.index("--plan") + 1]))
+    PROGRAMS[order["program"]]()
+    sys.exit()
+
+
+def _read_settings_anew(plan: Path) -> None:
+    """As a program of its own does: settings stand before Prefect looks at them."""
+    prepare(plan)
+    from prefect.context import refresh_global_settings_context
+
+    refresh_global_settings_context()
 
 
 if __name__ == "__main__":
