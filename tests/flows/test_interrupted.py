@@ -129,7 +129,7 @@ def test_a_killed_run_leaves_no_program_running(site: Site, warm: Warm, tmp_path
 
 @pytest.mark.slow
 def test_a_server_that_does_not_start_is_one_line(site: Site) -> None:
-    environment = _environment(site)
+    environment = {**_environment(site), "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "true"}
     (home_of(site.plan) / "prefect.db").write_bytes(b"no database at all, but something else" * 1000)
     command = [sys.executable, "-m", "deployments", "audit", "--plan", str(site.plan)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
