@@ -1,9 +1,9 @@
 """``datasave restore --in-place`` killed at every step, each time in a process of its own.
 
-Usage: ``python -m tests.flows.killing ROOT``: prints what was found as JSON lines. A step is anything that
-changes the live folder or the journal, or starts a program, as Python's audit events tell: the product knows
-nothing of this. Children are forked from one process that has everything imported, so that hundreds of
-SIGKILLs take seconds.
+Usage: ``python -m tests.flows.killing ROOT EVERY``: prints what was found as JSON lines. A step is anything
+that changes the live folder or the journal, or starts a program, as Python's audit events tell: the product
+knows nothing of this. At the end, where it matters, each EVERYth is killed. Children are forked from one
+process that has everything imported, so that hundreds of SIGKILLs take seconds.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ RESTORE = ("restore", "--in-place", "--yes", "--identity")
 
 
 def main() -> None:
-    root = Path(sys.argv[1])
+    root, every = Path(sys.argv[1]), int(sys.argv[2])
     import_all()
     scene = Scene(root)
     restore = (*RESTORE, str(root / "owner.key.txt"))
@@ -110,22 +110,25 @@ def main() -> None:
     scene.new = {"clinic.db": (scene.live / "clinic.db").read_bytes()}
     placed = 0
     # Most steps only unpack and prove, which changes nothing: of those a few.
-    for point in [*range(1, steps - AFTER_THE_STOP, 6), *range(steps - AFTER_THE_STOP, steps + 1)]:
+    for point in [*range(1, steps - AFTER_THE_STOP, 6), *range(steps - AFTER_THE_STOP, steps + 1, every)]:
         way = ("undo", "resume")[point % 2]
         scene.reset()
         killed, _ = scene.datasave(*restore, kill_at=point)
         placed = placed or point * (contents(scene.live).get("clinic.db") == scene.new["clinic.db"])
         _then(scene, {"what": "restore", "point": point, "killed": killed, "way": way}, way)
-    _second_cut(scene, restore, placed, "undo", "undo")
-    _second_cut(scene, restore, placed, "resume", "undo")
+    _second_cut(scene, restore, placed, every, ("undo", "undo"))
+    _second_cut(scene, restore, placed, every, ("resume", "undo"))
 
 
-def _second_cut(scene: Scene, restore: tuple[str, ...], placed: int, first: str, second: str) -> None:
-    """Killed with the new data in place; then ``first`` is killed at each of its steps; then ``second``."""
+def _second_cut(
+    scene: Scene, restore: tuple[str, ...], placed: int, every: int, ways: tuple[str, str]
+) -> None:
+    """Killed with the new data in place; then the first way is killed at its steps; then the second."""
+    first, second = ways
     point = 0
     killed = -signal.SIGKILL
     while killed == -signal.SIGKILL:
-        point += 2
+        point += 1 + every
         scene.reset()
         scene.datasave(*restore, kill_at=placed)
         killed, _ = scene.datasave("restore", f"--{first}", "--yes", kill_at=point)
