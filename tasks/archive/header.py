@@ -1,4 +1,4 @@
-"""The tar headers, written: POSIX pax, with no owners, no device numbers, no access or change times.
+"""The tar headers as the writer makes them: POSIX pax, no owners or device numbers, one time only.
 
 Python's own ``tarfile`` takes 30 µs for each, most of it to find that no extended header is needed. Those of
 files with short names are put together here, to the same bytes (POSIX.1-2017, pax, "ustar Interchange
@@ -42,6 +42,18 @@ def header(name: str, info: os.stat_result, target: str = "") -> bytes:
         member.type = tarfile.SYMTYPE
         member.linkname = target
     return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def read_plain(block: bytes) -> tuple[str, int, int, int] | None:
+    """Name, permission bits, size and time, where ``header`` makes just this block of them; else None."""
+    try:
+        name = block[:_LONGEST_NAME].rstrip(b"\0")
+        mode, size, mtime = int(block[100:107], 8), int(block[124:135], 8), int(block[136:147], 8)
+        if _plain(name, mode, size, mtime) == block:
+            return name.decode("ascii"), mode, size, mtime
+    except ValueError:
+        pass
+    return None
 
 
 def _plain(name: bytes, mode: int, size: int, mtime: int) -> bytes:

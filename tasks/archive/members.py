@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.archive.frame import damaged
+from tasks.archive.header import read_plain
 from tasks.errors import UnsafeArchive
 from tasks.platform.names import in_quotes
 
@@ -68,6 +69,9 @@ def read_member(exactly: Callable[[int], bytes]) -> Member | None:
             if extra or exactly(BLOCK) != _ZEROS:
                 raise damaged("its end is not marked as one")
             return None
+        if not extra and (plain := read_plain(block)):
+            name, mode, size, mtime = plain
+            return Member(name, "file", size, mode, mtime, "")
         header = _decode(block)
         extension = _EXTENSIONS.get(header.type)
         if extension is None:

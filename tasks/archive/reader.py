@@ -183,23 +183,26 @@ class _Unpacker:
             descriptor = os.open(path, _NEW_FILE, 0o600 | (member.mode & 0o100))
         except FileExistsError:
             raise _unsafe(name, _TWICE) from None
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
+        with FileIO(descriptor, "wb") as file:
             self._fill(file, member.size)
         self._expect_filling(member)
         _set_time(path, member.mtime)
 
     def _fill(self, file: FileIO, size: int) -> None:
+        hole = False
         for whole in self._pieces(size):
             piece = whole
             if len(piece) == len(_HOLE) and bytes(piece) == _HOLE:
                 # Where a database is empty its copy takes no room, as far as the file system can do that.
+                hole = True
                 file.seek(len(piece), os.SEEK_CUR)
                 piece = piece[:0]
             while piece:
                 # A raw file may take only a part, above all when the disk is almost full.
                 piece = piece[file.write(piece) :]
             self._progress(self._done, 0)
-        file.truncate()
+        if hole:
+            file.truncate()  # it may end with one
 
 
 def _set_time(path: Path, mtime: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.archive.header import header
+from tasks.archive.header import header, read_plain
 
 NANO = 10**9
 
@@ -46,3 +46,28 @@ def test_the_limits_of_a_plain_header(length: int, number: int) -> None:
     written = header("n" * length, info)
     assert written == by_tarfile("n" * length, info)
     assert (len(written) == tarfile.BLOCKSIZE) is (length <= 100 and number < 8**11)
+
+
+@given(
+    name=st.text("abc/. Z-", min_size=1, max_size=100),
+    numbers=st.tuples(st.integers(0, 0o7777), st.integers(0, 8**11 - 1), st.integers(0, 8**11 - 1)),
+    place=st.integers(0, tarfile.BLOCKSIZE - 1),
+    other=st.integers(1, 255),
+)
+def test_only_what_was_made_so_is_read_so(
+    name: str, numbers: tuple[int, int, int], place: int, other: int
+) -> None:
+    """One changed byte, and the strict reader looks at it as at any header."""
+    mode, size, mtime = numbers
+    block = header(name, information(stat.S_IFREG | mode, size, mtime * NANO))
+    assert read_plain(block) == (name, *numbers)
+    changed = bytearray(block)
+    changed[place] ^= other
+    assert read_plain(bytes(changed)) is None
+
+
+@pytest.mark.parametrize("spelled", [b"0_00_644", b" 000644\0", b"+000644\0", b"000644 \0"])
+def test_numbers_spelled_otherwise_are_left_to_the_strict_reader(spelled: bytes) -> None:
+    block = bytearray(header("name", information(stat.S_IFREG | 0o644, 5, 0)))
+    block[100:108] = spelled
+    assert read_plain(bytes(block)) is None
