@@ -53,7 +53,7 @@ test-fast: check
 	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow and not long" tests/unit tests/golden tests/conformance $(LOCAL)
 
 bench: machine setup
-	$(BIN)/python -m tests.benchmarks.seal
+	$(BIN)/python -m tests.benchmarks.seal --json build/bench/seal.json
 	$(BIN)/python -m tests.benchmarks.fanout
 	$(BIN)/python -m tests.benchmarks.waits
 
