@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tasks.age.keys import Identity
 from tasks.context import PlanContext
-from tasks.errors import ManifestError, NoBackup, TargetError
+from tasks.errors import DatasaveError, ManifestError, NoBackup, TargetError
 from tasks.journal.copies import copies_in, fetch_copy, machine_id
 from tasks.journal.journal import Head, Journal
 from tasks.journal.kinds import Kind
@@ -141,7 +141,8 @@ def last_number(journal: Journal) -> int:
 
 
 def _seen(context: PlanContext, name: str) -> Seen | None:
-    with suppress(TargetError), context.target(name) as target:
+    # One that cannot be asked, for want of a password too, must not keep the others from their backup.
+    with suppress(DatasaveError), context.target(name) as target:
         names = [stat.name for stat in target.list()]
         parsed = [parse_name(one.rpartition("/")[2]) for one in names]
         number = max((p.sequence for p in parsed if p and p.source in context.full_names), default=0)
