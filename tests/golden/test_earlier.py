@@ -110,7 +110,7 @@ def verified(said: str) -> list[int]:
 def archives(place: str) -> dict[str, dict[str, list[str]]]:
     """The archives in a folder, by source and number: the path and the digest of each."""
     found: dict[str, dict[str, list[str]]] = {}
-    for path in (ROOT / place).rglob("*.age"):
+    for path in (ROOT / place).rglob("*.tar.zst.age"):
         named = re.fullmatch(r"(.+)-\d{8}T\d{6}Z-0*(\d+)(?:\.r\d+)?\.tar\.zst\.age", path.name)
         assert named, path
         name = path.relative_to(ROOT / place).as_posix()
