@@ -9,7 +9,8 @@ import select
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 
 def typed(
@@ -19,16 +20,33 @@ def typed(
 
     ``answers``: a text that is waited for, and what is typed once it stands there.
     """
+
+    def start(slave: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=env,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+        )
+
+    return on_a_terminal(start, answers)
+
+
+class Program(Protocol):
+    """A program that was started."""
+
+    def wait(self, seconds: float, /) -> int: ...
+
+    def kill(self) -> object: ...
+
+
+def on_a_terminal(start: Callable[[int], Program], answers: Sequence[tuple[str, str]]) -> tuple[int, str]:
+    """As ``typed``, for what ``start`` starts on a terminal, whose descriptor it is given."""
     master, slave = pty.openpty()
-    process = subprocess.Popen(
-        command,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=env,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
-    )
+    process = start(slave)
     os.close(slave)
     waiting = list(answers)
     shown, seen = "", 0
@@ -46,9 +64,10 @@ def typed(
                 seen = len(shown)
                 os.write(master, f"{waiting.pop(0)[1]}\n".encode())
         status = process.wait(10)
-    finally:
+    except BaseException:
         process.kill()
-        process.wait()
+        raise
+    finally:
         os.close(master)
     assert not waiting, f"was never asked for {waiting[0][0]!r}: {shown}"
     return status, shown

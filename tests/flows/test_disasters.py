@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -20,16 +21,18 @@ from pathlib import Path
 import pytest
 
 from deployments.cli import app as cli
+from deployments.serving.environment import home_of
 from tasks.calendars import WEEKDAYS
 from tasks.errors import TargetLocked
 from tasks.health.runbook import runbook_of
-from tests.conftest import ROOT
+from tests.conftest import ROOT, migrated_database
 from tests.contract.s3_targets import credentials, secrets_in, variable
 from tests.flows.engines import Engine, engine
 from tests.flows.site import Site, counts
+from tests.flows.warm import Child, Warm
 from tests.mounts import Drive
 from tests.servers.radosgw import Radosgw, s3
-from tests.terminal import typed
+from tests.terminal import on_a_terminal, typed
 
 __all__ = ["s3"]
 
@@ -53,6 +56,7 @@ class LostOffice:
     rows: dict[str, int]
     commits: int
     machine: Path
+    warm: Warm
 
     @property
     def database(self) -> Path:
@@ -70,7 +74,17 @@ class LostOffice:
             **self.bucket_keys,
         }
         answers = [("type the name", "clinic")] if asked else []
-        return typed(["sh", "-c", f"cd '{self.machine}' && {command}"], answers, environment)
+        # The way back needs no Prefect, whose settings stand once it is imported.
+        alone = command.startswith(("datasave restore ", "datasave rescue "))
+        if not alone or set("|&;<>()$`*?~") & set(command):
+            return typed(["sh", "-c", f"cd '{self.machine}' && {command}"], answers, environment)
+        _, *words = shlex.split(command)
+
+        def start(terminal: int) -> Child:
+            screen = Path(os.ttyname(terminal))
+            return self.warm.start("datasave", words, screen, environment, folder=self.machine, reads=screen)
+
+        return on_a_terminal(start, answers)
 
     def follow(self, case: str, *, may_fail: bool = False) -> dict[str, str]:
         """Type every command of a case, in order; what each printed.
@@ -102,7 +116,7 @@ class LostOffice:
 
 @pytest.fixture(scope="module")
 def backed_up(
-    tmp_path_factory: pytest.TempPathFactory, clinic: Path, prefect_server: str, s3: Radosgw
+    tmp_path_factory: pytest.TempPathFactory, clinic: Path, prefect_server: str, s3: Radosgw, warm: Warm
 ) -> Iterator[LostOffice]:
     """The office, with a backup of each source on each target, and the drive taken home."""
     assert prefect_server
@@ -143,7 +157,7 @@ def backed_up(
         keys = {"AWS_ACCESS_KEY_ID": s3.admin.access, "AWS_SECRET_ACCESS_KEY": s3.admin.secret}
         keys[variable(s3.admin)] = s3.admin.secret
         rows = counts(root / "data" / "clinic.db")
-        yield LostOffice(site, server, drive, keys, rows, writer.commits, root)
+        yield LostOffice(site, server, drive, keys, rows, writer.commits, root, warm)
     PLUG.rmdir()
 
 
@@ -155,6 +169,9 @@ def office(backed_up: LostOffice, tmp_path: Path) -> LostOffice:
     site = Site(root, root / "clinic.yaml", tuple(root / key.name for key in backed_up.site.keys))
     for folder in (machine / "bin", machine / "home"):
         folder.mkdir(parents=True)
+    home = home_of(site.plan)
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(migrated_database(), home / "prefect.db")
     program = machine / "bin" / "datasave"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m deployments "$@"\n', "utf-8")
     program.chmod(0o755)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
 import deployments
@@ -31,6 +32,7 @@ from tasks.records import Profile, TableProfile
 from tests.flows import counting, halting, killing_phase
 
 ROOT = Path(__file__).parents[2]
+WRITING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY
 PROGRAMS = {
     "datasave": app.entry,
     "halting": halting.main,
@@ -86,6 +88,8 @@ class Warm:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.flows.warm"]
+        self._folder = TemporaryDirectory(prefix="datasave-tests-warm-")
+        self._started = 0
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
@@ -95,6 +99,7 @@ class Warm:
 
     def __exit__(self, *_: object) -> None:
         self._process.__exit__(None, None, None)  # closes its pipes, waits for it
+        self._folder.cleanup()
 
     def start(
         self,
@@ -105,15 +110,17 @@ class Warm:
         *,
         folder: Path = ROOT,
         errors: Path | None = None,
+        reads: Path = Path(os.devnull),
     ) -> Child:
-        """One of the PROGRAMS in a child, in that folder, with just that environment and no standard input.
+        """One of the PROGRAMS in a child, in that folder, with just that environment.
 
-        ``log`` gets what it writes, and ``errors``, where given, its standard error alone.
+        ``log`` gets what it writes, and ``errors``, where given, its standard error alone. They are
+        open, and what it ``reads``, when this returns.
         """
-        errors, status = errors or log, log.with_suffix(".status")
-        status.unlink(missing_ok=True)
+        self._started += 1
+        errors, status = errors or log, Path(self._folder.name) / f"{self._started}.status"
         assert self._process.stdin and self._process.stdout
-        files = {"folder": str(folder), "log": str(log), "errors": str(errors), "status": str(status)}
+        files = {"folder": str(folder), "streams": [str(reads), str(log), str(errors)], "status": str(status)}
         order = {**files, "program": program, "arguments": [*arguments], "environment": {**environment}}
         self._process.stdin.write(f"{json.dumps(order)}\n")
         self._process.stdin.flush()
@@ -147,9 +154,14 @@ def main() -> None:
                 return
             *orders, waiting = (waiting + read).split(b"\n")
             for order in map(json.loads, orders):
+                reads, *writes = order["streams"]
+                streams = [os.open(reads, os.O_RDONLY | os.O_NOCTTY)]
+                streams += [os.open(name, WRITING, 0o600) for name in writes]
                 child = os.fork()
                 if child == 0:
-                    _run(order)
+                    _run(order, streams)
+                for stream in streams:
+                    os.close(stream)
                 running[child] = Path(order["status"])
                 print(child, flush=True)
         for child in [*running]:
@@ -158,12 +170,15 @@ def main() -> None:
                 running.pop(pid).write_text(f"{os.waitstatus_to_exitcode(ended)}\n", "ascii")
 
 
-def _run(order: dict[str, Any]) -> NoReturn:
+def _run(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     """Be that program, in a process just forked, to the end that the interpreter makes."""
     os.setsid()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for stream, name in ((1, "log"), (2, "errors")):
-        os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    for standard, stream in enumerate(streams):
+        os.dup2(stream, standard)
+    # Python's own know whether what they were made for could seek.
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(order["folder"])
     os.environ.clear()
