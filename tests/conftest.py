@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from deployments.serving.environment import SETTINGS
-from tests.flows.warm import Warm
+
+if TYPE_CHECKING:
+    from tests.flows.warm import Warm
 
 ROOT = Path(__file__).parent.parent
 HOME = Path(tempfile.mkdtemp(prefix="datasave-tests-prefect-"))
@@ -111,6 +114,8 @@ def prefect_server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
     """Starts commands as programs of their own, without the seconds that their imports take."""
+    from tests.flows.warm import Warm  # which imports Prefect
+
     with Warm() as process:
         yield process
 
