@@ -30,12 +30,15 @@ from tasks.journal.kinds import Kind
 from tasks.journal.lines import Entry, Line, line_defect, signed_line
 from tasks.manifests.signing import public_text
 from tasks.options import Json
-from tasks.platform.files import MORE_ROOM, PRIVATE_FILE, private_folder, sync_folder
+from tasks.platform.files import MORE_ROOM, PRIVATE_FILE, create_private, private_folder, sync_folder
 from tasks.records import Record
 
 FILE = "journal.jsonl"
 VERIFIED = "verified.json"
 LOCK = "lock"
+RESERVE = "reserve"
+RESERVED_BYTES = 256 << 10
+"""Room for some hundreds of entries."""
 
 
 class Head(NamedTuple):
@@ -109,6 +112,7 @@ class Journal:
     def __init__(self, folder: Path, key: Ed25519PrivateKey, trusted: Collection[str] = ()) -> None:
         self.folder = folder
         self.path = folder / FILE
+        self.reserve = folder / RESERVE
         self._key = key
         self.machine = public_text(key.public_key())
         self._trusted = frozenset({self.machine, *trusted})
@@ -338,15 +342,38 @@ class Journal:
             new = not self.path.exists()
             descriptor = os.open(self.path, flags, PRIVATE_FILE)
             try:
-                before = os.fstat(descriptor).st_size
-                if os.write(descriptor, data) != len(data):
-                    os.ftruncate(descriptor, before)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(descriptor)
+                self._put_whole(descriptor, data)
             finally:
                 os.close(descriptor)
             if new:
                 sync_folder(self.folder)
+        self._save_room()
+
+    def _put_whole(self, descriptor: int, data: bytes) -> None:
+        """All of it or nothing; where the disk is full, in the room that was saved for this."""
+        before = os.fstat(descriptor).st_size
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - as the system raises it
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, before)
+            if error.errno != errno.ENOSPC or not self.reserve.exists():
+                raise
+            self.reserve.unlink()
+            self._put_whole(descriptor, data)
+
+    def _save_room(self) -> None:
+        """Keep some room: what a run did is written down also where the disk has run full meanwhile."""
+        if not self.reserve.exists():
+            temporary = self.folder / f".{RESERVE}.{secrets.token_hex(4)}.part"
+            with suppress(OSError):  # no room to save
+                try:
+                    with create_private(temporary) as stream:
+                        stream.write(os.urandom(RESERVED_BYTES))
+                    temporary.replace(self.reserve)
+                finally:
+                    temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -141,3 +141,20 @@ def test_a_disk_that_is_full_leaves_no_half_line(journal: Journal, monkeypatch: 
     monkeypatch.undo()
     assert journal.append("number", sequence=9).number == 9 and journal.defects() == []
     assert journal.entries("torn") == ()
+
+
+def test_a_full_disk_has_room_saved_for_the_journal(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert journal.reserve.exists(), "since the first entry"
+    write = module.os.write
+
+    def while_nothing_is_freed(descriptor: int, data: bytes) -> int:
+        return write(descriptor, data[:20] if journal.reserve.exists() else data)
+
+    monkeypatch.setattr(module.os, "write", while_nothing_is_freed)
+    written = journal.append("number", sequence=9)
+    monkeypatch.undo()
+    assert written.number == 9 and anew(journal).defects() == []
+    assert anew(journal).entries("number")[-1] == written
+    assert journal.reserve.exists(), "and again, when there is room"
