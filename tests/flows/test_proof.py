@@ -173,12 +173,13 @@ def test_an_archive_sealed_by_somebody_else_is_not_taken_for_ours(
     assert len(sealed.getvalue()) == archive.stat().st_size, "nothing shows from outside"
     archive.write_bytes(sealed.getvalue())
     back = site.root / "back"
-    assert site.run("restore", "--identity", str(site.keys[0]), "--to", str(back)) == 1
-    assert "the sealed archive" in capsys.readouterr().err
-    assert not back.exists()
     assert site.run("drill", "--identity", str(site.keys[0])) == 1
     (certificate,) = certificates(site)
     assert certificate["passed"] is False
+    assert "the sealed archive" in capsys.readouterr().err
+    assert site.run("restore", "--identity", str(site.keys[0]), "--to", str(back)) == 1
+    assert "found damaged" in capsys.readouterr().err, "what the drill met is remembered"
+    assert not back.exists()
 
 
 def test_a_plans_own_check_can_stop_a_backup(running_site: Site, capsys: pytest.CaptureFixture[str]) -> None:
