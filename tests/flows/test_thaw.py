@@ -78,7 +78,8 @@ def test_cold_storage_on_the_worst_day(
     assert drill(plan=site.plan, return_state=True).is_completed()
     drilled = certificate(aws, "schedule")
     assert drilled["holder"] == "Bank safe" and drilled["seconds"] >= 2 and names_thaw(drilled)
-    asked = {e.facts["name"]: e.facts["done"] for e in site.context.journal.entries("thaw")}
+    told = [entry.facts for entry in site.context.journal.entries("thaw")]
+    asked = {(facts["target"], facts["name"]): facts["done"] for facts in told}
     assert len(asked) == 2 and all(asked.values()), "nothing is waited for any more"
 
     restore = ("restore", "--target", "back", *key, "--to", str(tmp_path / "restored"))

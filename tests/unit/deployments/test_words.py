@@ -128,8 +128,8 @@ def test_d_a_new_machine_with_the_old_plan_is_told_the_way_out(site: Site, capsy
 
 
 def test_d_a_state_folder_that_is_not_ours_says_that_a_name_will_do(site: Site, capsys: Captured) -> None:
-    (site.root / ".datasave" / "taken").mkdir(parents=True)
-    (site.root / ".datasave" / "taken" / "theirs").touch()
+    (site.root / ".datasave" / "plans.d" / "taken").mkdir(parents=True)
+    (site.root / ".datasave" / "plans.d" / "taken" / "theirs").touch()
     site.change_plan(name="taken")
     capsys.readouterr()
     assert site.run("list") == 1
