@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tasks.records import Finding, Profile, Table, TableProfile
+from tasks.records import Finding, Table
 from tasks.sources.mariadb.connection import driver, odbc_code, quoted
 from tasks.sources.mariadb.definitions import definitions
 from tasks.sources.shared.odbc import fetch
@@ -187,16 +187,6 @@ def data_tables(connection: Any, *, earlier: bool = False, as_dumped: bool = Fal
             )
         )
     return found
-
-
-def contents(connection: Any, tables: Iterable[Table]) -> Profile:
-    """Row counts and fingerprints of tables, computed by the server. Raises the driver's own error."""
-    measured = [
-        TableProfile.digested(table, int(rows), digest)
-        for table in tables
-        for rows, digest in fetch(connection, table.query)
-    ]
-    return Profile(tables=tuple(measured))
 
 
 def shortened_columns(connection: Any, table: str) -> list[str]:

@@ -13,7 +13,6 @@ from typing import Any
 
 from tasks.records import Finding, Profile, TableProfile
 from tasks.sources.mariadb.catalog import (
-    contents,
     data_tables,
     earlier_digests,
     shortened_columns,
@@ -28,7 +27,7 @@ from tasks.sources.mariadb.definitions import (
 )
 from tasks.sources.mariadb.errors import NEEDED_ELSEWHERE
 from tasks.sources.mariadb.record import CopyRecord, Held
-from tasks.sources.shared.odbc import fetch
+from tasks.sources.shared.odbc import contents, fetch
 
 CHECK = "dump complete"
 NOT_IN_A_DUMP = (

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tasks.records import Profile, Table, TableProfile
+from tasks.records import Table
+from tasks.sources.shared.odbc import fetch
 
 _USERS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 
@@ -233,19 +234,9 @@ def table_query(kinds: str) -> str:
     return _TABLES.replace("{kinds}", kinds)
 
 
-def rows_of(connection: Any, sql: str) -> list[Any]:
-    """All rows of a small result."""
-    cursor = connection.cursor()
-    try:
-        cursor.execute(sql)
-        return list(cursor.fetchall())
-    finally:
-        cursor.close()
-
-
 def count_rows(connection: Any, table: str) -> int:
     """Rows of a table whose name is quoted already."""
-    return int(rows_of(connection, f"SELECT count(*) FROM ONLY {table}")[0][0])
+    return int(fetch(connection, f"SELECT count(*) FROM ONLY {table}")[0][0])
 
 
 def object_names(connection: Any) -> dict[str, tuple[str, ...]]:
@@ -253,7 +244,7 @@ def object_names(connection: Any) -> dict[str, tuple[str, ...]]:
     queries = {**OBJECTS, "large objects": "SELECT oid::text AS name FROM pg_largeobject_metadata"}
     found = {
         # PostgreSQL computes no definition that nobody asks for; some would need more rights.
-        kind: rows_of(connection, f"SELECT name FROM ({sql}) AS objects")
+        kind: fetch(connection, f"SELECT name FROM ({sql}) AS objects")
         for kind, sql in queries.items()
     }
     return {kind: tuple(sorted(str(row[0]) for row in rows)) for kind, rows in found.items()}
@@ -315,23 +306,13 @@ def user_tables(connection: Any) -> list[Table]:
 
 def stored_tables(connection: Any) -> list[tuple[str, int]]:
     """Name and OID of each relation whose rows the copy really holds."""
-    method = rows_of(connection, f"SELECT current_setting('{METHOD_SETTING}', true)")[0][0]
+    method = fetch(connection, f"SELECT current_setting('{METHOD_SETTING}', true)")[0][0]
     kinds = "r,m" if method == "physical" else "r"
     return [
         (name, oid)
-        for name, _, persistence, oid in rows_of(connection, table_query(kinds))
+        for name, _, persistence, oid in fetch(connection, table_query(kinds))
         if persistence == "p" or method == "logical"
     ]
-
-
-def contents(connection: Any, tables: Iterable[Table]) -> Profile:
-    """Row counts and fingerprints of ``tables``. Raises the driver's own error."""
-    measured = [
-        TableProfile.digested(table, int(rows), digest)
-        for table in tables
-        for rows, digest in rows_of(connection, table.query)
-    ]
-    return Profile(tables=tuple(measured))
 
 
 def as_at_source(tables: Iterable[Table]) -> list[Table]:
@@ -342,12 +323,12 @@ def as_at_source(tables: Iterable[Table]) -> list[Table]:
 
 def sequence_values(connection: Any) -> dict[str, str]:
     """Each sequence's last value and whether it was given out, as ``42 true``. They heed no snapshot."""
-    names = [str(name) for name, *_ in rows_of(connection, table_query("S"))]
+    names = [str(name) for name, *_ in fetch(connection, table_query("S"))]
     found: dict[str, str] = {}
     for first in range(0, len(names), 200):
         some = names[first : first + 200]
         asked = (f"SELECT {literal(name)}, last_value, is_called FROM {name}" for name in some)
-        for name, value, called in rows_of(connection, " UNION ALL ".join(asked)):
+        for name, value, called in fetch(connection, " UNION ALL ".join(asked)):
             found[name] = f"{value} {'true' if str(called) in {'1', 'True'} else 'false'}"
     return found
 
@@ -387,7 +368,7 @@ def _columns(connection: Any) -> dict[int, list[tuple[str, str]]]:
         JOIN pg_type t ON t.oid = CASE y.typtype WHEN 'd' THEN y.typbasetype ELSE y.oid END
         WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
         ORDER BY a.attrelid, a.attname COLLATE "C" """
-    for oid, column, kind in rows_of(connection, sql):
+    for oid, column, kind in fetch(connection, sql):
         found.setdefault(oid, []).append((column, kind))
     return found
 

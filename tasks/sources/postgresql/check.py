@@ -9,10 +9,11 @@ from typing import Any
 from tasks.errors import SourceError
 from tasks.records import Engine
 from tasks.sources.base import quoted
-from tasks.sources.postgresql.catalog import rows_of, table_query
+from tasks.sources.postgresql.catalog import table_query
 from tasks.sources.postgresql.connection import PostgresqlLogin, reported_as, run_program
 from tasks.sources.postgresql.programs import OLDEST, Programs
 from tasks.sources.postgresql.record import Method
+from tasks.sources.shared.odbc import fetch
 
 ANSWER_SECONDS = 60
 _GRANTS = "`datasave doctor --grants` shows what the account needs."
@@ -22,7 +23,7 @@ def look(login: PostgresqlLogin, method: Method) -> tuple[Engine, int]:
     """What answers at ``server``, and its major version, if a copy could be made. Raises SourceError."""
     with reported_as(f"cannot read {login.database} of the server {login}"), login.connected() as connection:
         connection.cursor().execute(f"SET statement_timeout = '{ANSWER_SECONDS}s'")
-        version, number = rows_of(
+        version, number = fetch(
             connection, "SELECT current_setting('server_version'), current_setting('server_version_num')::int"
         )[0]
         major = int(number) // 10_000
@@ -38,7 +39,7 @@ def look(login: PostgresqlLogin, method: Method) -> tuple[Engine, int]:
 
 def _data_folder(connection: Any) -> str:
     """Where the server's data lies; "" for an account that may not know it."""
-    found = rows_of(connection, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
+    found = fetch(connection, "SELECT setting FROM pg_settings WHERE name = 'data_directory'")
     return str(found[0][0]) if found else ""
 
 
@@ -55,7 +56,7 @@ def try_replication(login: PostgresqlLogin, programs: Programs) -> None:
 
 
 def _look_physical(connection: Any, login: PostgresqlLogin) -> int:
-    may, wal_level, senders, tablespaces = rows_of(
+    may, wal_level, senders, tablespaces = fetch(
         connection,
         """SELECT (SELECT (rolreplication OR rolsuper)::int FROM pg_roles WHERE rolname = current_user),
             current_setting('wal_level'), current_setting('max_wal_senders')::int,
@@ -79,7 +80,7 @@ def _look_physical(connection: Any, login: PostgresqlLogin) -> int:
     sql = """SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database
         WHERE has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')"""
     segments = "SELECT 2 * pg_size_bytes(current_setting('wal_segment_size'))"
-    return int(rows_of(connection, sql)[0][0]) + int(rows_of(connection, segments)[0][0])
+    return int(fetch(connection, sql)[0][0]) + int(fetch(connection, segments)[0][0])
 
 
 def _look_logical(connection: Any, login: PostgresqlLogin) -> int:
@@ -87,7 +88,7 @@ def _look_logical(connection: Any, login: PostgresqlLogin) -> int:
     _refuse(
         operation,
         "the account may not read",
-        rows_of(
+        fetch(
             connection,
             f"""SELECT t.name FROM ({table_query("r,p,S")}) AS t JOIN pg_class c ON c.oid = t.oid
             WHERE NOT has_schema_privilege(c.relnamespace, 'USAGE') OR NOT CASE WHEN c.relkind = 'S'
@@ -98,13 +99,13 @@ def _look_logical(connection: Any, login: PostgresqlLogin) -> int:
     _refuse(
         operation,
         "row security hides rows from the account in",
-        rows_of(connection, f"SELECT name FROM ({table_query('r,p')}) AS t WHERE row_security_active(oid)"),
+        fetch(connection, f"SELECT name FROM ({table_query('r,p')}) AS t WHERE row_security_active(oid)"),
         f"Let a superuser run: ALTER ROLE … BYPASSRLS; {_GRANTS}",
     )
     _refuse(
         operation,
         "the account may not read the large objects",
-        rows_of(
+        fetch(
             connection,
             """SELECT oid::text FROM pg_largeobject_metadata l
             WHERE current_setting('lo_compat_privileges') = 'off'
@@ -115,7 +116,7 @@ def _look_logical(connection: Any, login: PostgresqlLogin) -> int:
         ),
         f"Let a superuser run: ALTER ROLE … SET lo_compat_privileges = on; {_GRANTS}",
     )
-    return int(rows_of(connection, "SELECT pg_database_size(current_database())")[0][0])
+    return int(fetch(connection, "SELECT pg_database_size(current_database())")[0][0])
 
 
 def _refuse(operation: str, cause: str, rows: list[Any], hint: str) -> None:

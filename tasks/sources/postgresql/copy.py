@@ -40,9 +40,7 @@ from tasks.records import Progress
 from tasks.sources.postgresql.catalog import (
     METHOD_SETTING,
     as_at_source,
-    contents,
     object_names,
-    rows_of,
     sequence_values,
     table_query,
     user_tables,
@@ -52,6 +50,7 @@ from tasks.sources.postgresql.definitions import OPTIONS, differing, entry_hashe
 from tasks.sources.postgresql.programs import Programs
 from tasks.sources.postgresql.record import CopyRecord
 from tasks.sources.shared.folders import Growth, all_or_nothing, close_to_others
+from tasks.sources.shared.odbc import contents, fetch
 
 HARMLESS = """
 # Added by Datasave, so that a restored server disturbs no other: it archives nothing, follows no other
@@ -119,7 +118,7 @@ def take_physical(
     with reported_as(operation, copying=True), login.connected() as connection:
         record = _physical_record(connection, login)
         places = _tablespaces(connection)
-        slots = int(rows_of(connection, "SHOW max_replication_slots")[0][0])
+        slots = int(fetch(connection, "SHOW max_replication_slots")[0][0])
     with all_or_nothing(copy, f"{operation} into {copy}"):
         _base_backup(
             login, programs, copy, places, with_slot=slots > 0, follow=Growth(copy, expected, progress)
@@ -133,14 +132,14 @@ def take_physical(
 
 def _physical_record(connection: Any, login: PostgresqlLogin) -> CopyRecord:
     sql = "SELECT rolname FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT 1"
-    superusers = rows_of(connection, sql)
+    superusers = fetch(connection, sql)
     if not superusers:
         raise SourceError(
             f"cannot copy the server {login}: none of its superusers may log in",
             hint="A copy could not be opened for checking. Let a superuser log in, or use `method: logical`.",
         )
-    segment = rows_of(connection, "SELECT pg_size_bytes(current_setting('wal_segment_size'))")[0][0]
-    relations = rows_of(connection, table_query("r"))
+    segment = fetch(connection, "SELECT pg_size_bytes(current_setting('wal_segment_size'))")[0][0]
+    relations = fetch(connection, table_query("r"))
     return CopyRecord(
         method="physical",
         **_described(connection),
@@ -152,7 +151,7 @@ def _physical_record(connection: Any, login: PostgresqlLogin) -> CopyRecord:
 
 def _described(connection: Any) -> dict[str, Any]:
     """What a record says of the server's version and of the connection's database."""
-    version, database, encoding, collate, ctype = rows_of(
+    version, database, encoding, collate, ctype = fetch(
         connection,
         """SELECT current_setting('server_version'), datname, pg_encoding_to_char(encoding), datcollate,
             datctype FROM pg_database WHERE datname = current_database()""",
@@ -169,7 +168,7 @@ def _described(connection: Any) -> dict[str, Any]:
 def _tablespaces(connection: Any) -> list[tuple[int, str]]:
     """OID and folder on the server of each tablespace outside the data folder."""
     sql = "SELECT oid, pg_tablespace_location(oid) FROM pg_tablespace"
-    return [(int(oid), location) for oid, location in rows_of(connection, sql) if _is_outside(location)]
+    return [(int(oid), location) for oid, location in fetch(connection, sql) if _is_outside(location)]
 
 
 def _is_outside(location: str) -> bool:
@@ -254,13 +253,13 @@ def _snapshot(login: PostgresqlLogin) -> Iterator[tuple[Any, str]]:
         method = f"SET {METHOD_SETTING} = 'logical'"
         for statement in (*_SESSION, waiting, method, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"):
             connection.cursor().execute(statement)
-        yield connection, str(rows_of(connection, "SELECT pg_export_snapshot()")[0][0])
+        yield connection, str(fetch(connection, "SELECT pg_export_snapshot()")[0][0])
 
 
 def _files_of(connection: Any) -> dict[str, int]:
     """Each table and the number of its file as of now, whatever the snapshot says."""
     sql = f"SELECT name, pg_relation_filenode(oid) FROM ({table_query('r')}) AS t"  # noqa: S608
-    return {str(name): int(number or 0) for name, number in rows_of(connection, sql)}
+    return {str(name): int(number or 0) for name, number in fetch(connection, sql)}
 
 
 def _refuse_changed(operation: str, before: dict[str, int], after: dict[str, int]) -> None:
@@ -328,18 +327,18 @@ def _definitions(login: PostgresqlLogin, programs: Programs, copy: Path, snapsho
 
 
 def _logical_record(connection: Any) -> CopyRecord:
-    timezone = rows_of(connection, "SHOW TimeZone")[0][0]
+    timezone = fetch(connection, "SHOW TimeZone")[0][0]
     # It sets how names and values are written, for all that follows.
     profile = contents(connection, as_at_source(user_tables(connection)))
-    roles = rows_of(connection, "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname")
+    roles = fetch(connection, "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY rolname")
     return CopyRecord(
         method="logical",
         **_described(connection),
         objects=object_names(connection),
         roles=tuple(str(row[0]) for row in roles),
-        first_superuser=rows_of(connection, "SELECT pg_get_userbyid(10)")[0][0],
-        tablespaces=tuple(str(row[0]) for row in rows_of(connection, _TABLESPACES)),
-        left_out=tuple(str(row[0]) for row in rows_of(connection, _LEFT_OUT)),
+        first_superuser=fetch(connection, "SELECT pg_get_userbyid(10)")[0][0],
+        tablespaces=tuple(str(row[0]) for row in fetch(connection, _TABLESPACES)),
+        left_out=tuple(str(row[0]) for row in fetch(connection, _LEFT_OUT)),
         profile=profile,
         timezone=timezone,
     )
@@ -360,7 +359,7 @@ def back_up_log(login: PostgresqlLogin, programs: Programs, folder: Path) -> Pat
     receive("--create-slot", "--if-not-exists")
     with reported_as(operation, copying=True), login.connected() as connection:
         # One byte less: the end itself is only passed when the server writes on.
-        end = rows_of(connection, "SELECT pg_current_wal_flush_lsn() - 1::numeric")[0][0]
+        end = fetch(connection, "SELECT pg_current_wal_flush_lsn() - 1::numeric")[0][0]
     receive("--no-loop", f"--endpos={end}")
     files = sorted(path for path in folder.iterdir() if LOG_FILE.fullmatch(path.name))
     for path in files:

@@ -15,9 +15,9 @@ from tasks.sources.postgresql.catalog import (
     PLAIN,
     TEXTS,
     pin,
-    rows_of,
     stored_tables,
 )
+from tasks.sources.shared.odbc import fetch
 
 _LARGE_OBJECTS = "SELECT loid::text AS name, pageno::text AS page, data FROM pg_largeobject"
 
@@ -25,7 +25,7 @@ _LARGE_OBJECTS = "SELECT loid::text AS name, pageno::text AS page, data FROM pg_
 def earlier_tables(connection: Any) -> list[Table]:
     """See SupportsEarlierProfiles, and catalog.user_tables for what counts as a table."""
     pin(connection)
-    encoding = rows_of(connection, "SHOW server_encoding")[0][0]
+    encoding = fetch(connection, "SHOW server_encoding")[0][0]
     columns = _columns(connection, encoding)
     tables = [
         Table(name=name, reference=f"ONLY {name}", columns=columns.get(oid, ("'row'",)))
@@ -60,7 +60,7 @@ def _columns(connection: Any, encoding: str) -> dict[int, tuple[str, ...]]:
         JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype
         WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'
         ORDER BY a.attrelid, a.attnum"""
-    for oid, column, type_name in rows_of(connection, sql):
+    for oid, column, type_name in fetch(connection, sql):
         found.setdefault(oid, []).append(_expression(column, type_name, encoding))
     return {oid: tuple(columns) for oid, columns in found.items()}
 

@@ -13,10 +13,8 @@ from tasks.platform.processes import Ended, run
 from tasks.records import Finding, TableProfile
 from tasks.sources.postgresql.catalog import (
     as_at_source,
-    contents,
     count_rows,
     object_names,
-    rows_of,
     sequence_values,
     table_query,
     user_tables,
@@ -29,6 +27,7 @@ from tasks.sources.postgresql.errors import code_fault, reason_in
 from tasks.sources.postgresql.record import CopyRecord, read_record
 from tasks.sources.postgresql.scratch import ScratchCluster
 from tasks.sources.shared.folders import folder_bytes
+from tasks.sources.shared.odbc import contents, fetch
 
 MOST_NAMED = 20
 """Tables, objects or files that are named before the rest is only counted."""
@@ -128,8 +127,8 @@ def _contents(copy: Path, cluster: ScratchCluster) -> list[Finding]:
 def _opens(connection: Any, record: CopyRecord, cluster: ScratchCluster) -> list[Finding]:
     kinds = "r" if record.method == "logical" else "r,m"
     with reported_as_damage("cannot list the tables of the copy"):
-        tables = rows_of(connection, table_query(kinds))
-        version = rows_of(connection, "SHOW server_version")[0][0].split()[0]
+        tables = fetch(connection, table_query(kinds))
+        version = fetch(connection, "SHOW server_version")[0][0].split()[0]
     how = "started over a clone" if record.method == "physical" else "restored into a scratch database"
     notes = "".join(f"; {note}" for note in cluster.notes)
     findings = [Finding(check="opens", passed=True, detail=f"PostgreSQL {version}, {how}{notes}")]
@@ -173,7 +172,7 @@ def _against_record(
 def _measured(connection: Any, record: CopyRecord) -> list[Finding]:
     """Rows by their fingerprints; of a copy that was made before there were any, their number."""
     if record.profile is None:
-        names = [str(row[0]) for row in rows_of(connection, table_query("r"))]
+        names = [str(row[0]) for row in fetch(connection, table_query("r"))]
         return _rows(record.rows, {name: count_rows(connection, name) for name in names})
     expected = {table.name: table for table in record.profile.tables}
     held = contents(connection, as_at_source(user_tables(connection)))
@@ -346,7 +345,7 @@ def _not_looked_up(name: str, why: str) -> Finding:
 def _every_row_read(login: PostgresqlLogin, cluster: ScratchCluster) -> Finding:
     with login.connected() as connection:
         sql = "SELECT datname::text FROM pg_database WHERE datallowconn AND datname <> 'template1'"
-        names = [str(row[0]) for row in rows_of(connection, sql)]
+        names = [str(row[0]) for row in fetch(connection, sql)]
     for name in names:
         reading: list[str | Path] = [cluster.programs.path("pg_dump"), "-F", "p", "-f", os.devnull, "-w"]
         ended = run([*reading, "-d", name], environment=login.environment)

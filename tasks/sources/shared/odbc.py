@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from tasks.errors import SourceError
+from tasks.records import Profile, Table, TableProfile
 
 
 def manager(missing: str, hint: str) -> Any:
@@ -35,3 +37,13 @@ def fetch(connection: Any, sql: str, *values: object) -> list[Any]:
         return list(cursor.fetchall()) if cursor.description else []
     finally:
         cursor.close()
+
+
+def contents(connection: Any, tables: Iterable[Table]) -> Profile:
+    """Row counts and fingerprints of tables, computed by the server. Raises the driver's own error."""
+    measured = [
+        TableProfile.digested(table, int(rows), digest)
+        for table in tables
+        for rows, digest in fetch(connection, table.query)
+    ]
+    return Profile(tables=tuple(measured))
