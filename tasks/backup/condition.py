@@ -213,6 +213,12 @@ def facts_of(one: Resting) -> Json:
     return facts | {name: value for name, value in medium.items() if value}
 
 
+def facts_at(target: Target, name: str, source: str, sequence: int) -> Json:
+    """How a backup on an open target is told in an entry: on media also which one. Raises TargetMissing."""
+    label, identity = medium_of(target)
+    return facts_of(Resting(target.name, label, source, sequence, name, identity))
+
+
 def medium_of(target: Target) -> tuple[str, str]:
     """Label and id of the medium that is in use; "" for places that are no media. Raises TargetMissing."""
     if not isinstance(target, SupportsMedia):
@@ -230,8 +236,7 @@ def _here(context: PlanContext, target: Target) -> Iterator[Resting]:
 
 
 def _facts(target: Target, name: str, manifest: Manifest) -> Json:
-    label, identity = medium_of(target)
-    return facts_of(Resting(target.name, label, manifest.source, manifest.sequence, name, identity))
+    return facts_at(target, name, manifest.source, manifest.sequence)
 
 
 def _damage(entry: Entry) -> str:

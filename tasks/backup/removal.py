@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from tasks.backup.condition import medium_of
+from tasks.backup.condition import facts_at, medium_of
 from tasks.context import PlanContext
 from tasks.errors import ObjectMissing, TargetLocked, TargetUnlocked
 from tasks.journal.kinds import Kind
@@ -97,16 +97,10 @@ def _lock_end(target: Target, name: str, now: datetime) -> datetime:
 
 
 def _facts(target: Target, backup: BackupEntry, reason: str, run: str) -> Json:
-    parts = parse_name(backup.name)
-    facts: Json = {
-        "target": target.name,
-        "source": backup.manifest.source if backup.manifest else parts.source if parts else "",
-        "sequence": backup.manifest.sequence if backup.manifest else parts.sequence if parts else 0,
-        "name": backup.full_name,
-        "reason": reason,
-    }
-    medium, _ = medium_of(target)
-    return facts | ({"run": run} if run else {}) | ({"medium": medium} if medium else {})
+    stated = backup.manifest or parse_name(backup.name)
+    source, sequence = (stated.source, stated.sequence) if stated else ("", 0)
+    facts = facts_at(target, backup.full_name, source, sequence)
+    return facts | {"reason": reason} | ({"run": run} if run else {})
 
 
 def _cut_off(context: PlanContext, target: Target, source_name: str) -> list[Json]:
