@@ -53,7 +53,7 @@ class Asked:
     )
     export: Annotated[
         tuple[str, str] | None,
-        Parameter(help="FROM TO, two days: an auditor's pack of that period, both days in it."),
+        Parameter(negative=(), help="FROM TO, two days: an auditor's pack of that period, both days in it."),
     ] = None
     out: Annotated[
         Path | None, Parameter(help="With --export: the folder for the pack; without it, this one.")
