@@ -229,18 +229,30 @@ def change(copy: Path, chance: random.Random) -> str:
     "seeds", [range(12), pytest.param(range(12, 300), marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 )
 def test_b7_any_changed_byte_of_a_dump_is_caught(
-    postgresql: PostgresqlServer, small: Path, tmp_path: Path, seeds: range
+    postgresql: PostgresqlServer, small: Path, folder: Path, tmp_path: Path, seeds: range
 ) -> None:
-    """Or it is one that no restore reads: the moment of the dump, or where pg_dump saw an object."""
+    """Or it is one that no restore reads, or words that mean the same: others see no difference then."""
     whole, source = script(small), postgresql.source("logical", "small")
-    passed = []
+    caught = 0
     for seed in seeds:
-        copy = tmp_path / str(seed)
+        copy = folder / str(seed)
         shutil.copytree(small, copy)
         where = change(copy, random.Random(seed))
         findings = source.validate(copy, fresh(tmp_path / f"v{seed}"))
-        if all(finding.passed for finding in findings) and script(copy) != whole:
-            passed.append(where)
+        if not all(finding.passed for finding in findings):
+            caught += 1
+        elif script(copy) != whole:
+            assert restored(copy, folder) == plain(postgresql, "small"), f"not caught, not the same: {where}"
         shutil.rmtree(copy)
         shutil.rmtree(tmp_path / f"v{seed}")
-    assert passed == []
+    print(f"{caught} of {len(seeds)} were caught, the others changed nothing")
+    assert caught > len(seeds) / 2
+
+
+def restored(copy: Path, folder: Path) -> list[str]:
+    """What pg_dump says of a copy that was brought back by RECOVER.md's lines, on a server of its own."""
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", "postgres", copy], check=True)
+    with postgresql_server() as other:
+        follow(lines_for("dump"), copy, {**other.environment(), "PGPASSFILE": str(readable(other, folder))})
+        return plain(other, "small")
