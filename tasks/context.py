@@ -39,6 +39,7 @@ OWN_STATE = frozenset(
         "prefect",
         "drills",
         "status.html",
+        "status.prom",
         "in-place",
         "copies",
         "proofs.json",

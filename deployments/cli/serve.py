@@ -68,7 +68,7 @@ def serve(
         command = [sys.executable, "-m", "deployments.serving.runner", str(context.path)]
         if url := os.environ.get("PREFECT_API_URL"):
             return _keep_serving(context, command, url)
-        server = PrefectServer(host, port)
+        server = PrefectServer(host, port, context.path)
         with server.running():
             return _keep_serving(context, command, server.url, server)
 
@@ -108,7 +108,8 @@ def _only_one(context: PlanContext) -> Iterator[None]:
 def _keep_serving(
     context: PlanContext, command: Sequence[str], url: str, server: PrefectServer | None = None
 ) -> int:
-    say(f"Watch, start and retry runs at {url.removesuffix('/api')} (stop with Ctrl-C)")
+    what = "How backups stand, and all runs:" if server is not None else "Watch, start and retry runs at"
+    say(f"{what} {url.removesuffix('/api')} (stop with Ctrl-C)")
     password = password_file(Path(os.environ["PREFECT_HOME"]))
     if server is not None and password.exists():
         path_line("The page asks for name and password; they are in:", password)

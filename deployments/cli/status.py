@@ -8,7 +8,7 @@ from datetime import tzinfo
 from rich.markup import escape
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
-from deployments.cli.screen import bad, good, out, path_line, say, table
+from deployments.cli.screen import bad, good, out, path_line, say, table, warning
 from tasks.context import PlanContext
 from tasks.health.status import status_of, write_status
 from tasks.notices.status_page import Status, StatusLine, Trend
@@ -25,7 +25,8 @@ def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
     Shows what this machine remembers, at once and without reaching any target; `datasave audit` looks at
     the targets themselves. The same is written as a page after each run.
 
-    Exit status 1 where something needs attention.
+    Exit status 1 where a backup needs attention. What the office still lacks, such as a second person who is
+    told, is shown and leaves it at 0: `datasave posture` ends with 1 there.
 
     **Examples:**
 
@@ -43,12 +44,11 @@ def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
 def _show(page: Status, timezone: tzinfo) -> None:
     """Everything on the page, the alarms first."""
     say(f"{page.office}, as of {when_text(page.at, timezone)}")
-    if page.good:
-        good(page.headline)
-    else:
-        bad(page.headline)
-        for alarm in page.alarms:
-            say(f"  → {alarm}")
+    {"good": good, "warn": warning}.get(page.tone, bad)(page.headline)
+    for text in (*page.alarms, *page.missing):
+        say(f"  → {text}")
+    if page.good_until:
+        say(f"The next backup should have ended by {when_text(page.good_until, timezone)}.")
     _lines("where the backups are", page.targets, "next due")
     for advice in page.media:
         say(advice)

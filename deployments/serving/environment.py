@@ -23,6 +23,8 @@ SETTINGS = {
     "DO_NOT_TRACK": "1",
     # The second UI's page asks an analytics host whatever is set; the first one doesn't.
     "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    # No word of Prefect's paid service in an office's pages.
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # Else a UI on another port than 4200 calls port 4200.
     "PREFECT_SERVER_UI_API_URL": "/api",
     # A temporary server that makes its database for the first time takes up to 17 s on a small machine.

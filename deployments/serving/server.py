@@ -21,6 +21,7 @@ from typing import IO
 
 import httpx
 
+from deployments.serving import home
 from deployments.serving.environment import announce_server, answers, prepare, retract_server
 from tasks.errors import ProgramError
 from tasks.platform import leash
@@ -87,10 +88,10 @@ class PrefectServer:
     Raises ProgramError for an address that others can reach while no password is set.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, plan: Path) -> None:
         _refuse_open_door(host)
-        self._host, self._port = host, port
-        self._home = Path(os.environ["PREFECT_HOME"])
+        self._host, self._port, self._plan = host, port, plan
+        self._folder = Path(os.environ["PREFECT_HOME"])
         self._child: Child | None = None
         # Programs on this machine reach a server that listens everywhere by loopback.
         reached = LOOPBACK if ip_address(host).is_unspecified else host
@@ -114,29 +115,29 @@ class PrefectServer:
             os.environ["PREFECT_API_URL"] = self.url
             yield
         finally:
-            retract_server(self._home)
+            retract_server(self._folder)
             if self._child is not None:
                 self._child.stop()
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises ProgramError where it does not."""
         self._wait_for_port()
-        command = [sys.executable, "-m", "prefect", "server", "start"]
         environment = {
             **os.environ,
+            home.PLAN: str(self._plan),
             "PREFECT_UI_URL": self.page,
             # With the default of "*" any web page open in a browser here could drive this server.
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.page,
         }
         with _log().open("ab") as output:
-            command += ["--host", self._host, "--port", str(self._port)]
+            command = _server_command(f"{home.__name__}:create_app", self._host, self._port)
             self._child = Child(command, environment, output, with_all=True)
         if not _came_up(self.url, self._child):
             raise _not_started(
                 f"the Prefect server did not start on {self.url}",
                 f"Another program may use the port: choose one with --port. Its log: {_log()}",
             )
-        announce_server(self._home, self.url)
+        announce_server(self._folder, self.url)
 
     def _wait_for_port(self) -> None:
         """Whatever else listens there would pass for the server that this starts."""
@@ -171,6 +172,7 @@ def _refuse_open_door(host: str) -> None:
         )
 
 
+_PREFECT = "prefect.server.api.server:create_app"
 _temporary: dict[str, Child] = {}
 """Servers that this process has started for a command of its own, by their API addresses."""
 
@@ -223,19 +225,19 @@ def _start_temporary() -> None:
         "PREFECT__SERVER_FINAL": "1",
     }
     with _log().open("ab") as output:
-        server = _temporary[url] = Child(_temporary_command(port), environment, output, with_all=True)
+        server = _temporary[url] = Child(
+            _server_command(_PREFECT, LOOPBACK, port), environment, output, with_all=True
+        )
     atexit.register(server.stop)
     os.environ["PREFECT_API_URL"] = url
     refresh_global_settings_context()
 
 
-def _temporary_command(port: int) -> list[str]:
-    import prefect
-
+def _server_command(app: str, host: str, port: int) -> list[str]:
     # -P, and a folder for --app-dir: no module is taken from the folder that the command is used in.
-    program = [sys.executable, "-P", "-m", "uvicorn", "--app-dir", str(Path(prefect.__file__).parent.parent)]
-    app = ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
-    return [*program, *app, "--host", LOOPBACK, "--port", str(port), "--log-level", "error"]
+    ours = str(Path(home.__file__).parent.parent.parent)
+    program = [sys.executable, "-P", "-m", "uvicorn", "--app-dir", ours, "--factory", app, "--lifespan", "on"]
+    return [*program, "--host", host, "--port", str(port), "--log-level", "error"]
 
 
 def _came_up(url: str, child: Child) -> bool:

@@ -28,7 +28,7 @@ from tasks.records import BackupEntry, Finding
 from tasks.targets.base import Target
 from tasks.targets.capabilities import MediaOptions, SupportsMedia
 
-_GRACE = timedelta(hours=HOURS_OF_GRACE)
+GRACE = timedelta(hours=HOURS_OF_GRACE)
 _WEEKS = timedelta(weeks=2)
 
 
@@ -36,7 +36,7 @@ def last_run(context: PlanContext, now: datetime) -> datetime | None:
     """When the last run began that should have ended by now; None in a plan without a schedule of backups."""
     cron = context.plan.schedule.backup
     # A run that is under way is not late yet.
-    return previous_time(cron, now.astimezone(context.timezone) - _GRACE) if cron else None
+    return previous_time(cron, now.astimezone(context.timezone) - GRACE) if cron else None
 
 
 def due_since(context: PlanContext, entry: TargetEntry, now: datetime) -> datetime | None:
@@ -125,7 +125,7 @@ def _day_of(run: datetime | None, now: datetime) -> date:
 def _run_days(cron: str, now: datetime) -> set[date]:
     """The days of the last two weeks on which a run was due."""
     days: set[date] = set()
-    moment = previous_time(cron, now - _GRACE)
+    moment = previous_time(cron, now - GRACE)
     while now - moment < _WEEKS:
         days.add(moment.date())
         # One a day is enough to know.

@@ -17,9 +17,13 @@ from tasks.backup.media import which
 from tasks.backup.memory import doubts
 from tasks.context import PlanContext
 from tasks.health.drills import drillbook
-from tasks.health.freshness import due_since
+from tasks.health.freshness import GRACE, due_since
 from tasks.health.history import PastRun, newest_delivery, past_runs
+from tasks.health.nights import nights_of
+from tasks.health.posture import posture_of
+from tasks.health.restorable import restorable
 from tasks.health.trend import anomaly
+from tasks.notices.metrics import metrics_text
 from tasks.notices.pages import Tone
 from tasks.notices.status_page import Status, StatusLine, Trend, status_html
 from tasks.notices.wording import count_text, duration_text, place_text, size_text, when_text
@@ -29,8 +33,10 @@ from tasks.platform.files import kept_in_state, private_folder, write_atomic
 from tasks.policy.due_rules import day_text, due
 
 NAME = "status.html"
+FIGURES = "status.prom"
 PLOTTED = 90
 LISTED = 8
+TOLD_AS_ALARMS = ("fresh", "unmarked")
 NAMED = 3
 FLOWS = {
     "backup": "backup",
@@ -59,11 +65,16 @@ def status_of(context: PlanContext, now: datetime | None = None) -> Status:
         *(f"{one.target}: #{one.sequence} is {one.damage}. {WAY_OUT}" for one in damaged(context)),
         *_failed(runs),
     ]
+    missing = tuple(_missing(context, at))
     return Status(
         office=context.plan.name,
         at=at,
-        headline=_headline(context, runs, alarms),
+        headline=_headline(context, runs, alarms, missing),
         alarms=tuple(dict.fromkeys(alarms)),
+        missing=missing,
+        good_until=_good_until(context, at),
+        nights=tuple(nights_of(context, runs, at)),
+        backups=tuple(restorable(context, runs)),
         targets=tuple(targets),
         media=tuple(f"{name}: {advice.text}" for name, advice in which(context, _next_run_day(context, at))),
         held=tuple(_held(context, day_of(context, at))),
@@ -75,21 +86,40 @@ def status_of(context: PlanContext, now: datetime | None = None) -> Status:
 
 
 def write_status(context: PlanContext) -> Path:
-    """Write the status page into the state folder. Raises StateError."""
-    path = private_folder(context.state) / NAME
+    """Write the status page into the state folder, and its figures for monitoring. Raises StateError."""
+    status, path = status_of(context), private_folder(context.state) / NAME
     with kept_in_state(f"write the status page {path}"):
-        write_atomic(path, status_html(status_of(context), context.timezone).encode("utf-8"))
+        write_atomic(path, status_html(status, context.timezone).encode("utf-8"))
+        write_atomic(path.with_name(FIGURES), metrics_text(status).encode("utf-8"))
     return path
 
 
-def _headline(context: PlanContext, runs: Sequence[PastRun], alarms: Sequence[str]) -> str:
+def _headline(
+    context: PlanContext, runs: Sequence[PastRun], alarms: Sequence[str], missing: Sequence[str]
+) -> str:
     if alarms:
         return f"{count_text(len(alarms), 'thing needs', 'things need')} attention"
     newest = next((run for run in reversed(runs) if run.flow == "backup" and run.succeeded), None)
     if newest is None:
         return "No backup has been made yet"
     but = ", but not everything in it could be checked" if any(p.unchecked for p in newest.sources) else ""
-    return f"All is well: the newest proven backup is of {when_text(newest.started, context.timezone)}{but}"
+    found = f"the newest proven backup is of {when_text(newest.started, context.timezone)}{but}"
+    if missing:
+        return f"Backed up, with {count_text(len(missing), 'gap', 'gaps')}: {found}"
+    return f"All is well: {found}"
+
+
+def _missing(context: PlanContext, at: datetime) -> Iterator[str]:
+    """What the office must have by the advice on backups, and lacks; an alarm is not said twice."""
+    for rule in posture_of(context, at).open:
+        if rule.must and rule.id not in TOLD_AS_ALARMS:
+            yield f"Not met: {rule.demands.rstrip('.')} ({rule.found}). {rule.how}"
+
+
+def _good_until(context: PlanContext, at: datetime) -> datetime | None:
+    """When the next backup should have ended; None in a plan without a schedule."""
+    cron = context.plan.schedule.backup
+    return next_time(cron, at.astimezone(context.timezone)) + GRACE if cron else None
 
 
 def _target(

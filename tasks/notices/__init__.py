@@ -10,6 +10,7 @@
     mail.py, apprise_channel.py, heartbeat.py   the channels: SMTP, a transaction a recipient; phones and chat
                     rooms by the library apprise; an outside dead-man's switch
     status_page.py  how things stand, on one page (status.html), with small plots
+    metrics.py      the same as figures that monitoring reads
     drills_page.py  all drills: what was proved, with whose key, what is due (drills.html)
     runbook_page.py the disaster plan as Markdown (runbook.md) and as a page made of it (runbook.html)
     pages.py        pages from templates; base.html has their look, and their policy: no fetching, no script

@@ -5,8 +5,10 @@ Like the reports the page stands alone and holds aggregates only. Its plots are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
+from typing import NamedTuple
 
 from tasks.notices.pages import Tone, page_html
 from tasks.notices.wording import when_text
@@ -14,6 +16,15 @@ from tasks.records import Record
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH, HEIGHT = 240, 36
+# Two weeks of nights are seen at once; the others are folded away.
+SHOWN = 14
+
+
+class Link(NamedTuple):
+    """Where else to look: an address and what is there."""
+
+    address: str
+    text: str
 
 
 class StatusLine(Record):
@@ -24,6 +35,37 @@ class StatusLine(Record):
     word: str
     detail: str = ""
     next: str = ""
+
+
+class Night(Record):
+    """One day of a target in its bar: its tone, and what happened in words."""
+
+    day: str
+    tone: Tone
+    word: str
+
+
+class Nights(Record):
+    """The newest days of a target, oldest first."""
+
+    target: str
+    days: tuple[Night, ...]
+
+    @property
+    def told(self) -> str:
+        """The bar in words, for whoever doesn't see it."""
+        counts = Counter(night.word for night in self.days if night.tone != "quiet")
+        return ", ".join(f"{word} {count}" for word, count in counts.items()) or "nothing yet"
+
+
+class Restorable(Record):
+    """A backup that can be brought back: where it lies, how it was proved, and the command for it."""
+
+    name: str
+    taken: str
+    places: tuple[str, ...]
+    proof: str
+    command: str
 
 
 class Trend(Record):
@@ -51,13 +93,19 @@ class Trend(Record):
 class Status(Record):
     """How an office's backups stand at ``at``.
 
-    ``alarms``: what needs attention; ``held``: backups that a person keeps.
+    ``alarms``: what needs attention; ``missing``: what the office still lacks, and how to get it; ``held``:
+    backups that a person keeps; ``good_until``: when the next backup should have ended; later than that this
+    says nothing any more.
     """
 
     office: str
     at: datetime
     headline: str
     alarms: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    good_until: datetime | None = None
+    nights: tuple[Nights, ...] = ()
+    backups: tuple[Restorable, ...] = ()
     targets: tuple[StatusLine, ...] = ()
     media: tuple[str, ...] = ()
     held: tuple[StatusLine, ...] = ()
@@ -68,14 +116,22 @@ class Status(Record):
 
     @property
     def good(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether no backup needs attention."""
         return not self.alarms
 
+    @property
+    def tone(self) -> Tone:
+        """The colour of it all: amber where the backups are good and the office still lacks something."""
+        if not self.good:
+            return "bad"
+        return "warn" if self.missing else "good"
 
-def status_html(status: Status, timezone: tzinfo | None = None) -> str:
-    """The status as one self-contained page."""
-    at = when_text(status.at, timezone)
-    return page_html("status.html", status=status, at=at, width=WIDTH, height=HEIGHT)
+
+def status_html(status: Status, timezone: tzinfo | None = None, links: Sequence[Link] = ()) -> str:
+    """The status as one page; ``links`` are for one that a server shows, without them it stands alone."""
+    until = when_text(status.good_until, timezone) if status.good_until else ""
+    facts = {"at": when_text(status.at, timezone), "until": until, "links": links, "shown": SHOWN}
+    return page_html("status.html", status=status, width=WIDTH, height=HEIGHT, **facts)
 
 
 def _shares(values: Sequence[float]) -> list[float]:

@@ -107,6 +107,18 @@ def test_schedules_and_names_come_from_the_plan(site: Site) -> None:
         while not (pages := _markdown_pages(office)) and time.monotonic() < deadline:
             time.sleep(0.5)
         assert any("clinic" in page for page in pages)
+        _home_tells_of_it(office)
+
+
+def _home_tells_of_it(office: Served) -> None:
+    """The address that is served: our page, behind the password of the API; Prefect's UI is beside it."""
+    assert httpx.get(office.url).status_code == httpx.codes.UNAUTHORIZED
+    home = httpx.get(office.url, auth=office.api.auth).raise_for_status().text
+    assert "What can be restored" in home
+    assert "--backup 1 --identity" in home
+    assert "cellar is empty" in home, "it was left out of the only run"
+    there = httpx.get(f"{office.url}/dashboard", headers={"Accept": "text/html"})
+    assert "prefect" in there.raise_for_status().text.lower()
 
 
 def _markdown_pages(office: Served) -> list[str]:

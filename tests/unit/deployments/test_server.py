@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_where_a_server_is_reached(host: str, reached: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "office:secret")
-    assert PrefectServer(host, 4200).url == f"http://{reached}:4200/api"
+    assert PrefectServer(host, 4200, Path("plan.yaml")).url == f"http://{reached}:4200/api"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
@@ -38,13 +38,13 @@ def test_others_reach_no_server_without_a_password(host: str, monkeypatch: pytes
         else:
             monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", setting)
         with pytest.raises(ProgramError, match="can be reached by others"):
-            PrefectServer(host, 4200)
-        PrefectServer("127.0.0.1", 4200)
+            PrefectServer(host, 4200, Path("plan.yaml"))
+        PrefectServer("127.0.0.1", 4200, Path("plan.yaml"))
 
 
 def test_a_host_that_is_no_address() -> None:
     with pytest.raises(ProgramError, match="is not an address"):
-        PrefectServer("everywhere", 4200)
+        PrefectServer("everywhere", 4200, Path("plan.yaml"))
 
 
 def test_telemetry_is_off() -> None:
