@@ -16,7 +16,7 @@ from typing_extensions import Buffer
 
 from tasks.age.armor import ArmorReader, ArmorWriter
 from tasks.age.buffering import BUFFER, Feed, buffered, write_all
-from tasks.age.header import MAGIC, derive_key, read_header, serialise
+from tasks.age.header import MAGIC, Stanza, derive_key, read_header, serialise
 from tasks.age.recipients import FILE_KEY_BYTES, Identity, Recipient, unwrap_with, wrap_for
 from tasks.age.stream import PayloadReader, PayloadWriter
 from tasks.errors import HeaderError
@@ -37,16 +37,33 @@ def encrypt(
         _copy(Feed(reader), payload)
 
 
+class OwnKey:
+    """The key of one file, for the process that writes the file to read it again: an identity, never stored.
+
+    To be used for one file only. The file's header names its recipients alone.
+    """
+
+    def __init__(self) -> None:
+        self.secret = secrets.token_bytes(FILE_KEY_BYTES)
+
+    def unwrap(self, stanza: Stanza) -> bytes | None:  # noqa: ARG002 - whomever it is for
+        """The file key; whether it is this file's the header's code tells."""
+        return self.secret
+
+    def __repr__(self) -> str:
+        return "OwnKey(…)"
+
+
 @contextmanager
 def encrypting_writer(
-    writer: BinaryIO, recipients: Sequence[Recipient], *, armored: bool = False
+    writer: BinaryIO, recipients: Sequence[Recipient], *, armored: bool = False, key: OwnKey | None = None
 ) -> Iterator[BinaryIO]:
     """A stream whose contents go to ``writer`` encrypted, as ``encrypt`` would; raises KeyFormatError.
 
     The file is whole once the block has ended. Where the block raises it stays cut short, and no reader
-    takes it for a whole one.
+    takes it for a whole one. With ``key``, a fresh one, this process can open the file as well.
     """
-    file_key = secrets.token_bytes(FILE_KEY_BYTES)
+    file_key = (key or OwnKey()).secret
     header = serialise(wrap_for(recipients, file_key), file_key)
     nonce = secrets.token_bytes(_NONCE_BYTES)
     armor = ArmorWriter(writer) if armored else None
@@ -96,6 +113,11 @@ def rewrapped(reader: BinaryIO, identities: Sequence[Identity], recipients: Sequ
     file_key = unwrap_with(identities, old)
     new = serialise(wrap_for(recipients, file_key), file_key)
     return Rewrapped(cast("BinaryIO", _Joined(new, source)), len(new) - old.length)
+
+
+def stanza_kinds(reader: BinaryIO) -> list[str]:
+    """The kind of each recipient's entry in the header of an age file (not armored). Raises HeaderError."""
+    return [stanza.args[0] for stanza in read_header(buffered(Feed(reader))).stanzas]
 
 
 def _copy(source: Feed | PayloadReader, writer: BinaryIO) -> None:

@@ -1,6 +1,6 @@
 """The last gate before delivery: open the sealed archive in scratch, compare, sign the manifest.
 
-The same comparison with what was recorded serves three times: before delivery (with the run's own key), in
+The same comparison with what was recorded serves three times: before delivery (with the file's own key), in
 drills and in restores (with a holder's).
 """
 
@@ -16,7 +16,7 @@ from tasks.age.file import decrypting_reader
 from tasks.age.keys import Identity
 from tasks.archive.reader import extract_archive
 from tasks.backup.copy import Copied, identical
-from tasks.backup.seal import describe
+from tasks.backup.seal import describe, own_keys
 from tasks.backup.validate import require, same_digest
 from tasks.backup.workspace import Workspace
 from tasks.checks.judge import judge_checks, judge_tables
@@ -24,7 +24,6 @@ from tasks.checks.measure import measure_checks, profile
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, ValidationError
 from tasks.health import trend
-from tasks.keys.identities import read_identities
 from tasks.options import UserCheck
 from tasks.platform.files import BLOCK, HashingReader, private_folder
 from tasks.records import (
@@ -69,7 +68,7 @@ def rehearse(
     validated: Validated,
     progress: Progress = no_progress,
 ) -> tuple[tuple[Finding, ...], float]:
-    """Restore the sealed archive in scratch with the run's own key; findings and seconds.
+    """Restore the sealed archive in scratch with the file's own key; findings and seconds.
 
     Raises AgeError, ArchiveError, ValidationError or MismatchError: then nothing may be delivered.
     """
@@ -79,7 +78,7 @@ def rehearse(
     restored = private_folder(room / "restored")
     with sealed.path.open("rb", buffering=0) as stream:
         reader = HashingReader(stream, progress, sealed.bytes)
-        digest = unpack(reader.stream, read_identities([workspace.run_key]), restored, copy.bytes)
+        digest = unpack(reader.stream, own_keys(sealed), restored, copy.bytes)
     same_digest(reader.hexdigest(), sealed.sha256, "sealed archive")
     same_digest(digest, sealed.archive_sha256, "archive inside the seal")
     proof = Proof(copy.read_files(), validated.profile, context.checks(run.source_name), run.started)

@@ -9,26 +9,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
+from tasks.age.file import OwnKey, encrypting_writer, stanza_kinds
 from tasks.age.file import encrypt as encrypt_stream
-from tasks.age.file import encrypting_writer
-from tasks.age.hybrid import HybridIdentity
 from tasks.age.keys import parse_recipient
-from tasks.age.recipients import Recipient
-from tasks.age.x25519 import X25519Identity
+from tasks.age.recipients import FILE_KEY_BYTES, Recipient
 from tasks.archive.writer import write_archive
 from tasks.backup.copy import Copied, summed_up
 from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
+from tasks.errors import HeaderError, StateError
 from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
 from tasks.manifests.signing import sign_record
 from tasks.platform.files import (
     HashingWriter,
     atomic_writer,
     write_atomic,
-    write_new_secret,
 )
 from tasks.platform.relay import written_beside
-from tasks.platform.trees import remove_tree
 from tasks.policy.trend_rules import Snapshot
 from tasks.records import (
     Contents,
@@ -43,6 +40,8 @@ from tasks.records import (
     no_progress,
 )
 
+_own_keys: dict[Path, OwnKey] = {}
+
 
 def archive_and_encrypt(
     context: PlanContext, workspace: Workspace, run: Run, copy: Copied, progress: Progress = no_progress
@@ -55,9 +54,10 @@ def archive_and_encrypt(
     name = sealed_name(stem(run.source, run.started, run.sequence))
     # What an earlier try left here was never proven.
     path = workspace.fresh(workspace.sealed) / name
+    key = _own_keys[path] = OwnKey()
     with atomic_writer(path) as stream:
         sealed = HashingWriter(stream)
-        with written_beside(sealed.stream) as outside, encrypt(context, workspace, outside) as inside:
+        with written_beside(sealed.stream) as outside, encrypt(context, outside, key) as inside:
             plain = HashingWriter(inside)
             with written_beside(plain.stream) as packed:
                 archive(context, copy, packed, progress)
@@ -83,13 +83,40 @@ def archive(context: PlanContext, copy: Copied, stream: BinaryIO, progress: Prog
     )
 
 
-def encrypt(context: PlanContext, workspace: Workspace, stream: BinaryIO) -> AbstractContextManager[BinaryIO]:
-    """What is written inside the block goes to ``stream`` encrypted to every holder and to the run's own key.
+def encrypt(context: PlanContext, stream: BinaryIO, key: OwnKey) -> AbstractContextManager[BinaryIO]:
+    """What is written inside the block goes to ``stream`` encrypted to every holder, and to nobody else.
 
-    That key, made for this run alone, lets the rehearsal open exactly the file that will be delivered,
-    although the machine holds no holder's identity.
+    ``key`` lets the rehearsal open exactly the file that will be delivered, although the machine holds no
+    holder's identity.
     """
-    return encrypting_writer(stream, [*context.recipients(), _make_run_key(context, workspace)])
+    return encrypting_writer(stream, context.recipients(), key=key)
+
+
+def own_keys(sealed: Sealed) -> list[OwnKey]:
+    """What opens a sealed archive in the process that made it.
+
+    It is in memory alone: on a disk even a removed key may be found again, and would open what lies on the
+    targets. Raises StateError in any other process.
+    """
+    try:
+        return [_own_keys[sealed.path]]
+    except KeyError:
+        raise StateError(
+            f"{sealed.name} cannot be rehearsed: its key was in the memory of a process that has ended",
+            hint="Run the backup again; it starts with a new copy.",
+        ) from None
+
+
+def _refuse_strangers(sealed: Path, holders: tuple[Holder, ...]) -> None:
+    """Raise HeaderError unless a sealed archive is for as many keys, of their kinds, as there are holders."""
+    with sealed.open("rb") as stream:
+        found = stanza_kinds(stream)
+    named = [parse_recipient(holder.recipient).wrap(bytes(FILE_KEY_BYTES)).args[0] for holder in holders]
+    if found != named:
+        raise HeaderError(
+            f"{sealed.name} can be opened by {len(found)} keys, and its manifest would name {len(named)}",
+            hint="Nothing was delivered. Run the backup again.",
+        )
 
 
 def describe(
@@ -135,6 +162,7 @@ def describe(
         contents=seal_text(contents.model_dump_json(), context.recipients()),
         machine="",
     )
+    _refuse_strangers(sealed.path, manifest.recipients)
     signed = sign_record(manifest, context.machine_key())
     path = sealed.path.with_name(manifest_name(stem(run.source, run.started, run.sequence)))
     write_atomic(path, to_json(signed))
@@ -160,13 +188,3 @@ def seal_text(text: str, recipients: list[Recipient]) -> str:
     sealed = io.BytesIO()
     encrypt_stream(io.BytesIO(text.encode("utf-8")), sealed, recipients, armored=True)
     return sealed.getvalue().decode("ascii")
-
-
-def _make_run_key(context: PlanContext, workspace: Workspace) -> Recipient:
-    # The run's key must be of the holders' class: one file never mixes hybrid and classic recipients,
-    # or the weaker one would decide who can read it in the age of quantum computers.
-    hybrid = any(holder.recipient.startswith("age1pq1") for holder in context.plan.holders)
-    identity = HybridIdentity.generate() if hybrid else X25519Identity.generate()
-    remove_tree(workspace.run_key)
-    write_new_secret(workspace.run_key, identity.secret_text() + "\n")
-    return parse_recipient(str(identity.recipient()))

@@ -4,7 +4,6 @@
 
     staging/<run id>.lock   held by the live process; a folder whose lock is free is a dead run's
     staging/<run id>/
-        run.key         private half of the key made for this run alone
         copy/           the live copy                    plaintext
         listing.jsonl   its files' names and digests     plaintext
         scratch/        what the rehearsal unpacks       plaintext
@@ -12,9 +11,8 @@
         ledger/         a mark for each product that still stands, and the seconds each step took
     staging/<run id>.<source>/  the same for each of the plan's further sources
 
-Plaintext and the run's key go at the end of a run, however it ends, and at the next start where a
-run was killed. The sealed part of a failed run stays, so that a re-run sends only what is missing;
-it is bounded by number and age.
+Plaintext goes at the end of a run, however it ends, and at the next start where a run was killed. The sealed
+part of a failed run stays, so that a re-run sends only what is missing; it is bounded by number and age.
 """
 
 from __future__ import annotations
@@ -66,7 +64,6 @@ class Workspace:
         self.scratch = folder / "scratch"
         self.scratch_validate = folder / "scratch-validate"
         self.sealed = folder / "sealed"
-        self.run_key = folder / "run.key"
         self._ledger = folder / "ledger"
 
     def fresh(self, path: Path) -> Path:

@@ -56,7 +56,7 @@ def validate_copy(work: Work, copy: Copied) -> Validated:
 
 @step("archive and encrypt", stands_by=SEALED, recall=lambda _, spooled: spooled.sealed_whole())
 def archive_and_encrypt(work: Work, copy: Copied) -> Sealed:
-    """Pack the copy as tar + zstandard, encrypted to every holder and to this run's own key."""
+    """Pack the copy as tar + zstandard, encrypted to every holder."""
     return tasks.backup.seal.archive_and_encrypt(work.context, work.workspace, work.run, copy, work.progress)
 
 

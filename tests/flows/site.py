@@ -19,7 +19,7 @@ from tasks.journal.copies import SUFFIX
 from tasks.platform.files import create_private
 
 NO_BACKUPS = (".datasave-target.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
-PLAINTEXT_NAMES = ("copy", "archive.tar.zst", "scratch", "scratch-validate", "run.key")
+PLAINTEXT_NAMES = ("copy", "archive.tar.zst", "scratch", "scratch-validate")
 
 
 @dataclass(frozen=True)

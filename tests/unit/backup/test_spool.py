@@ -68,21 +68,20 @@ def test_however_a_run_ends_nothing_readable_is_left(tmp_path: Path, proven: boo
         for path in (
             workspace.copy / "clinic.db",
             workspace.folder / "archive.tar.zst",
-            workspace.run_key,
             workspace.listing,
         ):
             path.parent.mkdir(exist_ok=True)
             path.write_text("readable")
         raise RuntimeError
     assert workspace.plaintext() == []
-    assert not workspace.run_key.exists()
     assert workspace.holds_sealed() is proven
     assert workspace.folder.exists() is proven
 
 
 def test_of_a_killed_run_only_what_is_sealed_waits(tmp_path: Path) -> None:
     workspace = spooled(tmp_path, 0)
-    workspace.run_key.write_text("the run's secret key")
+    # The key of a version before this one, which opens what that delivered.
+    (workspace.folder / "run.key").write_text("the run's secret key")
     workspace.copy.mkdir()
     assert sweep(tmp_path) == [workspace.folder]
     assert workspace.plaintext() == []
