@@ -358,8 +358,9 @@ class BackupEntry(Record):
     ``slot`` is the folder on the target, "" for its root. ``defect`` says why the backup does not
     count (unsigned, forged, dated in the future, archive missing or of another size); empty means
     verified. ``manifest_name`` is the manifest's name on the target. ``manifest`` is None where it
-    could not be read at all. ``certificates`` are the names of its drill certificates. ``marks`` are
-    the manifest's, empty once someone accepted them here. ``standing`` is what is known beside that:
+    could not be read at all. ``certificates`` are the names of its drill certificates, ``signature`` that of
+    the manifest's signature for ssh-keygen, "" where there is none. ``marks`` are the manifest's, empty once
+    someone accepted them here. ``standing`` is what is known beside that:
     ``elsewhere``: it lies in a folder that is no slot (``slot`` names it); it was not looked at, counts
     nowhere and is nobody's to remove. ``delivered``: it has no manifest, but had one. ``damaged``: it was
     read and is not what its manifest states.
@@ -372,6 +373,7 @@ class BackupEntry(Record):
     defect: str
     bytes: int
     certificates: tuple[str, ...] = ()
+    signature: str = ""
     marks: tuple[str, ...] = ()
     standing: Literal["", "elsewhere", "delivered", "damaged"] = ""
 

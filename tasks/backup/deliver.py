@@ -8,6 +8,8 @@ from datetime import date
 from hashlib import sha256
 from io import BytesIO
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from tasks.backup.condition import Witness, note_delivered, note_removed
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import note_use
@@ -17,8 +19,9 @@ from tasks.calendars import WEEKDAYS
 from tasks.context import PlanContext
 from tasks.errors import MismatchError, ObjectMissing, ReadBackError, TargetError, TargetFull
 from tasks.health.runbook import put_runbook
-from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name, read_manifest
+from tasks.manifests.manifest import SEALED_SUFFIX, SIGNATURE_SUFFIX, manifest_name, read_manifest
 from tasks.manifests.recover_page import RestoreText, recover_text
+from tasks.manifests.signing import allowed_signer, ssh_signature
 from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import HashingReader
@@ -122,7 +125,7 @@ def read_back(
                 permanent=True,
             )
         data = rehearsed.manifest.read_bytes()
-        publish(target, data, placed.name)
+        publish(target, data, placed.name, context.machine_key())
         note_delivered(context, target, placed.name, read_manifest(data))
         refresh_recover(context, target)
         put_runbook(context, target)
@@ -149,9 +152,16 @@ def check_room(target: Target, size: int) -> None:
         )
 
 
-def publish(target: Target, data: bytes, sealed_name: str) -> None:
-    """Put the manifest of a sealed archive beside it, and read it back: with it the backup exists."""
-    name = manifest_name(sealed_name.removesuffix(SEALED_SUFFIX))
+def publish(target: Target, data: bytes, sealed_name: str, key: Ed25519PrivateKey | None = None) -> None:
+    """Put the manifest of a sealed archive beside it, and read it back: with it the backup exists.
+
+    With ``key``, that of the machine that signed it, a signature for ssh-keygen is put there before.
+    """
+    stem = sealed_name.removesuffix(SEALED_SUFFIX)
+    name = manifest_name(stem)
+    if key is not None:
+        signature = ssh_signature(data, key)
+        target.put(stem + SIGNATURE_SUFFIX, BytesIO(signature), len(signature))
     target.put(name, BytesIO(data), len(data))
     if not verify(target, name, len(data), sha256(data).hexdigest(), local=BytesIO(data)):
         discard(target, name)
@@ -174,7 +184,8 @@ def refresh_recover(context: PlanContext, target: Target) -> None:
         context.full_name(source_name): context.source(source_name) for source_name in context.source_names
     }
     kept = {name: RestoreText(source.kind, source.after_restore) for name, source in sources.items()}
-    text = recover_text(kept, holders).encode("utf-8")
+    signers = [allowed_signer(machine) for machine in sorted(context.trusted())]
+    text = recover_text(kept, holders, signers).encode("utf-8")
     # A place that lets us write and not read may not be able to tell: then it is written anew.
     with suppress(TargetError):
         if verify(target, "RECOVER.md", len(text), sha256(text).hexdigest(), local=BytesIO(text)):

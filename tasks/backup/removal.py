@@ -73,7 +73,7 @@ def removed_in(context: PlanContext, run: Run, target: str) -> tuple[Removed, ..
 
 
 def _delete(target: Target, backup: BackupEntry) -> None:
-    names = (backup.manifest_name, *backup.certificates, backup.full_name)
+    names = (backup.manifest_name, backup.signature, *backup.certificates, backup.full_name)
     for name in filter(None, names):
         with suppress(ObjectMissing):
             target.delete(name)

@@ -39,7 +39,7 @@ from tasks.health.audit import audit_target
 from tasks.manifests.entries import FUTURE
 from tasks.manifests.manifest import SEALED_SUFFIX, manifest_name, parse_name, read_manifest, to_json
 from tasks.manifests.shelf import SEALED_ANEW
-from tasks.manifests.signing import ANOTHER_MACHINE, signature_defect
+from tasks.manifests.signing import ANOTHER_MACHINE, public_text, signature_defect
 from tasks.manifests.strays import content
 from tasks.platform.files import BLOCK, HashingReader, create_private, kept_in_state, sha256_of
 from tasks.records import BackupEntry, Finding, Manifest, Progress, no_progress
@@ -269,7 +269,8 @@ def _replace(context: PlanContext, target: Target, broken: Broken, copy: GoodCop
         _put(target, broken.name, manifest, path)
     data, name = to_json(manifest), manifest_name(broken.name.removesuffix(SEALED_SUFFIX))
     if not _holds(target, name, data):
-        publish(target, data, broken.name)
+        key = context.machine_key()
+        publish(target, data, broken.name, key if manifest.machine == public_text(key.public_key()) else None)
     note_repaired(context, target, broken.name, manifest, copy.place)
 
 

@@ -98,7 +98,8 @@ def seal_anew(
             ),
         }
     )
-    publish(target, to_json(sign_record(anew, context.machine_key())), name)
+    key = context.machine_key()
+    publish(target, to_json(sign_record(anew, key)), name, key)
     note_rewrapped(context, target, name, anew, backup.full_name)
     _carry_certificates(target, backup, name)
     refresh_recover(context, target)

@@ -11,6 +11,7 @@ from tasks.errors import ManifestError, ObjectMissing, TargetError, TargetMissin
 from tasks.manifests.manifest import (
     MANIFEST_SUFFIX,
     SEALED_SUFFIX,
+    SIGNATURE_SUFFIX,
     manifest_name,
     parse_name,
     read_manifest,
@@ -88,6 +89,7 @@ class Listing:
             bytes=size or 0,
             standing="damaged" if damage and not defect else "",
             certificates=self.certificates.get(path, ()),
+            signature=self._signature(path),
             marks=manifest.marks if manifest and manifest.sequence > self.accepted else (),
         )
 
@@ -121,7 +123,11 @@ class Listing:
             bytes=size,
             standing="delivered" if delivered else "",
             certificates=self.certificates.get(path, ()),
+            signature=self._signature(path),
         )
+
+    def _signature(self, path: str) -> str:
+        return path + SIGNATURE_SUFFIX if path + SIGNATURE_SUFFIX in self.sizes else ""
 
     def _telling_of(self, stem: str, size: int) -> Found | None:
         """A manifest of another name that states an archive's size; the archive's own, if it is there."""

@@ -4,6 +4,7 @@
 
     clinic-20261123T020000Z-000417.tar.zst.age                     sealed archive
     clinic-20261123T020000Z-000417.manifest.json                   its manifest
+    clinic-20261123T020000Z-000417.manifest.json.sig               the manifest's signature for ssh-keygen
     clinic-20261123T020000Z-000417.drill-20261129T060000Z.json     a drill certificate
     clinic-20261123T020000Z-000417.r1.tar.zst.age                  the same backup, sealed anew
 
@@ -28,6 +29,7 @@ from tasks.records import Certificate, Manifest
 
 SEALED_SUFFIX = ".tar.zst.age"
 MANIFEST_SUFFIX = ".manifest.json"
+SIGNATURE_SUFFIX = ".manifest.json.sig"
 MAX_BYTES = 16 << 20
 
 _SOURCE = r"[A-Za-z0-9][A-Za-z0-9._-]*"

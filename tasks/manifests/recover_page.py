@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from tasks.manifests.manifest import stem
+from tasks.manifests.signing import SSH_NAME
 
 EXAMPLE_TAKEN = datetime(2026, 11, 23, 2, tzinfo=UTC)
 EXAMPLE_SEQUENCE = 417
@@ -32,10 +33,13 @@ class RestoreText(NamedTuple):
     afterwards: str = ANY_ENGINE
 
 
-def recover_text(sources: Mapping[str, RestoreText], holders: Sequence[str]) -> str:
+def recover_text(
+    sources: Mapping[str, RestoreText], holders: Sequence[str], signers: Sequence[str] = ()
+) -> str:
     """The page for a target that holds backups of these sources, by name, the main one first.
 
-    ``holders`` are the names of those who have a key. Raises ValueError without a holder: a page that
+    ``holders`` are the names of those who have a key, ``signers`` the lines of an allowed-signers file for
+    the machines that sign what lies there. Raises ValueError without a holder: a page that
     names nobody to ask is of no use.
     """
     if not holders:
@@ -47,6 +51,8 @@ def recover_text(sources: Mapping[str, RestoreText], holders: Sequence[str]) -> 
         kind=", ".join(dict.fromkeys(source.kind for source in sources.values())),
         several=SEVERAL if len(sources) > 1 else "",
         holders="\n".join(f"- **{' '.join(name.split())}**" for name in holders),
+        name=SSH_NAME,
+        signers="\n".join(f"    {line}" for line in signers),
         example=stem(next(iter(sources)), EXAMPLE_TAKEN, EXAMPLE_SEQUENCE),
         afterwards=_afterwards(sources),
     )

@@ -4,6 +4,10 @@ What is signed: a line that names the record type ("datasave manifest v1"), then
 its signature as canonical JSON: keys sorted, no spaces, UTF-8, times in UTC ending in ``Z``. The line
 keeps a signature under a certificate from ever passing for one under a manifest. A public key is
 written ``ed25519:`` + base64 of its 32 bytes, a signature as base64 of its 64 bytes.
+
+Beside each manifest lies a second signature, of the whole file, which ``ssh-keygen -Y verify`` checks where
+this program isn't (format: PROTOCOL.sshsig of OpenSSH). What is signed begins otherwise there, so neither
+passes for the other.
 """
 
 from __future__ import annotations
@@ -14,9 +18,11 @@ import json
 import os
 import secrets
 import stat
+import textwrap
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha512
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +44,10 @@ Signed = TypeVar("Signed", Manifest, Certificate)
 PUBLIC_PREFIX = "ed25519:"
 PUBLIC_BYTES = 32
 SIGNATURE_BYTES = 64
+SSH_NAME = "datasave"
+"""What stands for a machine in an allowed-signers file, and the namespace of its signatures."""
+_SSH_KIND = b"ssh-ed25519"
+_SSH_MAGIC = b"SSHSIG"
 ANOTHER_MACHINE = "signed by another machine"
 LOST_KEY = (
     "Put the file back from a copy. If it is lost, delete it and a new key is made; add the old public key"
@@ -86,6 +96,29 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 def public_text(key: Ed25519PublicKey) -> str:
     """A public key as it stands in manifests and in the plan: ``ed25519:`` + base64."""
     return PUBLIC_PREFIX + base64.b64encode(key.public_bytes_raw()).decode("ascii")
+
+
+def allowed_signer(machine: str) -> str:
+    """The line of an allowed-signers file (ssh-keygen(1)) for a public key as `public_text` writes it."""
+    key = base64.b64decode(machine.removeprefix(PUBLIC_PREFIX))
+    blob = base64.b64encode(_ssh_strings(_SSH_KIND, key)).decode("ascii")
+    return f'{SSH_NAME} namespaces="{SSH_NAME}" {_SSH_KIND.decode("ascii")} {blob}'
+
+
+def ssh_signature(data: bytes, key: Ed25519PrivateKey) -> bytes:
+    """The armored signature of a file's content, for ``ssh-keygen -Y verify -n datasave``."""
+    name = SSH_NAME.encode("ascii")
+    signed = _SSH_MAGIC + _ssh_strings(name, b"", b"sha512", sha512(data).digest())
+    public = _ssh_strings(_SSH_KIND, key.public_key().public_bytes_raw())
+    signature = _ssh_strings(_SSH_KIND, key.sign(signed))
+    version = (1).to_bytes(4, "big")
+    blob = _SSH_MAGIC + version + _ssh_strings(public, name, b"", b"sha512", signature)
+    lines = textwrap.wrap(base64.b64encode(blob).decode("ascii"), 70)
+    return "\n".join(["-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", ""]).encode()
+
+
+def _ssh_strings(*strings: bytes) -> bytes:
+    return b"".join(len(string).to_bytes(4, "big") + string for string in strings)
 
 
 def json_ready(value: object) -> str:

@@ -15,6 +15,7 @@ from tasks.manifests.manifest import (
     MANIFEST_SUFFIX,
     MAX_BYTES,
     SEALED_SUFFIX,
+    SIGNATURE_SUFFIX,
     manifest_name,
     parse_name,
     read_manifest,
@@ -87,7 +88,7 @@ def told_of(place: ReadableTarget, archive: str) -> str:
     TargetError where the listing fails or the medium is gone.
     """
     sizes = {stat.name: stat.bytes for stat in place.list("")}
-    files = [name for name in sizes if not name.endswith(SEALED_SUFFIX)]
+    files = [name for name in sizes if not name.endswith((SEALED_SUFFIX, SIGNATURE_SUFFIX))]
     alike = [
         one
         for one in readable_manifests(place, sizes, files)
@@ -117,10 +118,12 @@ def _begins_as_json(place: ReadableTarget, name: str) -> bool:
 
 
 def _is_record(name: str) -> bool:
-    """Whether a file is named as a manifest or a certificate."""
+    """Whether a file is named as a manifest, its signature, or a certificate."""
     file = name.rpartition("/")[2]
     parts = parse_name(file)
-    return file.endswith(MANIFEST_SUFFIX) or (parts is not None and parts.kind == "certificate")
+    return file.endswith((MANIFEST_SUFFIX, SIGNATURE_SUFFIX)) or (
+        parts is not None and parts.kind == "certificate"
+    )
 
 
 def _manifest_beside(name: str) -> str:

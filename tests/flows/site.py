@@ -16,6 +16,7 @@ from deployments.cli import app as cli
 from tasks.age.x25519 import X25519Identity
 from tasks.context import PlanContext
 from tasks.journal.copies import SUFFIX
+from tasks.manifests.manifest import SIGNATURE_SUFFIX
 from tasks.platform.files import create_private
 
 NO_BACKUPS = (".datasave-target.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
@@ -81,10 +82,12 @@ class Site:
         self.plan.write_text(yaml.safe_dump({**plan, **options}, sort_keys=False), "utf-8")
 
     def objects(self, target: str) -> list[str]:
-        """Names of all files on a target, its marker, the pages for people and the journal left out."""
+        """Names of all files on a target; its marker, pages, journal and SSH signatures left out."""
         root = self.root / target
         found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        return sorted(name for name in found if name not in NO_BACKUPS and not name.endswith(SUFFIX))
+        return sorted(
+            name for name in found if name not in NO_BACKUPS and not name.endswith((SUFFIX, SIGNATURE_SUFFIX))
+        )
 
     def archives(self, target: str) -> list[Path]:
         return sorted((self.root / target).rglob("*.tar.zst.age"))

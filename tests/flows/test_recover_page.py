@@ -95,7 +95,7 @@ def place() -> Iterator[Path]:
 
 def follow(target: Path, key: Path, folder: Path) -> Followed:
     """Steps 1 to 5."""
-    mounts.need("age", "zstd", "tar", "sha256sum")
+    mounts.need("age", "zstd", "tar", "sha256sum", "ssh-keygen")
     page = Page.on(target)
     shutil.copy(key, folder / "key.txt")
     whole = [path for path in target.rglob("*.tar.zst.age") if _manifest(path).exists()]
@@ -104,6 +104,11 @@ def follow(target: Path, key: Path, folder: Path) -> Followed:
     shutil.copy(_manifest(newest), folder / "backup.manifest.json")
     on_linux = page.shell(4)[0]
     assert "sha256sum" in on_linux
+    shutil.copy(newest.with_name(_manifest(newest).name + ".sig"), folder / "backup.manifest.json.sig")
+    verified = page.shell(4)[2]
+    (line,) = re.findall(r"^    (datasave namespaces=.*)$", page.steps[4], flags=re.M)
+    (folder / "allowed_signers").write_text(f"{line}\n", "utf-8")
+    assert shell(verified, folder).startswith('Good "datasave" signature')
     shown = shell(on_linux, folder).split()[0]
     assert shown == json.loads((folder / "backup.manifest.json").read_text())["sealed_sha256"]
     by_steps, in_one_go = page.shell(5)

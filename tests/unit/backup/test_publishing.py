@@ -67,13 +67,24 @@ def test_a_manifest_that_reads_back_otherwise_is_removed_and_told() -> None:
     assert nas.objects == {}
 
 
-@pytest.mark.parametrize("suffix", [".tar.zst.age", ".drill-20261129T060000Z.json"])
+def test_s3_a_signature_goes_with_its_manifest(context: PlanContext) -> None:
+    nas = MemoryTarget("nas")
+    put(nas, NAME, SEALED)
+    publish(nas, to_json(RECORD), NAME, context.machine_key())
+    (backup,) = read_shelf(nas, trusted=None, now=TAKEN + timedelta(days=1))
+    assert backup.signature in nas.objects
+    assert remove_backup(context, nas, backup, "no rule keeps it")
+    assert nas.objects == {}
+
+
+@pytest.mark.parametrize("suffix", [".tar.zst.age", ".drill-20261129T060000Z.json", ".manifest.json.sig"])
 def test_half_a_removal_leaves_no_backup_that_seems_whole(context: PlanContext, suffix: str) -> None:
     nas = Failing("nas", suffix)
     drilled = certificate()
     put(nas, NAME, SEALED)
     put(nas, MANIFEST, to_json(RECORD))
     put(nas, certificate_name(NAME, drilled.drilled), to_json(drilled))
+    put(nas, f"{MANIFEST}.sig", b"signature")
     (backup,) = read_shelf(nas, trusted=None, now=TAKEN + timedelta(days=1))
     with pytest.raises(TargetError):
         remove_backup(context, nas, backup, "no rule keeps it")
