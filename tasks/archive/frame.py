@@ -47,6 +47,9 @@ class FrameReader:
 
     def exactly(self, size: int) -> bytes:
         """The next ``size`` bytes; raises ArchiveError where the contents end before."""
+        if size <= len(self._ready):
+            whole, self._ready = bytes(self._ready[:size]), self._ready[size:]
+            return whole
         data = bytearray()
         while len(data) < size:
             piece = self.piece(size - len(data))

@@ -9,6 +9,7 @@ there twice.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from io import FileIO
@@ -19,9 +20,10 @@ from tasks.archive.faults import told_as
 from tasks.archive.frame import LARGEST_BLOCK, FrameReader, damaged
 from tasks.archive.members import BLOCK, MOST_MEMBERS, Member, read_member
 from tasks.errors import ArchiveError, UnsafeArchive
+from tasks.platform.attributes import spread_out
 from tasks.platform.files import PRIVATE_FOLDER
 from tasks.platform.names import in_quotes, link_defect, name_defect
-from tasks.records import Progress, no_progress
+from tasks.records import CopiedFile, Progress, no_progress
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _HOLE = bytes(LARGEST_BLOCK)
@@ -36,10 +38,12 @@ def extract_archive(
     limit: int,
     progress: Progress = no_progress,
     only: Callable[[str], bool] | None = None,
+    written: Callable[[CopiedFile], object] | None = None,
 ) -> int:
     """Extract all of ``stream`` into ``destination``, an empty folder; returns the number of members.
 
     With ``only``, just the files whose names it says yes to are written, and the folders they lie in.
+    ``written`` is told each file that was, with the sha256 of the bytes handed to the system.
     ``limit`` is the most bytes that all files together may have; progress counts them. Files get mode 0600
     (0700 where their owner could run them), folders 0700; files and folders get their times back. Raises
     UnsafeArchive at a member that would leave the folder or exhaust it, ArchiveError where the archive is
@@ -54,7 +58,7 @@ def extract_archive(
             hint="Give a new folder: an extraction never mixes with what is already there.",
         )
     frame = FrameReader(stream)
-    unpacker = _Unpacker(frame, destination, limit, progress, only)
+    unpacker = _Unpacker(frame, destination, limit, progress, only, written)
     count = 0
     while member := read_member(frame.exactly):
         count += 1
@@ -84,13 +88,17 @@ class _Unpacker:
         limit: int,
         progress: Progress,
         only: Callable[[str], bool] | None,
+        written: Callable[[CopiedFile], object] | None,
     ) -> None:
         self._frame = frame
-        self._destination = destination
+        # Text, not Path, for what is done for each file.
+        self._destination = f"{destination}{os.sep}"
         self._limit = limit
         self._progress = progress
         self._only = only
+        self._written = written
         self._done = 0
+        self._parent = ""
         self._folders: dict[str, int | None] = {}
         self._links: dict[str, str] = {}
 
@@ -114,19 +122,20 @@ class _Unpacker:
                     self._make_folder(name, member.mtime)
                 case "link":
                     self._links[name] = member.target
+                    self._parent = ""
 
     def finish(self) -> None:
         """Make the links, and give the folders their times, which everything made in them had changed."""
         for name, target in self._links.items():
             with told_as(f"cannot extract the link {in_quotes(name)}"):
                 try:
-                    (self._destination / name).symlink_to(target)
+                    os.symlink(target, self._place(name))  # noqa: PTH211 - as in __init__
                 except FileExistsError:
                     raise _unsafe(name, _TWICE) from None
         for name, mtime in reversed(self._folders.items()):
             if mtime is not None:
                 with told_as(f"cannot set the time of the folder {in_quotes(name)}"):
-                    _set_time(self._destination / name, mtime)
+                    _set_time(self._place(name), mtime)
 
     def _check(self, name: str, member: Member) -> None:
         defect = name_defect(name)
@@ -160,7 +169,14 @@ class _Unpacker:
         if any(self._frame.exactly(-member.size % BLOCK)):
             raise damaged("something stands between two members")
 
+    def _place(self, name: str) -> str:
+        return self._destination + (name if os.sep == "/" else name.replace("/", os.sep))
+
     def _make_parents(self, name: str) -> None:
+        above = name.rpartition("/")[0]
+        if above == self._parent:
+            return  # as for the file before
+        self._parent = above
         end = name.find("/")
         while end >= 0:
             parent = name[:end]
@@ -171,26 +187,32 @@ class _Unpacker:
             end = name.find("/", end + 1)
 
     def _make_folder(self, name: str, mtime: int | None) -> None:
+        place = self._place(name)
         try:
-            (self._destination / name).mkdir(PRIVATE_FOLDER)
+            os.mkdir(place, PRIVATE_FOLDER)  # noqa: PTH102 - as in __init__
         except FileExistsError:
             raise _unsafe(name, _TWICE) from None
+        spread_out(place)
         self._folders[name] = mtime
 
     def _make_file(self, name: str, member: Member) -> None:
-        path = self._destination / name
+        path = self._place(name)
         try:
             descriptor = os.open(path, _NEW_FILE, 0o600 | (member.mode & 0o100))
         except FileExistsError:
             raise _unsafe(name, _TWICE) from None
+        digest = hashlib.sha256() if self._written else None
         with FileIO(descriptor, "wb") as file:
-            self._fill(file, member.size)
+            self._fill(file, member.size, digest.update if digest else lambda _: None)
         self._expect_filling(member)
         _set_time(path, member.mtime)
+        if self._written and digest:
+            self._written(CopiedFile(path=name, bytes=member.size, sha256=digest.hexdigest()))
 
-    def _fill(self, file: FileIO, size: int) -> None:
+    def _fill(self, file: FileIO, size: int, update: Callable[[memoryview], object]) -> None:
         hole = False
         for whole in self._pieces(size):
+            update(whole)
             piece = whole
             if len(piece) == len(_HOLE) and bytes(piece) == _HOLE:
                 # Where a database is empty its copy takes no room, as far as the file system can do that.
@@ -205,11 +227,11 @@ class _Unpacker:
             file.truncate()  # it may end with one
 
 
-def _set_time(path: Path, mtime: int) -> None:
+def _set_time(path: str, mtime: int) -> None:
     try:
         os.utime(path, (mtime, mtime))
     except OverflowError as error:
-        raise damaged(f"{in_quotes(path.name)} has an impossible time") from error
+        raise damaged(f"{in_quotes(Path(path).name)} has an impossible time") from error
 
 
 def _unsafe(name: str, defect: str) -> UnsafeArchive:

@@ -90,13 +90,13 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def create_private(path: Path) -> BinaryIO:
+def create_private(path: str | Path, buffering: int = BLOCK) -> BinaryIO:
     """Open a new file for writing, readable by its owner alone from its first moment on.
 
     Raises FileExistsError: a name that is already there is never followed or truncated.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-    return os.fdopen(os.open(path, flags, PRIVATE_FILE), "wb", buffering=BLOCK)
+    return os.fdopen(os.open(path, flags, PRIVATE_FILE), "wb", buffering=buffering)
 
 
 def write_new_secret(path: Path, text: str) -> None:

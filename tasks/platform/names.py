@@ -122,6 +122,8 @@ def text_of(path: str) -> str:
 
 def path_of(text: str) -> str:
     """The path that ``text_of`` was given. Raises ValueError (UnicodeError) where it cannot be one."""
+    if text.isascii() and "%" not in text:
+        return text  # as most are, of many
     return os.fsdecode(unquote_to_bytes(text))
 
 

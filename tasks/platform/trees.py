@@ -8,17 +8,13 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from tasks.errors import StateError
+from tasks.platform.attributes import make_mutable
 from tasks.platform.files import PRIVATE_FOLDER, sync_folder
-
-# <linux/fs.h>: attributes of a file that keep even root from removing it (chattr +i, +a).
-_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
-_IMMUTABLE = 0x10 | 0x20
 
 
 def below(folder: Path, *, lenient: bool = False) -> Iterator[os.DirEntry[str]]:
@@ -30,8 +26,7 @@ def below(folder: Path, *, lenient: bool = False) -> Iterator[os.DirEntry[str]]:
     while waiting:
         place = waiting.pop()
         try:
-            with os.scandir(place) as found:
-                entries = list(found)
+            entries = _children(place)
         except OSError:
             if not lenient:
                 raise
@@ -113,14 +108,14 @@ class _Remover:
 
     def _emptied(self, folder: Path) -> list[Path]:
         """Remove the files in a folder; the folders in it."""
+        children: list[os.DirEntry[str]] = []
+        self._tries(lambda place: children.extend(_children(place)), folder)
         folders = []
-        names: list[str] = []
-        self._tries(lambda place: names.extend(os.listdir(place)), folder)  # noqa: PTH208 - as plain texts
-        for child in (folder / name for name in names):
-            if _is_folder(child):
-                folders.append(child)
+        for child in children:
+            if _may_be_folder(child) and _is_folder(child.path):
+                folders.append(Path(child.path))
             else:
-                self._tries(os.unlink, child)
+                self._tries(os.unlink, child.path)
         return folders
 
     def _brought_up(self, folder: Path) -> Path | None:
@@ -129,7 +124,7 @@ class _Remover:
         # Not another file system's: that refuses, and stays as it is.
         return above if self._tries(lambda place: os.rename(place, above), folder) else None  # noqa: PTH104
 
-    def _tries(self, act: Callable[[Path], object], path: Path) -> bool:
+    def _tries(self, act: Callable[[str | Path], object], path: str | Path) -> bool:
         """Do it, and once more after what protects the path was taken away; whether it is done."""
         for attempt in (1, 2):
             try:
@@ -138,8 +133,8 @@ class _Remover:
                 return True
             except OSError as error:
                 if attempt == 1:
-                    _unprotect(path.parent)
-                    _unprotect(path)
+                    _unprotect(Path(path).parent)
+                    _unprotect(Path(path))
                 else:
                     self._failed.append(error)
             else:
@@ -147,9 +142,22 @@ class _Remover:
         return False
 
 
-def _is_folder(path: Path) -> bool:
+def _children(folder: str | Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return list(found)
+
+
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    """By what the listing says alone, mostly, so that files are not looked at one by one."""
     try:
-        found = path.lstat()
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _is_folder(path: str | Path) -> bool:
+    try:
+        found = os.lstat(path)
     except OSError:
         return False
     # A junction on Windows looks like a folder, and leads elsewhere.
@@ -161,24 +169,8 @@ def _unprotect(path: Path) -> None:
     with suppress(OSError):
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
-            _make_mutable(path)
+            make_mutable(path)
         if stat.S_ISDIR(mode):
             path.chmod(PRIVATE_FOLDER)
         elif os.name != "posix":
             path.chmod(stat.S_IWRITE)
-
-
-def _make_mutable(path: Path) -> None:
-    if sys.platform != "linux":
-        return
-    import fcntl
-    import struct
-
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            flags: int = struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, bytes(4)))[0]
-            if flags & _IMMUTABLE:
-                fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("i", flags & ~_IMMUTABLE))
-        finally:
-            os.close(descriptor)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from tasks.errors import CopyError
+from tasks.platform.attributes import spread_out
 from tasks.platform.files import BLOCK, create_private
 from tasks.platform.names import listed, shown
 from tasks.records import CopiedFile, Progress
@@ -42,6 +43,7 @@ WAITS = (0.2, 0.5)
 """Seconds to wait before each further try."""
 
 SETTLED = 0.05
+_BUFFER = 1 << 13  # whatever is larger is written straight through
 _LATEST = 1 << 33  # seconds; a time beyond the year 2242 is no time, and not every tar holds it
 
 Changing = Literal["fail", "report"]
@@ -140,7 +142,7 @@ class _Copier:
         self.gone: set[str] = set()
         self.notes = Notes()
         self._root = root
-        self._destination = destination
+        self._destination = str(destination)
         self._changing = changing
         self._meter = meter
         self._places = StandIns()
@@ -193,21 +195,21 @@ class _Copier:
         source = place_in(self._root, seen.path)
         parent = seen.path.rpartition("/")[0] or ROOT
         stored = self._kept_free.pop(seen.path, "") or self._places.file(seen.path)
-        place = self._destination / stored
+        place = self._place(stored)
         try:
             first = self._hard_linked(seen)
-            taken = self._link(first, place) if first else None
+            taken = self._link(first, stored) if first else None
             if taken is None:
                 self._make_folder(stored.rpartition("/")[0])
                 taken = _take(source, place, self._meter.at)
             if not _is(self._root, listing.entries[parent]):
                 raise _Gone  # noqa: TRY301 - read through another folder, maybe from outside of ours
         except _Gone:
-            place.unlink(missing_ok=True)
+            _drop(place)
             self.gone.add(seen.path)
             self._kept_free[seen.path] = stored
         except _Unreadable as error:
-            place.unlink(missing_ok=True)
+            _drop(place)
             self._problems.append(f"{shown(seen.path)} ({error})")
         else:
             self._keep(seen, stored, taken, first[0] if first else None)
@@ -218,9 +220,7 @@ class _Copier:
             return
         if taken.state != "whole":
             self.notes.add(taken.state, shown(seen.path))
-        entry = replace(
-            _entry(seen.path, "file", taken.info), stored=stored, size=taken.size, sha256=taken.sha256
-        )
+        entry = _entry(seen.path, "file", taken.info, stored, taken.size, taken.sha256)
         if first is not None and (first.size, first.sha256) == (entry.size, entry.sha256):
             entry = replace(entry, same_as=first.path)
         elif taken.info.st_nlink > 1:
@@ -247,26 +247,34 @@ class _Copier:
         )
         return (entry, taken) if unchanged else None
 
-    def _link(self, first: tuple[Entry, _Taken], place: Path) -> _Taken | None:
+    def _link(self, first: tuple[Entry, _Taken], stored: str) -> _Taken | None:
         """Hard-link the copy too, to save the room; None where the staging folder's disk has no such."""
         try:
-            self._make_folder(place.parent.relative_to(self._destination).as_posix())
-            os.link(self._destination / first[0].stored, place)
+            self._make_folder(stored.rpartition("/")[0])
+            os.link(self._place(first[0].stored), self._place(stored))
         except OSError:
             return None
         return first[1]
 
-    def _make_folder(self, place: str) -> None:
-        if place in self._made:
+    def _place(self, stored: str) -> str:
+        return place_in(self._destination, stored)
+
+    def _make_folder(self, stored: str) -> None:
+        if stored in self._made:
             return
-        self._made.add(place)
+        self._made.add(stored)
+        above = stored.rpartition("/")[0]
+        if above:
+            self._make_folder(above)
+        place = self._place(stored)
         try:
-            (self._destination / place).mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.mkdir(place, mode=0o700)  # noqa: PTH102 - names stay plain texts here
         except OSError as error:
             raise CopyError(
-                f"cannot make the folder {self._destination / place}: {error.strerror}",
+                f"cannot make the folder {place}: {error.strerror}",
                 hint=_NO_ROOM,
             ) from error
+        spread_out(place)
 
 
 def _refuse_if_replaced(root: str, before: Mapping[str, Seen], after: Listing) -> None:
@@ -292,9 +300,17 @@ def _is(root: str, folder: Seen) -> bool:
     return (now.st_dev, now.st_ino) == folder.identity
 
 
-def _entry(path: str, kind: Literal["file", "folder", "link"], info: os.stat_result) -> Entry:
+def _entry(
+    path: str,
+    kind: Literal["file", "folder", "link"],
+    info: os.stat_result,
+    stored: str = "",
+    size: int = 0,
+    sha256: str = "",
+) -> Entry:
     owner, group = owners_of(info)
-    return Entry(path, kind, stat.S_IMODE(info.st_mode), info.st_mtime_ns, owner=owner, group=group)
+    mode = stat.S_IMODE(info.st_mode)
+    return Entry(path, kind, mode, info.st_mtime_ns, stored, size, sha256, owner=owner, group=group)
 
 
 def _leads_out(seen: Seen) -> bool:
@@ -325,7 +341,7 @@ class _Taken:
     """``whole``, ``grew`` (its beginning, proven) or ``changed`` (no two looks were the same)."""
 
 
-def _take(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
+def _take(source: str, place: str, at: Callable[[int], object]) -> _Taken:
     """Copy the file at ``source`` to ``place``, a new private file; ``at`` is told the bytes read.
 
     Raises _Gone, _Unreadable; CopyError where the copy cannot be written.
@@ -337,7 +353,7 @@ def _take(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
         raise _Unreadable(error.strerror or "it cannot be read") from None
 
 
-def _tries(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
+def _tries(source: str, place: str, at: Callable[[int], object]) -> _Taken:
     taken = _one_try(source, place, at)
     for wait in WAITS:
         if taken.state == "whole":
@@ -352,7 +368,7 @@ def _tries(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
     return taken
 
 
-def _one_try(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
+def _one_try(source: str, place: str, at: Callable[[int], object]) -> _Taken:
     with _opened(source) as file:
         before = os.fstat(file.fileno())
         if _fresh(before):
@@ -360,7 +376,7 @@ def _one_try(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
             before = os.fstat(file.fileno())
         settled = not _fresh(before)
         try:
-            with create_private(place) as copy:
+            with create_private(place, _BUFFER) as copy:
                 size, sha256 = _pour(file, copy, before.st_size, at)
         except OSError as error:
             raise _not_written(place, error) from error
@@ -370,14 +386,20 @@ def _one_try(source: str, place: Path, at: Callable[[int], object]) -> _Taken:
     return _Taken(before, size, sha256, "whole" if whole else "changed")
 
 
-def _remove(place: Path) -> None:
+def _drop(place: str) -> None:
+    """Remove what may have been written of a file that is not kept. Raises OSError."""
+    with suppress(FileNotFoundError):
+        os.unlink(place)  # noqa: PTH108 - names stay plain texts here
+
+
+def _remove(place: str) -> None:
     try:
-        place.unlink()
+        os.unlink(place)  # noqa: PTH108 - names stay plain texts here
     except OSError as error:
         raise _not_written(place, error) from error
 
 
-def _not_written(place: Path, error: OSError) -> CopyError:
+def _not_written(place: str, error: OSError) -> CopyError:
     return CopyError(
         f"cannot write the copy {place}: {error.strerror}",
         hint=_NO_ROOM,
@@ -438,7 +460,7 @@ def _same(before: os.stat_result, after: os.stat_result) -> bool:
     return (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and not changed
 
 
-def _keep_time(place: Path, info: os.stat_result) -> None:
+def _keep_time(place: str, info: os.stat_result) -> None:
     """For those who unpack with stock tools; the index has the exact time, and any that a tar cannot hold."""
     if 0 <= info.st_mtime < _LATEST:
         with suppress(OSError):

@@ -281,7 +281,7 @@ class _Walk:
 
     def _wanted(self, path: str, info: os.stat_result) -> bool:
         folder = stat.S_ISDIR(info.st_mode)
-        if self._selection.exclude.fit(path, folder=folder):
+        if self._selection.exclude and self._selection.exclude.fit(path, folder=folder):
             self._listing.notes.add("excluded", shown(path))
             return False
         return folder or not self._selection.include or self._selection.include.fit(path)

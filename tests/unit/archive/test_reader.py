@@ -15,7 +15,10 @@ import zstandard
 
 from tasks.archive import reader
 from tasks.archive.reader import extract_archive
+from tasks.archive.writer import write_archive
 from tasks.errors import ArchiveError, PayloadError, UnsafeArchive
+from tasks.records import CopiedFile
+from tasks.sources.shared.folders import copied_files
 from tests import mounts
 from tests.unit.archive.material import (
     ROOM,
@@ -434,3 +437,19 @@ def test_progress_counts_the_bytes_of_all_files(destination: Path) -> None:
     extract_archive(io.BytesIO(archive), destination, limit=ROOM, progress=lambda done, _: seen.append(done))
     assert seen == sorted(seen)
     assert (seen[-1], len(seen) > 3) == (300_007, True)
+
+
+def test_what_is_written_is_hashed_on_the_way(destination: Path, tmp_path: Path) -> None:
+    """Holes too, of which no byte is written; the same as the file read afterwards."""
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep" / "holes").write_bytes(bytes(3 << 17) + b"end" + bytes(1 << 17))
+    (source / "empty").touch()
+    (source / "plain").write_bytes(random.Random(5).randbytes(300_000))
+    archive = io.BytesIO()
+    write_archive(source, archive)
+    archive.seek(0)
+    found: list[CopiedFile] = []
+    extract_archive(archive, destination, limit=ROOM, written=found.append)
+    assert tuple(sorted(found, key=lambda file: file.path)) == copied_files(destination)
+    assert len(found) == 3
