@@ -66,6 +66,22 @@ def bad(taken: MariadbSource, folder: Path) -> list[Finding]:
     return [finding for finding in findings if not finding.passed]
 
 
+@pytest.mark.parametrize("method", ["dump", "physical"])
+def test_the_temporary_tables_of_other_servers_outlive_our_private_one(
+    office: MariadbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """A server that starts empties its tmpdir; the tables of the office's own server lie in the usual one."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("TMPDIR", str(shared))
+    theirs = [shared / name for name in ("#sql-temptable-48ee-38-499.MAI", "#sql-temptable-48ee-38-499.MAD")]
+    for path in theirs:
+        path.write_bytes(b"rows")
+    office.run("CREATE TABLE visits (id INT PRIMARY KEY)", database=OFFICE)
+    assert judged(source(office, tmp_path, method), tmp_path) == []
+    assert all(path.exists() for path in theirs)
+
+
 def test_c1_times_are_the_same_whatever_zone_the_server_keeps(office: MariadbServer, tmp_path: Path) -> None:
     office.run(
         "CREATE TABLE visits (id INT PRIMARY KEY, at TIMESTAMP NOT NULL, ratio FLOAT)",

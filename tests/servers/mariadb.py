@@ -67,7 +67,7 @@ def mariadb_server(*options: str, data: Path | None = None) -> Iterator[MariadbS
     folder = Path(tempfile.mkdtemp(prefix="mdb-"))
     try:
         if data is None:
-            _install(folder / "data")
+            _install(folder / "data", folder)
         with closing(socket.socket()) as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -78,9 +78,11 @@ def mariadb_server(*options: str, data: Path | None = None) -> Iterator[MariadbS
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _install(data: Path) -> None:
+def _install(data: Path, room: Path) -> None:
+    # A server that starts clears `#sql…` files out of its tmpdir: in /tmp those of the others that run.
     command = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db", *ROOT]
     command += ["--auth-root-authentication-method=normal", "--skip-log-bin", "--debug-no-sync"]
+    command += [f"--tmpdir={room}"]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -88,6 +90,7 @@ def _install(data: Path) -> None:
 def _running(server: MariadbServer, data: Path, options: tuple[str, ...]) -> Iterator[None]:
     command = [SERVER, "--no-defaults", f"--datadir={data}", f"--socket={server.socket}", *ROOT]
     command += [f"--port={server.port}", "--bind-address=127.0.0.1", f"--pid-file={server.folder / 'pid'}"]
+    command += [f"--tmpdir={server.folder}"]
     log = server.folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen([*command, *options], stdout=output, stderr=output)

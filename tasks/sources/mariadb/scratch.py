@@ -95,7 +95,9 @@ def install(programs: Programs, record: CopyRecord, scratch: Path) -> None:
         # Nobody but us reaches its socket: root needs no password there.
         command = [programs.find("mariadb-install-db", "mysql_install_db"), "--no-defaults"]
         command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-log-bin", _NO_SYNC]
-    command += [f"--datadir={data}", *(() if WINDOWS and record.mariadb else _folded(record))]
+    command += [f"--datadir={data}"]
+    if not (WINDOWS and record.mariadb):
+        command += [*_folded(record), _tmpdir(scratch)]
     if run([*command, *as_account()], seconds=READY_SECONDS).code != 0:
         raise ValidationError(
             f"cannot prepare an empty server in {scratch}",
@@ -110,6 +112,15 @@ def fresh_data(scratch: Path) -> None:
     shutil.rmtree(scratch / DATA, ignore_errors=True)
 
 
+def _tmpdir(scratch: Path) -> str:
+    """The option for a room of its own for temporary tables.
+
+    A server that starts, be it to make an empty data folder, removes all ``#sql…`` files of its tmpdir: the
+    temporary tables of the office's own server lie in the usual one.
+    """
+    return f"--tmpdir={private_folder(scratch / 'tmp')}"
+
+
 def _arguments(scratch: Path, socket: Path | str) -> list[str]:
     room = private_folder(scratch / "tmp")
     transport = ["--skip-networking", *(["--named-pipe"] if WINDOWS else [])]
@@ -119,7 +130,7 @@ def _arguments(scratch: Path, socket: Path | str) -> list[str]:
         f"--datadir={scratch / DATA}",
         f"--socket={socket}",
         *transport,
-        f"--tmpdir={room}",
+        _tmpdir(scratch),
         f"--pid-file={room / 'server.pid'}",
         f"--secure-file-priv={room}",
         "--skip-log-bin",
