@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -154,11 +155,23 @@ def test_killed_midway_nothing_is_lost(context: PlanContext) -> None:
     assert _audit(context) == {}
 
 
+# Connections of this process have threads, and their locks would be held for ever in a fork of it: children
+# are forked from a process that has everything imported and does nothing.
+CLEAN = multiprocessing.get_context("forkserver")
+CLEAN.set_forkserver_preload([__name__])
+
+
 def _dies_at(context: PlanContext, point: int) -> bool:
     """Repair in a process of its own that is killed at its n-th sign of life; whether it was."""
-    child = os.fork()
-    if child:
-        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    child = CLEAN.Process(target=_repair_dying, args=(context.path, point, dict(os.environ)))
+    child.start()
+    child.join()
+    assert child.exitcode in (0, -signal.SIGKILL)
+    return child.exitcode != 0
+
+
+def _repair_dying(plan: Path, point: int, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
     signs = 0
 
     def sign() -> None:
@@ -177,8 +190,5 @@ def _dies_at(context: PlanContext, point: int) -> bool:
         target.put(name, stream, manifest.sealed_bytes)
         sign()
 
-    try:
-        repairing._put = put_dying
-        _repair(PlanContext(context.path))
-    finally:
-        os._exit(0)
+    repairing._put = put_dying
+    _repair(PlanContext(plan))
