@@ -34,7 +34,8 @@
     │   ├── ObjectFrozen         in cold storage, asked for, and not readable yet
     │   └── ReadBackError        what came back is not what was sent
     ├── ManifestError            a manifest cannot be read or trusted
-    │   └── NoBackup             nothing fitting on the target's shelf
+    │   ├── NoBackup             nothing fitting on the target's shelf
+    │   └── UnknownSigner        whose machine signed is not known
     └── NoticeError              someone could not be told how a run went
 
 A message names the operation, the object and the cause. The hint says what to do.
@@ -244,6 +245,10 @@ class ManifestError(DatasaveError):
 
 class NoBackup(ManifestError):
     """Nothing fitting was found on the target's shelf."""
+
+
+class UnknownSigner(ManifestError):
+    """Nothing tells whether the machine that signed backups is the office's."""
 
 
 class NoticeError(DatasaveError):

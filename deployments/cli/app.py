@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Commands] = {
             "sheet": "keys:sheet",
             "split": "keys:split",
             "join": "keys:join",
+            "fingerprint": "keys:show_fingerprint",
             "opens": "keys:opens",
             "rewrap": "keys:rewrap",
             "prove": "keys:prove",

@@ -23,6 +23,7 @@ from deployments.cli.options import (
 )
 from deployments.cli.passphrases import new_passphrase, unlock, unlock_key
 from deployments.cli.screen import bad, findings_table, good, out, path_line, say, steps
+from deployments.cli.signers import machines_of
 from tasks.age.hybrid import HybridIdentity
 from tasks.age.keys import Identity
 from tasks.age.x25519 import X25519Identity
@@ -35,16 +36,19 @@ from tasks.keys.escrow import (
     holder_of_key,
     joined,
     key_text,
+    note_machines,
     rewrite_key,
     write_key,
     write_shares,
     write_sheet,
 )
 from tasks.keys.identities import recipients_of
+from tasks.keys.machines import words_of
 from tasks.keys.opens import Openable, is_meant, openable, opens_where, waiting
 from tasks.keys.proofs import Proofs, findings, learn, note, prove_key
 from tasks.keys.rewrap import Intent, intents, seal_anew
 from tasks.keys.shares import fingerprint
+from tasks.manifests.signing import allowed_signer
 from tasks.notices.wording import count_text, place_text, size_text, when_text
 from tasks.records import Holder
 from tasks.targets.base import Target
@@ -69,12 +73,14 @@ def new_key(
     passphrase: Annotated[
         bool, Parameter(negative=(), help="Protect the file with a passphrase, which is asked for twice.")
     ] = False,
+    plan: MaybePlanOption = None,
     passphrase_from: PassphraseOption = None,
 ) -> int:
     """Make a holder's key: the identity into a private file, its public recipient onto the screen.
 
     Whoever has the file can open every backup sealed for it; without any holder's file nobody can.
-    Keep it away from the backup machine, and keep a second copy.
+    Keep it away from the backup machine, and keep a second copy. Where there is a plan already, the file says
+    which machine makes the backups; `datasave keys fingerprint --note` writes that into it later.
 
     **Examples:**
 
@@ -87,7 +93,9 @@ def new_key(
     identity = HybridIdentity.generate() if post_quantum else X25519Identity.generate()
     path = out or Path(f"{file_stem(holder)}.key.txt")
     wanted = passphrase or passphrase_from is not None
-    write_key(path, key_text(identity, holder), new_passphrase(passphrase_from) if wanted else None)
+    context = _context(plan)
+    text = key_text(identity, holder, machines_of(context) if context else ())
+    write_key(path, text, new_passphrase(passphrase_from) if wanted else None)
     good(f"made a key for {holder}")
     path_line("Identity (private, keep it off this machine):", path)
     say(f"Recipient (public, for the plan): {identity.recipient()}")
@@ -153,7 +161,7 @@ def sheet(
     opens = opens_where(context, key.recipient) if context else ()
     contacts = context.plan.keys.contacts if context else ()
     holder = holder_of_key(key, context.plan if context else None)
-    write_sheet(key, holder, out, opens, contacts)
+    write_sheet(key, holder, out, opens, contacts, machines_of(context) if context else ())
     good(f"wrote the recovery sheet of {holder}")
     path_line("Print it, then delete it:", out)
     if key.protected:
@@ -184,7 +192,8 @@ def split(
     context = _context(plan)
     contacts = context.plan.keys.contacts if context else ()
     holder = holder_of_key(key, context.plan if context else None)
-    paths = write_shares(key, holder, out, shares, needed, contacts)
+    machines = machines_of(context) if context else ()
+    paths = write_shares(key, holder, out, shares, needed, contacts, machines)
     good(f"made {len(paths)} shares of the key of {holder}; any {needed} of them put it together")
     for path in paths:
         path_line("Share, with its sheet beside it:", path)
@@ -206,11 +215,41 @@ def join(
 
         datasave keys join owner.share-1-of-3.txt owner.share-3-of-3.txt --out owner.key.txt
     """
-    identity, holder = joined(shares)
+    identity, holder, machines = joined(shares)
     wanted = passphrase or passphrase_from is not None
-    write_key(out, key_text(identity, holder), new_passphrase(passphrase_from) if wanted else None)
+    write_key(out, key_text(identity, holder, machines), new_passphrase(passphrase_from) if wanted else None)
     good(f"put the key of {holder} together; its fingerprint is {fingerprint(str(identity.recipient()))}")
     path_line("Identity (private):", out)
+    return 0
+
+
+def show_fingerprint(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    note: Annotated[
+        list[Path] | None,
+        Parameter(negative=(), help="Write it into this key file, too; may be given several times."),
+    ] = None,
+) -> int:
+    """Show the machine that signs the backups, in ten words that people can read to each other.
+
+    On paper (key sheets, the disaster plan) and in key files they tell the office's backups from those that
+    somebody else put there. The line below them is for `ssh-keygen -Y verify`, as RECOVER.md shows.
+
+    **Examples:**
+
+        datasave keys fingerprint --plan clinic.yaml
+
+        datasave keys fingerprint --note /media/usb/owner.key.txt
+    """
+    machines = machines_of(PlanContext(plan))
+    for number, machine in enumerate(machines):
+        say(f"{'An earlier or another machine' if number else 'This machine'}: {words_of(machine)}")
+        say(f"  {machine}")
+        say(f"  {allowed_signer(machine)}")
+    for path in note or ():
+        note_machines(path, machines)
+        good(f"{path} names {'it' if len(machines) == 1 else 'them'}")
     return 0
 
 

@@ -13,10 +13,12 @@ from cyclopts import Parameter
 from deployments.cli.options import DEFAULT_PLAN, BackupOption, PassphraseOption, PlanOption, WaitOption
 from deployments.cli.passphrases import unlock
 from deployments.cli.screen import findings_table, good, path_line, say, steps, warning
+from deployments.cli.signers import SignerOption
 from tasks.age.keys import Identity
 from tasks.backup.workspace import scratch_room, sweep
 from tasks.context import PlanContext
 from tasks.errors import PlanError
+from tasks.keys.machines import words_of
 from tasks.notices.wording import duration_text, when_text
 from tasks.platform.trees import remove_tree
 from tasks.records import Manifest, unchecked_in
@@ -51,6 +53,7 @@ class Wanted:
         str | None,
         Parameter(help="Which source, where a plan has several; with --folder its full name."),
     ] = None
+    signer: SignerOption = None
     passphrase_from: PassphraseOption = None
     wait: WaitOption = 0.0
 
@@ -132,8 +135,7 @@ def tell(restored: Recovered, path: Path) -> int:
     """Say what was found and where the data is; the exit status."""
     manifest = restored.manifest
     findings_table(title_of(manifest), restored.findings)
-    if restored.choice.origin.trusted is None:
-        say(f"Signed by {manifest.machine}; with no plan here, whose machine that is was not checked.")
+    say(f"Signed by {manifest.machine} ({words_of(manifest.machine)}).")
     if not restored.passed:
         path_line("Kept although checks did not pass:", path)
         return 1

@@ -22,7 +22,8 @@ from deployments.cli.options import (
 )
 from deployments.cli.passphrases import unlock
 from deployments.cli.recovery import bring_back, caution, room_beside, tell, title_of
-from deployments.cli.screen import findings_table, good, rescue_table, say
+from deployments.cli.screen import findings_table, good, rescue_table, say, warning
+from deployments.cli.signers import SignerOption, vouched
 from tasks.age.keys import Identity
 from tasks.backup.copy import refuse_occupied
 from tasks.errors import PlanError
@@ -30,6 +31,7 @@ from tasks.notices.wording import duration_text
 from tasks.platform.secrets import REFERENCE, typed
 from tasks.recovery.find import Choice, FoundShelf, Origin, choose_each, may_open, shelves
 from tasks.recovery.recover import put_into_place
+from tasks.recovery.signers import signers_of
 from tasks.recovery.told import note_restored
 from tasks.targets.base import Target
 from tasks.targets.registry import needs_password, open_place
@@ -68,10 +70,7 @@ def rescue(
         Parameter(name=["--identity", "-i"], negative=(), help="Identity file of a holder."),
     ] = None,
     passphrase_from: PassphraseOption = None,
-    signer: Annotated[
-        list[str] | None,
-        Parameter(negative=(), help="Trust only backups signed by this machine (ed25519:…)."),
-    ] = None,
+    signer: SignerOption = None,
     mounts: Annotated[
         list[str] | None,
         Parameter(
@@ -85,14 +84,17 @@ def rescue(
 
     The place is a folder or a drive, s3://bucket/prefix, sftp://user@host/path or
     smb://user@server/share/path. Takes the newest verified backup of each source there, opens it, repeats
-    the checks, and puts it into a new folder. Keys of S3 are found where Amazon's own tools look for them
-    (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws).
+    the checks, and puts it into a new folder. Whose machine made them is compared before anything is opened:
+    with --signer, with what the key file says, or at the terminal. Keys of S3 are found where Amazon's own
+    tools look for them (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws).
 
     **Examples:**
 
         datasave rescue --identity owner.key.txt
 
         datasave rescue /media/usb --list
+
+        datasave rescue /media/usb -i owner.key.txt --signer academic-acid-acne-acquire-acrobat-activity-…
 
         datasave rescue s3://office/front-office --region us-east-1 -i owner.key.txt --drill
 
@@ -109,10 +111,13 @@ def rescue(
     destination = wanted.to.absolute()
     if not (wanted.list or wanted.drill):
         refuse_occupied(destination)
-    trusted = frozenset(signer) if signer else None
     with ExitStack() as stack:
         places = [stack.enter_context(one) for one in _places(place, access, mounts)]
-        found = shelves([Origin(one, trusted, wanted.source) for one in places])
+        origins = [Origin(one, source=wanted.source) for one in places]
+        if wanted.list and not signer:
+            return _list(shelves(origins), places, identities)
+        trusted = vouched(origins, signer, identity or (), DEFAULT_PLAN)
+        found = shelves([replace(one, trusted=trusted) for one in origins])
         if wanted.list:
             return _list(found, places, identities)
         choices = choose_each(found, wanted.backup, identities)
@@ -169,6 +174,9 @@ def _list(found: list[FoundShelf], places: Sequence[Target], identities: list[Id
         opened = {one.full_name for one in shelf.backups if may_open(one.manifest, identities)}
         title = f"{shelf.source or 'of no known source'} in {shelf.origin.target.name}"
         rescue_table(title, shelf.backups, opened)
+    signers = signers_of(found)
+    for signer in signers:
+        (warning if len(signers) > 1 else say)(f"signed there by {signer}: {signer.machine}")
     if not found:
         say(f"No backups in {', '.join(place.name for place in places)}.")
     return 0 if any(one.verified for shelf in found for one in shelf.backups) else 1

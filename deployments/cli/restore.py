@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ from deployments.cli.recovery import (
     title_of,
 )
 from deployments.cli.screen import good, path_line, steps
+from deployments.cli.signers import vouched
 from tasks.age.keys import Identity
 from tasks.backup.copy import refuse_occupied
 from tasks.errors import PlanError
@@ -56,9 +58,10 @@ def restore(
 ) -> int:
     """Bring a backup back, to a new place or to where the live data is; needs no Prefect server.
 
-    With --folder it needs no plan either. What was restored is opened and compared with what was recorded
-    before it is put into place. With --in-place the live data is put aside beside it, never overwritten;
-    whatever fails or is cut off ends with the old data or the new one, whole.
+    With --folder it needs no plan either; whose machine made the backups is then compared before one is
+    opened (--signer, what the key file says, or at the terminal). What was restored is opened and compared
+    with what was recorded before it is put into place. With --in-place the live data is put aside beside it,
+    never overwritten; whatever fails or is cut off ends with the old data or the new one, whole.
 
     **Examples:**
 
@@ -127,9 +130,10 @@ def _moment(text: str, timezone: tzinfo) -> datetime:
 
 @contextmanager
 def _origin(wanted: Wanted) -> Iterator[Origin]:
-    """Where to restore from. A folder is read without any plan: then whose machine signed is not known."""
+    """Where to restore from. A folder is read without any plan: whose machine signed is compared first."""
     if wanted.folder is not None:
-        yield Origin(UnmarkedFolder(wanted.folder), source=wanted.source)
+        origin = Origin(UnmarkedFolder(wanted.folder), source=wanted.source)
+        yield replace(origin, trusted=vouched([origin], wanted.signer, wanted.identity or (), wanted.plan))
         return
     context = wanted.context("Name the plan with --plan, or the folder with the backups with --folder.")
     with origin_in(context, context.source_name(wanted.source), wanted) as origin:

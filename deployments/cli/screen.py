@@ -12,12 +12,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from tasks.errors import DatasaveError
+from tasks.keys.machines import words_of
 from tasks.manifests.shelf import elsewhere_text
 from tasks.notices.wording import count_text, size_text, when_text
 from tasks.records import BackupEntry, Finding
 
-# Enough of a machine's public key to tell machines apart.
-SIGNER_SHOWN = 16
+# Enough of a machine's words to tell machines apart.
+SIGNER_SHOWN = 3
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -171,7 +172,7 @@ def rescue_table(title: str, shelf: Sequence[BackupEntry], opened: Collection[st
             size_text(backup.bytes),
             size_text(manifest.copy_bytes) if manifest else "?",
             "opens it" if backup.full_name in opened else "–",
-            escape(manifest.machine[:SIGNER_SHOWN]) + "…" if manifest else "?",
+            escape("-".join(words_of(manifest.machine).split("-")[:SIGNER_SHOWN])) + "…" if manifest else "?",
             _state(backup),
         )
     out.print(shown)

@@ -15,6 +15,7 @@ from tasks.errors import ObjectMissing, SourceError, StateError, TargetError
 from tasks.health.drills import kept
 from tasks.health.history import PastRun, newest_delivery, past_runs
 from tasks.journal.kinds import Kind
+from tasks.keys.machines import words_of
 from tasks.notices.runbook_page import (
     Restorable,
     Runbook,
@@ -51,6 +52,7 @@ def runbook_of(context: PlanContext, now: datetime | None = None) -> Runbook:
         sources=tuple(_restorable(context, source_name) for source_name in context.source_names),
         media=tuple(f"{name}: {_turns(drive.calendar)}" for name, drive in drives_of(context)),
         recovery=_recovery(context, drills),
+        machines=tuple(words_of(machine) for machine in sorted(context.trusted())),
         at=(now or datetime.now(UTC)).replace(microsecond=0),
     )
 

@@ -20,21 +20,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from tasks.age.keys import KeyPair, key_pairs_of, protect, secret_bytes
-from tasks.errors import ShareError, StateError
-from tasks.keys.identities import KeyFile
+from tasks.errors import KeyFormatError, ShareError, StateError
+from tasks.keys.identities import KeyFile, read_key_file
+from tasks.keys.machines import note_of, noted, words_of
 from tasks.keys.opens import Opens
 from tasks.keys.shares import Share, fingerprint, join, parse_share, share_text, split
+from tasks.manifests.signing import allowed_signer
 from tasks.plan.model import Plan
 from tasks.platform.files import private_folder, write_atomic, write_new_secret
 
 GROUP = 4
-LINES_TO_FILL = 3
+LINES_TO_FILL = 2
 LONG_RECIPIENT = 100
 UNNAMED = "a holder"
 
 
 class Sheet(NamedTuple):
-    """The facts of a recovery sheet. ``secret`` is the identity itself, one line of capital letters."""
+    """The facts of a recovery sheet. ``secret`` is the identity itself, one line of capital letters.
+
+    ``machines``: the public keys of those that sign the backups, as far as they are known.
+    """
 
     holder: str
     secret: str
@@ -42,13 +47,15 @@ class Sheet(NamedTuple):
     made: datetime
     opens: Sequence[Opens] = ()
     contacts: Sequence[str] = ()
+    machines: Sequence[str] = ()
 
 
-def key_text(identity: KeyPair, holder: str) -> str:
-    """The text of an identity file, as age-keygen writes it and with the holder's name."""
+def key_text(identity: KeyPair, holder: str, machines: Sequence[str] = ()) -> str:
+    """The text of an identity file, as age-keygen writes it, with whose it is and whose backups it opens."""
     made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = [f"# holder: {' '.join(holder.split())}", f"# created: {made}"]
-    return "\n".join([*lines, f"# public key: {identity.recipient()}", identity.secret_text(), ""])
+    noted = note_of(machines).splitlines()
+    return "\n".join([*lines, *noted, f"# public key: {identity.recipient()}", identity.secret_text(), ""])
 
 
 def file_stem(holder: str) -> str:
@@ -74,6 +81,20 @@ def rewrite_key(path: Path, text: str, passphrase: str | None) -> None:
         ) from error
 
 
+def note_machines(path: Path, machines: Sequence[str]) -> None:
+    """Write into a key file who makes the backups. Raises PlanError, KeyFormatError, StateError."""
+    key = read_key_file(path)
+    if key.protected:
+        raise KeyFormatError(
+            f"cannot write into {path}: a passphrase protects it",
+            hint="Take it away with `datasave keys protect --remove`, note it, and protect it again. "
+            "The key's sheet names the machine too.",
+        )
+    missing = [machine for machine in machines if machine not in noted(key.text)]
+    if missing:
+        rewrite_key(path, note_of(missing) + key.text, None)
+
+
 def holder_of_key(key: KeyFile, plan: Plan | None) -> str:
     """Whose key it is: by the plan, else by the note in its file."""
     named = [holder.name for holder in plan.holders if holder.recipient == key.recipient] if plan else []
@@ -81,18 +102,32 @@ def holder_of_key(key: KeyFile, plan: Plan | None) -> str:
 
 
 def write_sheet(
-    key: KeyFile, holder: str, out: Path, opens: Sequence[Opens], contacts: Sequence[str]
+    key: KeyFile,
+    holder: str,
+    out: Path,
+    opens: Sequence[Opens],
+    contacts: Sequence[str],
+    machines: Sequence[str] = (),
 ) -> None:
     """Write a key's recovery sheet as a new private file. Raises StateError."""
-    sheet = Sheet(holder, key.identity.secret_text(), key.recipient, datetime.now(UTC), opens, contacts)
+    secret, now = key.identity.secret_text(), datetime.now(UTC)
+    sheet = Sheet(holder, secret, key.recipient, now, opens, contacts, machines or noted(key.text))
     write_new_secret(out, sheet_html(sheet))
 
 
 def write_shares(
-    key: KeyFile, holder: str, folder: Path, count: int, needed: int, contacts: Sequence[str]
+    key: KeyFile,
+    holder: str,
+    folder: Path,
+    count: int,
+    needed: int,
+    contacts: Sequence[str],
+    machines: Sequence[str] = (),
 ) -> list[Path]:
     """Write a key's shares, as texts and as sheets; the texts' paths. Raises ShareError, StateError."""
-    shares = split(secret_bytes(key.identity), holder, key.recipient, count, needed)
+    shares = split(
+        secret_bytes(key.identity), holder, key.recipient, count, needed, machines or noted(key.text)
+    )
     paths = [folder / f"{file_stem(holder)}.share-{share.number}-of-{share.total}.txt" for share in shares]
     taken = [path for text in paths for path in (text, text.with_suffix(".html")) if path.exists()]
     if taken:
@@ -106,8 +141,11 @@ def write_shares(
     return paths
 
 
-def joined(paths: Sequence[Path]) -> tuple[KeyPair, str]:
-    """The key that these share files give, the recorded one, and its holder's name. Raises ShareError."""
+def joined(paths: Sequence[Path]) -> tuple[KeyPair, str, tuple[str, ...]]:
+    """The key that these share files give, the recorded one, its holder's name, and the machines they note.
+
+    Raises ShareError.
+    """
     named = [(str(path), _read_share(path)) for path in paths]
     marks = {share.fingerprint for _, share in named if share.fingerprint}
     secret = join(named)
@@ -118,7 +156,8 @@ def joined(paths: Sequence[Path]) -> tuple[KeyPair, str]:
         )
     for identity in key_pairs_of(secret):
         if marks == {fingerprint(str(identity.recipient()))}:
-            return identity, next((share.holder for _, share in named if share.holder), UNNAMED)
+            holder = next((share.holder for _, share in named if share.holder), UNNAMED)
+            return identity, holder, tuple(dict.fromkeys(m for _, share in named for m in share.machines))
     raise ShareError(
         "the shares give a key that is not the recorded one",
         hint="Compare the fingerprint that each share states with its printed sheet.",
@@ -141,7 +180,8 @@ def sheet_html(sheet: Sheet) -> str:
     return _template("sheet.html").render(
         sheet=sheet,
         groups=grouped(sheet.secret),
-        qr=qr_svg(sheet.secret),
+        qr=qr_svg(note_of(sheet.machines) + sheet.secret),
+        machines=[(words_of(machine), allowed_signer(machine)) for machine in sheet.machines],
         fingerprint=fingerprint(sheet.recipient),
         long=len(sheet.recipient) > LONG_RECIPIENT,
         blanks=range(max(0, LINES_TO_FILL - len(sheet.contacts))),
@@ -155,6 +195,7 @@ def share_html(share: Share, made: datetime, contacts: Sequence[str] = ()) -> st
     return _template("share.html").render(
         share=share,
         qr=qr_svg(share_text(share, on_paper=True)),
+        machines=[(words_of(machine), allowed_signer(machine)) for machine in share.machines],
         blanks=range(max(0, LINES_TO_FILL - len(contacts))),
         contacts=contacts,
         date=f"{made.day} {made:%B %Y}",

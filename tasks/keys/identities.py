@@ -16,6 +16,7 @@ from typing import NamedTuple
 from tasks.age.keys import MAX_KEY_FILE_BYTES, Identity, KeyPair, is_protected, parse_identity_file, unprotect
 from tasks.context import PlanContext
 from tasks.errors import KeyFormatError, NoMatchingIdentity, PlanError, SecretError
+from tasks.keys.machines import noted
 from tasks.platform.secrets import SAVE_AS_UTF8, secret_of
 
 PASSPHRASE_VARIABLE = "DATASAVE_PASSPHRASE"  # noqa: S105 - a name
@@ -91,6 +92,12 @@ def read_key_file(path: Path) -> KeyFile:
         )
     text = _text(data, str(path), None)
     return KeyFile(identities[0], text, _holder_noted(text), is_protected(data))
+
+
+def machines_noted(paths: Iterable[Path]) -> tuple[str, ...]:
+    """The machines that these identity files name. Raises as ``read_identities``."""
+    texts = (_text(_content(path), str(path), None) for path in paths)
+    return tuple(dict.fromkeys(machine for text in texts for machine in noted(text)))
 
 
 def recipients_of(identities: Sequence[Identity]) -> set[str]:

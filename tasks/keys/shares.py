@@ -17,6 +17,8 @@ from shamir_mnemonic.share import Share as Words
 from shamir_mnemonic.wordlist import WORD_INDEX_MAP
 
 from tasks.errors import ShareError
+from tasks.keys.machines import note_of
+from tasks.keys.machines import noted as machines_noted
 
 MOST = 16  # SLIP-39 numbers the shares of a set in four bits
 WORD_COUNT = 33  # of a 32-byte secret
@@ -29,6 +31,7 @@ class Share(NamedTuple):
     """One share: whose key, which of how many, how many are needed, and the words themselves.
 
     ``recipient`` is the public key; on paper, where it may be too long, its ``fingerprint`` stands alone.
+    ``machines``: the public keys of those that sign the backups, as far as they are known.
     """
 
     holder: str
@@ -38,6 +41,7 @@ class Share(NamedTuple):
     recipient: str
     fingerprint: str
     words: tuple[str, ...]
+    machines: tuple[str, ...] = ()
 
 
 def fingerprint(recipient: str) -> str:
@@ -46,7 +50,9 @@ def fingerprint(recipient: str) -> str:
     return " ".join(textwrap.wrap(digest, 4))
 
 
-def split(secret: bytes, holder: str, recipient: str, count: int, needed: int) -> list[Share]:
+def split(
+    secret: bytes, holder: str, recipient: str, count: int, needed: int, machines: Sequence[str] = ()
+) -> list[Share]:
     """``count`` shares of a secret of 32 bytes, any ``needed`` of which give it back. Raises ShareError."""
     if not 2 <= needed <= count <= MOST:
         raise ShareError(
@@ -58,7 +64,7 @@ def split(secret: bytes, holder: str, recipient: str, count: int, needed: int) -
     texts = generate_mnemonics(1, [(needed, count)], secret, iteration_exponent=0)[0]
     mark = fingerprint(recipient)
     return [
-        Share(holder, number, count, needed, recipient, mark, tuple(text.split()))
+        Share(holder, number, count, needed, recipient, mark, tuple(text.split()), tuple(machines))
         for number, text in enumerate(texts, 1)
     ]
 
@@ -70,6 +76,7 @@ def share_text(share: Share, *, on_paper: bool = False) -> str:
         f"# holder: {share.holder}",
         f"# share: {share.number} of {share.total}, needed: {share.needed}",
         f"# fingerprint: {share.fingerprint}",
+        *note_of(share.machines).splitlines(),
     ]
     if not on_paper:
         lines.append(f"# public key: {share.recipient}")
@@ -96,6 +103,7 @@ def parse_share(text: str, name: str) -> Share:
         recipient=noted.get("public key", ""),
         fingerprint=mark or (fingerprint(noted["public key"]) if noted.get("public key") else ""),
         words=tuple(words),
+        machines=machines_noted(text),
     )
 
 

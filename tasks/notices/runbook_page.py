@@ -82,8 +82,8 @@ class TargetRow(Record):
 class Runbook(Record):
     """All that the plan is made of. ``recovery``: how long a recovery took in drills, in words.
 
-    ``dated``: whether it tells what is true today only, the newest backups and drills. A copy that lies on a
-    target until what to do changes does not.
+    ``machines``: the machines that sign the backups, in words. ``dated``: whether it tells what is true today
+    only, the newest backups and drills. A copy that lies on a target until what to do changes does not.
     """
 
     office: str
@@ -96,12 +96,13 @@ class Runbook(Record):
     media: tuple[str, ...]
     recovery: str
     at: datetime
+    machines: tuple[str, ...] = ()
     dated: bool = True
 
     @property
     def cases(self) -> tuple[Case, ...]:
         """What to do on which bad day."""
-        return cases_of(self.plan, self.sources, self.reaches)
+        return cases_of(self.plan, self.sources, self.reaches, self.machines)
 
     @property
     def edition(self) -> str:
@@ -134,9 +135,11 @@ def edition_in(text: str) -> str:
     return found[0].strip() if found else ""
 
 
-def cases_of(plan: str, sources: Sequence[Restorable], places: Sequence[TargetAccess]) -> tuple[Case, ...]:
+def cases_of(
+    plan: str, sources: Sequence[Restorable], places: Sequence[TargetAccess], machines: Sequence[str] = ()
+) -> tuple[Case, ...]:
     """All seven, in the order of the advice. ``plan`` is the plan file as it is to be typed."""
-    book = _Book(quote(plan), sources, places)
+    book = _Book(quote(plan), sources, places, machines)
     return (
         Case(
             title="An update went wrong",
@@ -180,8 +183,15 @@ _CALL = Step(text="Report it: the police, the insurer, and whoever must be told 
 
 
 class _Book:
-    def __init__(self, plan: str, sources: Sequence[Restorable], places: Sequence[TargetAccess]) -> None:
+    def __init__(
+        self,
+        plan: str,
+        sources: Sequence[Restorable],
+        places: Sequence[TargetAccess],
+        machines: Sequence[str],
+    ) -> None:
         self._plan = plan
+        self._machines = machines
         self._sources = sources
         self._places = places
         self.away = [place for place in places if place.away]
@@ -292,7 +302,8 @@ class _Book:
         return f"datasave restore --plan {self._plan} {target} --identity {KEY} {where}"
 
     def _rescue(self, place: TargetAccess, what: str) -> str:
-        return " ".join(("datasave rescue", *place.words, what))
+        signers = (f"--signer {words}" for words in self._machines)
+        return " ".join(("datasave rescue", *place.words, *signers, what))
 
 
 @cache

@@ -308,6 +308,7 @@ def test_each_target_and_each_key_alone(running_site: Site, tmp_path: Path, caps
     for name, medium in medium_of.items():
         shutil.copytree(site.root / name, medium)
     keys = [shutil.copy(key, tmp_path / "away" / key.name) for key in site.keys]
+    signer = site.signer
     for path in (site.root / ".datasave", *(site.root / name for name in medium_of)):
         shutil.rmtree(path)
     site.database.unlink()
@@ -317,7 +318,7 @@ def test_each_target_and_each_key_alone(running_site: Site, tmp_path: Path, caps
             destination = tmp_path / "away" / f"{name} {holder}"
             arguments = ["--folder", str(medium), "--identity", str(key), "--to", str(destination)]
             capsys.readouterr()
-            assert cli.main(["restore", *arguments]) == 0
+            assert cli.main(["restore", *arguments, *signer]) == 0
             assert f"key of {holder}" in capsys.readouterr().out
             assert counts(destination / "clinic.db") == expected
 

@@ -16,7 +16,9 @@ from deployments.cli import app as cli
 from tasks.age.x25519 import X25519Identity
 from tasks.context import PlanContext
 from tasks.journal.copies import SUFFIX
+from tasks.keys.machines import words_of
 from tasks.manifests.manifest import SIGNATURE_SUFFIX
+from tasks.manifests.signing import public_text
 from tasks.platform.files import create_private
 
 NO_BACKUPS = (".datasave-target.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
@@ -72,6 +74,11 @@ class Site:
     def init_target(self, target: str) -> None:
         with self.context.target(target) as place:
             place.prepare()
+
+    @property
+    def signer(self) -> tuple[str, str]:
+        """What a person who comes with a key sheet adds to a rescue: the machine's words."""
+        return "--signer", words_of(public_text(self.context.machine_key().public_key()))
 
     def run(self, *arguments: str) -> int:
         """A command as a user types it, in this process; its exit status."""

@@ -71,10 +71,11 @@ def test_restore_on_an_empty_machine_with_one_identity(
     shutil.copytree(site.root / "nas", elsewhere / "medium")
     shutil.copy(site.keys[1], elsewhere / "key.txt")
     expected = counts(site.database)
+    signer = site.signer
     shutil.rmtree(site.root / ".datasave")
     from deployments.cli import app as cli
 
-    arguments = ["--folder", str(elsewhere / "medium"), "--identity", str(elsewhere / "key.txt")]
+    arguments = ["--folder", str(elsewhere / "medium"), "--identity", str(elsewhere / "key.txt"), *signer]
     assert cli.main(["restore", *arguments, "--to", str(elsewhere / "new")]) == 0
     assert counts(elsewhere / "new" / "clinic.db") == expected
     assert "Bank safe" in capsys.readouterr().out

@@ -556,8 +556,8 @@ def test_restore_from(stocked: Site, tmp_path: Path, where: str, capsys: Capture
     places = {
         "plan": ["--plan", str(stocked.plan)],
         "target": ["--plan", str(stocked.plan), "--target", "nas"],
-        "folder": ["--folder", str(stocked.root / "nas")],
-        "slot": ["--folder", str(stocked.root / "nas" / slot)],
+        "folder": ["--folder", str(stocked.root / "nas"), *stocked.signer],
+        "slot": ["--folder", str(stocked.root / "nas" / slot), *stocked.signer],
     }
     command = ["restore", *places[where], "-i", str(stocked.keys[0]), "--to", str(tmp_path / "new")]
     assert cli.main(command) == 0
@@ -608,7 +608,8 @@ def test_b5_what_is_newer_is_named_before_and_after(
     assert copied.run("restore", *key, "--to", str(tmp_path / "new")) == 0
     said = capsys.readouterr().err
     assert said.count("#2 of") == said.count("is newer and not used") == said.count(cause) == 2
-    assert cli.main(["rescue", str(copied.root / "nas"), *key, "--to", str(tmp_path / "rescued")]) == 0
+    words = ["rescue", str(copied.root / "nas"), *key, "--to", str(tmp_path / "rescued"), *copied.signer]
+    assert cli.main(words) == 0
     said = capsys.readouterr().err
     assert said.count("#2 of") == said.count("is newer and not used") == said.count(cause) == 2
     certificate = drill_backup(copied.context, "nas", "latest", read_identities([copied.keys[0]]))
@@ -737,7 +738,7 @@ def test_restore_works_for_another_account_with_no_state(stocked: Site, tmp_path
     shutil.copytree(stocked.root / "nas", medium)
     before = contents(medium)
     arguments = ["--folder", str(medium), "-i", str(stocked.keys[1]), "--to", str(tmp_path / "new")]
-    assert cli.main(["restore", *arguments]) == 0
+    assert cli.main(["restore", *arguments, *stocked.signer]) == 0
     assert contents(medium) == before
     assert not (tmp_path / ".datasave").exists()
 
@@ -753,7 +754,7 @@ def test_the_same_plan_on_a_new_machine(stocked: Site, tmp_path: Path, capsys: C
     assert elsewhere.run("restore", "-i", str(stocked.keys[0]), "--to", str(tmp_path / "new")) == 1
     said = clear_line(capsys)
     assert "`signers:`" in said and "--folder" in said
-    bare = ["restore", "--folder", str(tmp_path / "nas"), "-i", str(stocked.keys[0])]
+    bare = ["restore", "--folder", str(tmp_path / "nas"), "-i", str(stocked.keys[0]), *stocked.signer]
     assert cli.main([*bare, "--to", str(tmp_path / "new")]) == 0
     (machine,) = set(re.findall(r"ed25519:\S+=", capsys.readouterr().out))
     elsewhere.change_plan(signers=[machine])

@@ -78,11 +78,12 @@ def remove_holder(site: Site, name: str) -> None:
     site.change_plan(holders=[holder for holder in holders if holder["name"] != name])
 
 
-def on_an_empty_machine(warm: Warm, folder: Path, key: Path, to: Path) -> Child:
-    """Restore with nothing but a key and the folder: a new process, an empty home, no plan, no server."""
+def on_an_empty_machine(warm: Warm, site: Site, key: Path, to: Path) -> Child:
+    """Restore with a key, its sheet and the folder: a new process, an empty home, no plan, no server."""
     home = to.with_name(f"{to.name}-home")
     home.mkdir()
-    command = ["restore", "--folder", str(folder), "--identity", str(key), "--to", str(to)]
+    folder = site.root / "nas"
+    command = ["restore", "--folder", str(folder), "--identity", str(key), "--to", str(to), *site.signer]
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT)}
     child = warm.start("datasave", command, to.with_name(f"{to.name}.log"), environment, folder=home)
     child.wait()
@@ -93,7 +94,7 @@ def test_each_holder_alone_restores_on_an_empty_machine(warm: Warm, taken: Site,
     keys = [*taken.keys, taken.root / "partner.key.txt"]
     for number, (key, name) in enumerate(zip(keys, ("Owner", "Bank safe", "Partner"), strict=True)):
         to = tmp_path / f"restored-{number}"
-        done = on_an_empty_machine(warm, taken.root / "nas", key, to)
+        done = on_an_empty_machine(warm, taken, key, to)
         assert done.ended() == 0, done.said
         assert f"restored with the key of {name}" in " ".join(done.said.split())
         assert counts(to / "clinic.db") == counts(taken.database)
@@ -111,7 +112,7 @@ def test_two_of_three_shares_restore_and_one_does_not(warm: Warm, taken: Site, t
     assert cli.main([*with_one, "--to", str(tmp_path / "with-one-share")]) == 1
     assert not (tmp_path / "with-one-share").exists()
     assert cli.main(["keys", "join", str(third), str(first), "--out", str(joined)]) == 0
-    done = on_an_empty_machine(warm, taken.root / "nas", joined, tmp_path / "restored")
+    done = on_an_empty_machine(warm, taken, joined, tmp_path / "restored")
     assert done.ended() == 0, done.said
     assert counts(tmp_path / "restored" / "clinic.db") == counts(taken.database)
 
@@ -178,7 +179,7 @@ def test_rewrap_opens_old_backups_to_a_new_holder_and_closes_them_to_a_former_on
     assert shown.count("verified") == 2 and shown.count("#1") == 2
     assert office.run("keys", "rewrap", "--identity", str(office.keys[0]), "--apply") == 0
     assert capsys.readouterr().out.count("every backup is sealed for the present holders") == 2
-    done = on_an_empty_machine(warm, office.root / "nas", heir, tmp_path / "restored")
+    done = on_an_empty_machine(warm, office, heir, tmp_path / "restored")
     assert done.ended() == 0, done.said
     assert counts(tmp_path / "restored" / "clinic.db") == counts(office.database)
     archive = office.archives("nas")[0]
@@ -188,7 +189,7 @@ def test_rewrap_opens_old_backups_to_a_new_holder_and_closes_them_to_a_former_on
     assert stock[:4] == b"\x28\xb5\x2f\xfd", "a zstandard frame"
     partner = office.root / "partner.key.txt"
     refused = ["restore", "--folder", str(office.root / "nas"), "--identity", str(partner)]
-    assert cli.main([*refused, "--to", str(tmp_path / "no")]) == 1
+    assert cli.main([*refused, *office.signer, "--to", str(tmp_path / "no")]) == 1
     kept = tmp_path / "kept.age"
     kept.write_bytes(old["nas"])
     again = subprocess.run(["age", "-d", "-i", str(partner), str(kept)], capture_output=True, check=True)

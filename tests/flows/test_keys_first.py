@@ -60,7 +60,7 @@ def in_place(site: Site, key: Path, _to: Path) -> bool:
 
 
 def by_rescue(site: Site, key: Path, to: Path) -> bool:
-    return cli.main(["rescue", str(site.root / "vault"), "-i", str(key), "--to", str(to)]) == 0
+    return cli.main(["rescue", str(site.root / "vault"), "-i", str(key), "--to", str(to), *site.signer]) == 0
 
 
 def by_drill(site: Site, key: Path, _to: Path) -> bool:

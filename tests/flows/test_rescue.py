@@ -51,13 +51,14 @@ class Address:
 class Left:
     """What is left of an office: its five targets, a holder's key, what was in its database.
 
-    ``named`` is another way to a place, where there is one.
+    ``named`` is another way to a place, where there is one; ``signer`` is on the key's sheet.
     """
 
     site: Site
     addresses: dict[str, Address]
     named: dict[str, Address]
     rows: dict[str, int]
+    signer: tuple[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def left(
         subprocess.run(["mount", "--bind", str(drive.path), str(stick)], check=True)
         try:
             _back_up_twice(site, stick)
-            rows = counts(site.database)
+            rows, signer = counts(site.database), site.signer
             _lose_the_office(site)
             addresses = {
                 "folder": Address((str(root / "nas"),)),
@@ -118,7 +119,7 @@ def left(
                     {"SHARE": PASSWORD},
                 ),
             }
-            yield Left(site, addresses, {"drive": Address((str(stick),))}, rows)
+            yield Left(site, addresses, {"drive": Address((str(stick),))}, rows, signer)
         finally:
             subprocess.run(["umount", str(stick)], check=True)
 
@@ -195,13 +196,13 @@ def test_list_drill_and_restore_from_one_target_alone(left: Left, machine: Machi
 
     listed = machine.rescue(left.named.get(kind, way), "--list", *key)
     assert f"#{newest}" in listed and "clinic in" in listed and "verified" in listed
-    assert re.search(r"ed25519:\S", listed) and "opens it" in listed
+    assert re.search(r"ed25519:\S", listed) and left.signer[1] in listed and "opens it" in listed
 
-    drilled = machine.rescue(way, "--drill", *key)
+    drilled = machine.rescue(way, "--drill", *key, *left.signer)
     assert "can be brought back with the key of Owner" in drilled and "nothing was kept" in drilled
     assert machine.files() == empty, "a drill keeps nothing, and nothing was asked of the state folder"
 
-    restored = machine.rescue(way, *key)
+    restored = machine.rescue(way, *key, *left.signer)
     assert f"clinic #{newest} of" in restored
     assert counts(machine.root / "here" / "rescued" / "clinic.db") == left.rows
     assert machine.files() == sorted([*empty, "here/rescued", "here/rescued/clinic.db"])
@@ -216,11 +217,12 @@ def test_an_older_one_and_a_key_that_opens_nothing(left: Left, machine: Machine)
         encrypt(plain, sealed, [ScryptRecipient("four plain words here", work_factor=10)])
     opening = Address(way.words, {"KEY_PASSPHRASE": "four plain words here"})
     words = ("-i", str(locked), "--passphrase-from", "env:KEY_PASSPHRASE", "--backup", "1", "--to", "first")
+    words += left.signer
     assert "clinic #1 of" in machine.rescue(opening, *words)
     assert counts(machine.root / "here" / "first" / "clinic.db") == left.rows
     stranger = machine.root / "stranger.txt"
     stranger.write_text(X25519Identity.generate().secret_text())
-    said = machine.rescue(way, "-i", str(stranger), status=1)
+    said = machine.rescue(way, "-i", str(stranger), *left.signer, status=1)
     assert "this key opens none" in said and "Owner" in said and "Bank safe" in said
 
 

@@ -77,7 +77,15 @@ def test_one_run_two_archives_one_report(several: Site, capsys: pytest.CaptureFi
 
     # On a bare machine all of it comes back at once, each source in a folder of its own.
     to = several.root / "rescued"
-    rescue = ["rescue", str(several.root / "nas"), "-i", str(several.keys[1]), "--to", str(to)]
+    rescue = [
+        "rescue",
+        str(several.root / "nas"),
+        "-i",
+        str(several.keys[1]),
+        *several.signer,
+        "--to",
+        str(to),
+    ]
     assert cli.main(rescue) == 0
     assert rows_in(to / "clinic.letters" / "letters.db", "letters") == 40
     assert rows_in(to / "clinic" / "clinic.db", "visits") == rows_in(several.database, "visits")
@@ -110,6 +118,7 @@ def test_a_folder_with_several_sources_asks_which(
 
     assert several.run("backup") == 0
     bare = ["restore", "--folder", str(several.root / "nas"), "--identity", str(several.keys[0])]
+    bare += several.signer
     capsys.readouterr()
     assert cli.main([*bare, "--to", str(tmp_path / "back")]) == 1
     assert "more than one backup fits" in " ".join(capsys.readouterr().err.split())

@@ -92,7 +92,7 @@ def test_cold_storage_on_the_worst_day(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", aws.admin.access)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", aws.admin.secret)
     rescue = ["rescue", "s3://vault/bare", "--endpoint", aws.endpoint, "-i", str(vaults.keys[0])]
-    rescue += ["--to", str(tmp_path / "rescued")]
+    rescue += ["--to", str(tmp_path / "rescued"), *vaults.signer]
     assert cli.main([*rescue, "--list"]) == 0, "manifests are at hand"
     assert cli.main(rescue) == 1
     assert "asked for" in capsys.readouterr().err

@@ -31,6 +31,7 @@ from tasks.targets.smb.options import SmbOptions
 from tasks.targets.smb.target import SmbRemote
 from tests.unit.targets.test_addresses import KEY
 
+WORDS = "academic-acid-acne-acquire-acrobat-activity-actress-adapt-adequate-adjust"
 AT = datetime(2026, 11, 26, 7, 0, tzinfo=UTC)
 
 
@@ -62,6 +63,7 @@ def book(**changes: Any) -> Runbook:
         "media": ("mon MON, fri F1 and F2 in turn. The one that was used last is out of the house.",),
         "recovery": "In the newest 3 drills a backup came back in 4 min 10 s at the most (from nas).",
         "at": AT,
+        "machines": (WORDS,),
     }
     return Runbook(**{**facts, **changes})
 
@@ -132,8 +134,9 @@ def test_an_office_without_a_copy_elsewhere_is_told() -> None:
 
 def test_ransomware_comes_back_first_from_where_the_machine_could_not_write() -> None:
     case = next(case for case in book().cases if case.title == "Ransomware")
-    places = [command[2] for command in commands(case) if "--list" in command]
-    assert places == ["--list", "s3://office-vault", "/mnt/nas/datasave"]
+    listing = [command for command in commands(case) if "--list" in command]
+    assert [command[2] for command in listing] == ["--signer", "s3://office-vault", "/mnt/nas/datasave"]
+    assert all(command[command.index("--signer") + 1] == WORDS for command in listing)
 
 
 def test_in_place_where_it_can_be_done_and_apart_where_not() -> None:
