@@ -31,7 +31,7 @@ machine:
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	for platform in linux win32 darwin; do $(BIN)/mypy --platform $$platform --cache-dir .mypy_cache/$$platform || exit 1; done
 
 # What counts heartbeats mostly waits, beside all else; that gives way to it.
 test: machine check

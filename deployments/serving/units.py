@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 from deployments.serving.environment import given_password_file, home_of
 from tasks.context import PlanContext
 from tasks.errors import ProgramError
+from tasks.platform.accounts import is_root
 from tasks.platform.files import write_atomic
 
 # Addresses and folders; nothing of the environment that may hold a secret.
@@ -81,13 +82,23 @@ def service_of(context: PlanContext, command: Sequence[str]) -> Service:
     return Service(
         plan=context.plan.name,
         command=[*start, *command, "--plan", str(context.path)],
-        user=getpass.getuser() if os.name == "nt" else context.path.owner(),
-        system=os.name == "posix" and os.geteuid() == 0,
+        user=_account(context.path),
+        system=is_root(),
         folder=context.path.parent,
         writable=sorted({context.path.parent, context.plan.state}),
         settings=settings,
         restarts=context.plan.schedule.restart is not None,
     )
+
+
+def _account(plan: Path) -> str:
+    """Whom the service works as: the plan's owner; on Windows who installs it, with the domain or machine.
+
+    A name alone may be another account there: the task scheduler takes it for one of the domain first.
+    """
+    if sys.platform == "win32":
+        return f"{os.environ['USERDOMAIN']}\\{getpass.getuser()}"
+    return plan.owner()
 
 
 def service_file(service: Service, platform: str) -> ServiceFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 
 
 def account_name() -> str:
@@ -11,4 +12,11 @@ def account_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's number without a name; ImportError on Windows
-        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+        if sys.platform == "win32":
+            return "unknown"
+        return str(os.getuid())
+
+
+def is_root() -> bool:
+    """Whether this process may do anything on a POSIX system; never on Windows."""
+    return sys.platform != "win32" and os.geteuid() == 0

@@ -12,6 +12,7 @@ import io
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ def private_folder(path: Path) -> Path:
     """
     try:
         path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) != PRIVATE_FOLDER:
+        if sys.platform != "win32" and stat.S_IMODE(path.stat().st_mode) != PRIVATE_FOLDER:
             path.chmod(PRIVATE_FOLDER)
     except OSError as error:
         raise StateError(
@@ -78,7 +79,7 @@ def sync_folder(path: Path) -> None:
     Windows cannot open folders; NTFS journals the rename itself. Some network file systems and shared folders
     of virtual machines refuse to sync a folder: there the server answers for the rename.
     """
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

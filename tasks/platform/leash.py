@@ -26,9 +26,9 @@ def main(arguments: list[str]) -> int:
     stop = getattr(signal, name, signal.SIGTERM)
     # Ctrl-C in a terminal reaches us too; who asked for the program decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    posix = os.name == "posix"
     try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=posix)
+        apart = sys.platform != "win32"
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=apart)
     except OSError as error:
         print(error.strerror, file=sys.stderr)
         return NOT_STARTED
@@ -52,12 +52,12 @@ def _end_with_pipe(child: subprocess.Popen[bytes], stop: signal.Signals) -> None
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with suppress(OSError):
-        if os.name == "posix" and number == signal.SIGKILL:
-            os.killpg(child.pid, number)  # with all it started
-        elif os.name == "posix":
-            child.send_signal(number)
-        else:
+        if sys.platform == "win32":
             child.terminate()  # Windows knows no gentler way for a program without a window
+        elif number == signal.SIGKILL:
+            os.killpg(child.pid, number)  # with all it started
+        else:
+            child.send_signal(number)
 
 
 if __name__ == "__main__":

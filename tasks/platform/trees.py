@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -39,7 +40,7 @@ def below(folder: Path, *, lenient: bool = False) -> Iterator[os.DirEntry[str]]:
 
 def sync_tree(path: Path) -> None:
     """Make a file, or a folder with all it holds, durable. Windows has no such call for finished files."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     if path.is_dir():
         for entry in below(path):
@@ -54,7 +55,7 @@ def sync_tree(path: Path) -> None:
 
 
 def _sync_file(path: str | Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     try:
         os.fsync(descriptor)
     finally:
@@ -172,5 +173,5 @@ def _unprotect(path: Path) -> None:
             make_mutable(path)
         if stat.S_ISDIR(mode):
             path.chmod(PRIVATE_FOLDER)
-        elif os.name != "posix":
+        elif sys.platform == "win32":
             path.chmod(stat.S_IWRITE)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tasks.platform.accounts import is_root
 from tasks.platform.files import sha256_of, sync_folder
 from tasks.platform.trees import below
 from tasks.recovery.in_place.record import InPlaceRecord
@@ -150,14 +152,14 @@ def apply_owner(fresh: Path, record: InPlaceRecord) -> None:
 
 def revert_owner(live: Path) -> None:
     """Make the data ours again, for a private engine that runs under our account."""
-    if os.name == "posix" and os.geteuid() == 0:
+    if sys.platform != "win32" and is_root():
         for path in (live, *_all_in(live)):
             os.chown(path, 0, 0, follow_symlinks=False)
 
 
 def may_apply_owner(place: LiveData) -> bool:
     """Whether this account may give the new data the old data's owner."""
-    if os.name != "posix" or os.geteuid() == 0:
+    if sys.platform == "win32" or is_root():
         return True
     there = place.path if place.path.exists() else place.path.parent
     return place.owner is None and there.stat().st_uid == os.geteuid()
@@ -181,10 +183,10 @@ def _all_in(folder: Path) -> Iterator[Path]:
 
 
 def _apply_owner_to(path: Path, twin: Path | None, whose: os.stat_result, owner: str | None) -> None:
-    if os.name != "posix" or path.is_symlink():
+    if sys.platform == "win32" or path.is_symlink():
         return
     like = twin.stat() if twin else whose
-    if os.geteuid() == 0:
+    if is_root():
         shutil.chown(path, owner, None) if owner else os.chown(path, like.st_uid, like.st_gid)
     if twin:
         path.chmod(stat.S_IMODE(like.st_mode))

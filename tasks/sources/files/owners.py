@@ -6,19 +6,20 @@ import os
 import sys
 from functools import lru_cache
 
+from tasks.platform.accounts import is_root
 from tasks.sources.files.index import Account, Entry
 
 
 def owners_of(info: os.stat_result) -> tuple[Account | None, Account | None]:
     """User and group of a file, by name and number; None on Windows."""
-    if os.name != "posix":
-        return None, None
-    return (_user(info.st_uid), info.st_uid), (_group(info.st_gid), info.st_gid)
+    if sys.platform != "win32":
+        return (_user(info.st_uid), info.st_uid), (_group(info.st_gid), info.st_gid)
+    return None, None
 
 
 def can_give() -> bool:
     """Whether this process may hand files to other users."""
-    return sys.platform != "win32" and os.geteuid() == 0
+    return is_root()
 
 
 def give(path: str, entry: Entry) -> None:
@@ -31,41 +32,34 @@ def give(path: str, entry: Entry) -> None:
         os.chown(path, user, group, follow_symlinks=False)
 
 
-@lru_cache(maxsize=4096)
-def _user(number: int) -> str:
+if sys.platform != "win32":
+    import grp
     import pwd
 
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return ""
+    @lru_cache(maxsize=4096)
+    def _user(number: int) -> str:
+        try:
+            return pwd.getpwuid(number).pw_name
+        except KeyError:
+            return ""
 
+    @lru_cache(maxsize=4096)
+    def _group(number: int) -> str:
+        try:
+            return grp.getgrgid(number).gr_name
+        except KeyError:
+            return ""
 
-@lru_cache(maxsize=4096)
-def _group(number: int) -> str:
-    import grp
+    @lru_cache(maxsize=4096)
+    def _user_number(name: str, number: int) -> int:
+        try:
+            return pwd.getpwnam(name).pw_uid if name else number
+        except KeyError:
+            return number
 
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return ""
-
-
-@lru_cache(maxsize=4096)
-def _user_number(name: str, number: int) -> int:
-    import pwd
-
-    try:
-        return pwd.getpwnam(name).pw_uid if name else number
-    except KeyError:
-        return number
-
-
-@lru_cache(maxsize=4096)
-def _group_number(name: str, number: int) -> int:
-    import grp
-
-    try:
-        return grp.getgrnam(name).gr_gid if name else number
-    except KeyError:
-        return number
+    @lru_cache(maxsize=4096)
+    def _group_number(name: str, number: int) -> int:
+        try:
+            return grp.getgrnam(name).gr_gid if name else number
+        except KeyError:
+            return number

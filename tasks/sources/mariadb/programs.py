@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from tasks.errors import ProgramError
+from tasks.platform.accounts import is_root
 from tasks.platform.processes import find_program, run
 
 WINDOWS = os.name == "nt"
@@ -70,5 +71,4 @@ def release_of(program: Path) -> str:
 
 def as_account() -> list[str]:
     """The servers refuse to run as root unless told that this is meant."""
-    root = not WINDOWS and os.geteuid() == 0
-    return ["--user=root"] if root else []
+    return ["--user=root"] if is_root() else []

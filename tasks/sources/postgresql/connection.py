@@ -7,6 +7,7 @@ by whatever those programs start, and our own environment is shared by all threa
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -145,7 +146,7 @@ def pass_file(password: str | None) -> Iterator[Path | None]:
 @contextmanager
 def _private_text(text: str) -> Iterator[Path]:
     """A file that only this account can read, for the block."""
-    if hasattr(os, "memfd_create"):
+    if sys.platform == "linux":
         # On Linux it is in memory alone, and gone with this process, however that ends.
         with os.fdopen(os.memfd_create("datasave"), "wb", buffering=0) as memory:
             os.fchmod(memory.fileno(), PRIVATE_FILE)

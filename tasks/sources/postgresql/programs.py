@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from tasks.errors import ProgramError, SourceError
+from tasks.platform.accounts import is_root
 from tasks.platform.processes import is_program, run
 
 OLDEST = 13
@@ -80,7 +82,7 @@ def unprivileged() -> list[str]:
     SourceError where Datasave runs as root and that is not to be had.
     """
     prefix = _namespace()
-    if not prefix and _is_root():
+    if not prefix and is_root():
         raise SourceError(
             "cannot start PostgreSQL: it refuses to run as root",
             hint="Run Datasave under an account of its own, or install util-linux for its `unshare`.",
@@ -88,16 +90,12 @@ def unprivileged() -> list[str]:
     return prefix
 
 
-def _is_root() -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0
-
-
 @lru_cache(maxsize=1)
 def _namespace() -> list[str]:
     """The command that makes the namespaces, empty where the system has none or forbids them."""
-    if WINDOWS or shutil.which("unshare") is None:
+    if sys.platform == "win32" or shutil.which("unshare") is None:
         return []
-    account = 1000 if _is_root() else os.geteuid()
+    account = 1000 if is_root() else os.geteuid()
     prefix = ["unshare", "--user", f"--map-user={account}", f"--map-group={account}", "--net"]
     for attempt in (prefix, prefix[:-1]):
         try:

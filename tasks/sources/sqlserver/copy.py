@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -246,7 +247,7 @@ def _is_stale(file: Path) -> bool:
 def _share(backup: Path, target: Path) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
     with backup.open("rb", buffering=0) as stream, os.fdopen(os.open(target, flags, 0o600), "wb") as out:
-        if os.name == "posix":
+        if sys.platform != "win32":
             with suppress(PermissionError):
                 os.chown(out.fileno(), -1, target.parent.stat().st_gid)
             os.fchmod(out.fileno(), _SHARED_FILE)

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import stat
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -305,7 +306,7 @@ class MediumReader(io.FileIO):
         self._operation = operation
         self._do = do
         self._clear_up = clear_up
-        if hasattr(os, "posix_fadvise"):
+        if sys.platform == "linux":
             # Drops clean pages only; put has synced them. Reading back from the cache proves nothing.
             os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
