@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, Group
 
+from deployments.cli.options import lone_plan
 from tasks.errors import DatasaveError
 
 HELP_FLAGS = frozenset({"--help", "-h"})
@@ -132,13 +133,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A word alone may be one that has commands beneath it, and lists them.
     app = make_app(described=len(words) < 2 or not HELP_FLAGS.isdisjoint(words))
     try:
-        result = app(
-            words,
-            exit_on_error=False,
-            verbose=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        with lone_plan():
+            result = app(
+                words,
+                exit_on_error=False,
+                verbose=False,
+                print_error=False,
+                result_action="return_value",
+            )
     except DatasaveError as error:
         return _failed(1, error.message, error.hint)
     except OSError as error:

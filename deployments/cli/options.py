@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +15,11 @@ from cyclopts import Parameter
 PLAN_VARIABLE = "DATASAVE_PLAN"
 PlanOption = Annotated[
     Path,
-    Parameter(name=["--plan", "-p"], env_var=PLAN_VARIABLE, help="The plan file."),
+    Parameter(
+        name=["--plan", "-p"],
+        env_var=PLAN_VARIABLE,
+        help="The plan file; without it datasave.yaml, or the only plan of this folder.",
+    ),
 ]
 TargetsOption = Annotated[
     list[str] | None,
@@ -29,13 +37,50 @@ BackupOption = Annotated[
     ),
 ]
 DEFAULT_PLAN = Path("datasave.yaml")
+# What every plan says on lines of their own, and hardly another YAML file: its name and where copies go.
+_PLAN_KEYS = (re.compile(rb"^name:", re.MULTILINE), re.compile(rb"^targets:", re.MULTILINE))
+_LONGEST_PLAN = 1 << 20
+
+
+@contextmanager
+def lone_plan() -> Iterator[None]:
+    """For the block, let commands without ``--plan`` use the only plan of this folder, whatever its name is.
+
+    A datasave.yaml comes first, and what the environment names before all. Where several lie here the user
+    has to say which.
+    """
+    named = PLAN_VARIABLE in os.environ or DEFAULT_PLAN.exists()
+    plans = [] if named else [path for path in _yaml_here() if _is_plan(path)]
+    if len(plans) != 1:
+        yield
+        return
+    os.environ[PLAN_VARIABLE] = str(plans[0])
+    try:
+        yield
+    finally:
+        del os.environ[PLAN_VARIABLE]
+
+
+def _yaml_here() -> list[Path]:
+    return sorted(path for path in Path().glob("*") if path.suffix in (".yaml", ".yml") and path.is_file())
+
+
+def _is_plan(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(_LONGEST_PLAN)
+    except OSError:
+        return False
+    return all(key.search(text) for key in _PLAN_KEYS)
+
+
 SourceOption = Annotated[str | None, Parameter(help="Which of the plan's sources; without it, the main one.")]
 MaybePlanOption = Annotated[
     Path | None,
     Parameter(
         name=["--plan", "-p"],
         env_var=PLAN_VARIABLE,
-        help="The plan file; without it datasave.yaml, if it is there.",
+        help="The plan file; without it datasave.yaml, or the only plan of this folder, if there is one.",
     ),
 ]
 IdentityOption = Annotated[Path, Parameter(name=["--identity", "-i"], help="A holder's identity file.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -146,6 +147,20 @@ def test_the_plan_from_the_environment(site: Site, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DATASAVE_PLAN", str(site.plan))
     assert cli.main(["list"]) == 0
     assert capsys.readouterr().out.count("no backups") == 3
+
+
+def test_the_only_plan_of_a_folder_needs_no_name(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(site.plan.parent)
+    (site.plan.parent / "other.yaml").write_text("services: [1]\n")
+    assert site.plan.name != "datasave.yaml"
+    assert cli.main(["list"]) == 0
+    assert capsys.readouterr().out.count("no backups") == 3
+    assert "DATASAVE_PLAN" not in os.environ
+    (site.plan.parent / "second.yml").write_text(site.plan.read_text())
+    assert cli.main(["list"]) == 1, "which of the two?"
+    assert "datasave.yaml" in clear_line(capsys)
 
 
 # init
