@@ -10,7 +10,7 @@ import pytest
 from tasks.backup import holds, memory
 from tasks.backup.promises import accept_plan
 from tasks.errors import PlanError
-from tests.retention.model import Copy
+from tests.retention.model import Copy, Place
 from tests.retention.world import ARCHIVE, DAY, LABELS, MAIN, MANIFEST, OTHER, World, rules_of
 
 ODD_FOLDERS = ("old", "@eaDir", "#recycle", "MON copy")
@@ -44,14 +44,14 @@ def lose(world: World) -> None:
         for end in (MANIFEST, ARCHIVE):
             world.path(name, copy, end).unlink()
         place.copies.remove(copy)
-        if _known_by_main(copy):
+        if _known_by_main(place, copy):
             world.expected.append((name, f"#{copy.number}"))
         world.tell(f"{name}: #{copy.number} deleted by hand")
 
 
-def _known_by_main(copy: Copy) -> bool:
-    """Whether the main machine knows that it must be there: it put it there."""
-    return copy.machine == MAIN and not copy.forgotten
+def _known_by_main(place: Place, copy: Copy) -> bool:
+    """Whether the main machine knows that it must be there: it put it there, and began no removal of it."""
+    return copy.machine == MAIN and not copy.forgotten and copy.key + ARCHIVE not in place.begun
 
 
 def lose_half(world: World) -> None:
@@ -102,7 +102,7 @@ def move_aside(world: World) -> None:
             path = world.path(name, copy, end)
             path.rename(aside / path.name)
         place.copies.remove(copy)
-        world.expected.append((name, f"#{copy.number}" if _known_by_main(copy) else aside.name))
+        world.expected.append((name, f"#{copy.number}" if _known_by_main(place, copy) else aside.name))
         world.tell(f"{name}: #{copy.number} moved to {aside.name}")
 
 
@@ -204,7 +204,7 @@ def memory_back(world: World) -> None:
                 copy.forgotten |= (name, copy.key) not in snapshot["known"]
                 if (name, copy.key) not in snapshot["seen"]:
                     copy.seen_by.discard(MAIN)
-        world.memory_of, world.doubted = snapshot["night"], False
+        world.forget(snapshot["night"])
         world.tell(f"the memory is that of {snapshot['at'].name}")
 
 
@@ -218,7 +218,7 @@ def settle(world: World) -> None:
     """A person looked at what is doubted of the memory, and goes on."""
     if world.doubted and not world.hidden:
         memory.accept(world.office.context())
-        world.memory_of, world.doubted = None, False
+        world.believe()
         world.tell("the old memory is accepted")
 
 

@@ -68,13 +68,15 @@ class Place:
     """One shelf: what was put there and not removed since.
 
     ``promised``: by machine, what its plans promised since a person last said that a change was meant.
-    ``untold``: files that are gone and of which the run that removed them could not tell.
+    ``untold``: files that are gone and of which the run that removed them could not tell; ``begun``: those
+    that a run whose power went may have begun to remove.
     """
 
     target: str
     copies: list[Copy] = field(default_factory=list)
     promised: dict[str, list[Rules]] = field(default_factory=dict)
     untold: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
 
     def counted(self, viewer: Viewer) -> list[Copy]:
         """Those that count as backups, newest first by number."""

@@ -35,7 +35,8 @@ ZONE = ZoneInfo("America/New_York")
 FIRST = datetime(2026, 3, 2, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
 LONG_PAUSE = timedelta(days=60)
-ARCHIVE, MANIFEST = ".tar.zst.age", ".manifest.json"
+ARCHIVE, MANIFEST, SIGNATURE = ".tar.zst.age", ".manifest.json", ".manifest.json.sig"
+FILES = (ARCHIVE, MANIFEST, SIGNATURE)
 LABELS = ("A", "B", "C")
 MEDIUM = "128k"
 MAIN, OTHER = "main", "other"
@@ -66,7 +67,7 @@ class World:
         self.calm = True
         self.nights = 0
         self.arrivals: dict[str, int] = {}
-        self.memory_of: int | None = None
+        self.unknown: set[str] = set()
         self.doubted = False
         self.snapshots: list[dict[str, Any]] = []
         self.expected: list[tuple[str, str]] = []
@@ -199,14 +200,21 @@ class World:
         self._reset_tonight()
 
     def _doubt(self, machine: str) -> None:
-        """Whether a place that can be reached knows more of the main machine than its memory does."""
-        later = (
-            name
-            for name, night in self.arrivals.items()
-            if self.memory_of is not None and night > self.memory_of and name in self.places
-        )
-        if machine == MAIN and any(name not in self.hidden for name in later):
+        """Whether a place that can be reached knows more of the main machine than its memory does.
+
+        ``unknown``: where it had delivered what it forgot. What it delivers from then on it knows.
+        """
+        if machine == MAIN and any(name not in self.hidden for name in self.unknown & self.places.keys()):
             self.doubted = True
+
+    def forget(self, night: int) -> None:
+        """The main machine's memory is that of an earlier night."""
+        self.unknown = {name for name, arrived in self.arrivals.items() if arrived > night}
+        self.doubted = False
+
+    def believe(self) -> None:
+        """Someone looked at what is doubted, and goes on."""
+        self.unknown, self.doubted = set(), False
 
     @property
     def entry_of_drives(self) -> bool:
@@ -247,7 +255,7 @@ class World:
         place.copies.append(new)
         before = before | {
             new.key + ARCHIVE: sealed_bytes(new.content, self.size),
-            new.key + MANIFEST: after.get(new.key + MANIFEST, b""),
+            **{new.key + end: after.get(new.key + end, b"") for end in (MANIFEST, SIGNATURE)},
         }
         self._check_kept(name, place, before, after, outcome, moment)
         self._learn(place, after, outcome)
@@ -266,7 +274,7 @@ class World:
         suspended = place.contradiction(viewer, moment) or self.long_pause or old
         may_go = [] if suspended else place.may_go(viewer, ZONE)
         gone = before.keys() - after.keys()
-        allowed = {c.key + end for c in may_go for end in (ARCHIVE, MANIFEST)}
+        allowed = {c.key + end for c in may_go for end in FILES}
         if gone - allowed:
             allowed |= self._made_room(name, place, gone, outcome)
         self.demand(gone <= allowed, f"{name}: removed {sorted(gone - allowed)} though it was needed")
@@ -276,6 +284,8 @@ class World:
             if copy.whole and not copy.rotten and copy.key + ARCHIVE not in gone:
                 found = opened(after[copy.key + ARCHIVE])
                 self.demand(found == copy.content, f"{name}: {copy.key} does not open: {found!r}")
+        if isinstance(outcome.failed.get(place.target), PowerCut):
+            place.begun |= allowed
         self._check_told(name, place, gone, outcome, moment, suspended=suspended)
         if self.calm:
             self.demand(allowed <= gone, f"{name}: {sorted(allowed - gone)} was not needed and stayed")
@@ -291,7 +301,7 @@ class World:
             return set()
         oldest_first = [c for c in place.counted(viewer)[::-1] if c.number not in viewer.held]
         count = max((at for at, c in enumerate(oldest_first, 1) if c.key + ARCHIVE in gone), default=0)
-        return {c.key + end for c in oldest_first[:count] for end in (ARCHIVE, MANIFEST)}
+        return {c.key + end for c in oldest_first[:count] for end in FILES}
 
     def _check_told(
         self, name: str, place: Place, gone: set[str], outcome: Outcome, moment: datetime, *, suspended: bool
@@ -301,7 +311,9 @@ class World:
         silent = isinstance(outcome.failed.get(place.target), PowerCut)
         place.untold |= archives - told.keys() if silent else set()
         self.demand(archives <= told.keys() | place.untold, f"{name}: removed {archives}, told {told}")
-        self.demand(told.keys() <= archives | place.untold, f"{name}: removed {archives}, told {told}")
+        # One that was to go when the power went, and that someone took meanwhile, looks like one that went.
+        known = archives | place.untold | place.begun
+        self.demand(told.keys() <= known, f"{name}: removed {archives}, told {told}")
         place.untold -= told.keys()
         self.demand(
             all(one.reason and str(one.sequence) in file for file, one in told.items()),
