@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
-from deployments.cli.screen import bad, findings_table, good, say
+from deployments.cli.screen import bad, findings_table, good, say, verbatim
 from tasks.context import PlanContext
 from tasks.health.doctor import checkup, tried_out
 from tasks.sources.capabilities import grants_of
@@ -51,7 +51,7 @@ def doctor(
         return _policies(context)
     if grants:
         sources = map(context.source, context.source_names)
-        print("\n".join(map(grants_of, sources)), end="")
+        verbatim("\n".join(map(grants_of, sources)).removesuffix("\n"))
         return 0
     if conformance:
         source_name = context.source_name(source)
@@ -76,7 +76,7 @@ def _policies(context: PlanContext) -> int:
             for role, text in policies_of(target).items():
                 found = True
                 say(f"{entry.name}, policy of the {role}:")
-                print(text)
+                verbatim(text)
     if not found:
         say("No target of this plan is a service with policies.")
     return 0

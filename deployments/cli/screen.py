@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from deployments.serving.terminal import Terminal
 from tasks.errors import DatasaveError
 from tasks.keys.machines import words_of
 from tasks.manifests.shelf import elsewhere_text
@@ -20,13 +20,18 @@ from tasks.records import BackupEntry, Finding
 # Enough of a machine's words to tell machines apart.
 SIGNER_SHOWN = 3
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Terminal()
+err = Terminal(stderr=True)
 
 
 def say(text: str) -> None:
     """A line for the user, on standard output."""
     out.print(escape(text), soft_wrap=True)
+
+
+def verbatim(text: str) -> None:
+    """Lines to be copied or piped into another program, as they are."""
+    out.print(text, soft_wrap=True, markup=False)
 
 
 def good(text: str) -> None:
@@ -37,14 +42,19 @@ def good(text: str) -> None:
 def bad(error: DatasaveError | str) -> None:
     """The one clear line of a failure, and below it what to do."""
     message = error.message if isinstance(error, DatasaveError) else error
-    err.print(f"[red]✗[/red] {escape(message)}", soft_wrap=True)
+    err.print(f"[red]✗[/red] {escape(_one_block(message))}", soft_wrap=True)
     if isinstance(error, DatasaveError) and error.hint:
-        err.print(f"  → {escape(error.hint)}", soft_wrap=True)
+        err.print(f"  → {escape(_one_block(error.hint))}", soft_wrap=True)
 
 
 def warning(text: str) -> None:
     """What a person should know before going on; the command goes on."""
-    err.print(f"[yellow]![/yellow] {escape(text)}", soft_wrap=True)
+    err.print(f"[yellow]![/yellow] {escape(_one_block(text))}", soft_wrap=True)
+
+
+def _one_block(text: str) -> str:
+    """Foreign text in a message cannot begin a line that would pass for one of ours."""
+    return text.rstrip("\n").replace("\n", "\n    ")
 
 
 def path_line(label: str, path: Path) -> None:

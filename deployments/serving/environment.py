@@ -43,6 +43,7 @@ SETTINGS = {
     "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
     # By default only events go after a while, and runs stay for ever: a fleet's database would only grow.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_CLASS": "deployments.serving.console_log.CleanHandler",
     # Small and readable. What keeps results from being tampered with is the folder, which is private.
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
 }

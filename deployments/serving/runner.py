@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deployments.serving.deployments import register
 from deployments.serving.environment import prepare
+from deployments.serving.terminal import failure_text
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 
@@ -40,5 +41,5 @@ if __name__ == "__main__":
         with suppress(KeyboardInterrupt):
             sys.exit(main(Path(sys.argv[1])))
     except DatasaveError as error:
-        print(f"✗ {error.message}" + (f"\n  → {error.hint}" if error.hint else ""), file=sys.stderr)
+        print(failure_text(error.message, error.hint), file=sys.stderr)
         sys.exit(1)

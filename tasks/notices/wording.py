@@ -111,6 +111,13 @@ def plain_text(text: str, limit: int = NAME_LIMIT) -> str:
     return "".join(_seen(character) for character in " ".join(text.split()))
 
 
+def visible_text(text: str) -> str:
+    """Foreign text for a terminal: what steers one is shown by its number; lines stay lines."""
+    if text.isprintable():
+        return text
+    return "".join(character if character == "\n" else _seen(character) for character in text.expandtabs())
+
+
 def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
