@@ -20,8 +20,15 @@ Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
 """In the order of ``date.weekday()``."""
 
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 _MONTH_DAY = rf"(first|last) ({'|'.join(WEEKDAYS)})"
 _RHYTHMS = "must be `every run`, `daily`, {weekly: fri}, {monthly: last fri} or {monthly: 15}"
+
+
+def date_text(day: date) -> str:
+    """A date as people write it, the same in every locale: ``Fri 27 Nov 2026``."""
+    return f"{WEEKDAYS[day.weekday()].capitalize()} {day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
 def _month_day(value: object) -> object:

@@ -13,10 +13,10 @@ from rich.markup import escape
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
 from deployments.cli.screen import good, out, say, table
 from tasks.backup import media
+from tasks.calendars import date_text
 from tasks.context import PlanContext
 from tasks.errors import PlanError
 from tasks.plan.cron import next_time
-from tasks.policy.due_rules import day_text
 
 NO_DRIVES = "The plan has no drives that take turns: no target of kind `drive`."
 TargetChoice = Annotated[
@@ -84,7 +84,7 @@ def which(
     run_day = _day(day) if day else _next_run(context)
     advised = media.which(context, run_day)
     for target, advice in advised:
-        say(f"{target}, run of {day_text(run_day)}: {advice.text}")
+        say(f"{target}, run of {date_text(run_day)}: {advice.text}")
     if not advised:
         say(NO_DRIVES)
     return 0
@@ -101,9 +101,9 @@ def _table(lines: Sequence[media.MediumLine]) -> None:
             escape(line.target),
             escape(line.label),
             escape(where) if line.known else "[yellow]not made yet[/yellow]",
-            day_text(line.used) if line.used else "never",
+            date_text(line.used) if line.used else "never",
             str(line.held),
-            day_text(line.due) if line.due else "–",
+            date_text(line.due) if line.due else "–",
         )
     out.print(shown)
 

@@ -10,9 +10,10 @@ from datetime import date, datetime
 
 from tasks.backup.condition import resting
 from tasks.backup.media import label_due
+from tasks.calendars import date_text
 from tasks.context import PlanContext
 from tasks.manifests.manifest import parse_name
-from tasks.policy.due_rules import day_text, due
+from tasks.policy.due_rules import due
 
 
 def day_of(context: PlanContext, moment: datetime) -> date:
@@ -29,7 +30,7 @@ def not_due(context: PlanContext, source_name: str, day: date) -> dict[str, str]
         if not word.due:
             reasons[entry.name] = word.reason.removeprefix("not due: ")
         elif label_due(entry, day) is None:
-            reasons[entry.name] = f"its calendar has no medium for {day_text(day)}"
+            reasons[entry.name] = f"its calendar has no medium for {date_text(day)}"
     return reasons
 
 

@@ -13,12 +13,11 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.calendars import Calendar
+from tasks.calendars import Calendar, date_text
 from tasks.context import PlanContext
 from tasks.errors import PlanError, TargetError, TargetMissing
 from tasks.journal.kinds import Kind
 from tasks.plan.model import TargetEntry
-from tasks.policy.due_rules import day_text
 from tasks.policy.rotation import Advice, medium_for, next_run_day, previous_run_day, repeated, tonight, where
 from tasks.records import Record
 from tasks.targets.base import Target
@@ -166,9 +165,9 @@ def take_turn(context: PlanContext, target: Target, day: date) -> None:
     calendar = _media_options(context, target.name).calendar
     label = medium_for(calendar, day)
     if label is None:
-        coming = day_text(next_run_day(calendar, day))
+        coming = date_text(next_run_day(calendar, day))
         raise TargetMissing(
-            f"{target.name} has no medium for {day_text(day)}",
+            f"{target.name} has no medium for {date_text(day)}",
             hint=f"By its calendar the next one is due on {coming}.",
         )
     media = remembered(context)
@@ -233,7 +232,7 @@ def held_elsewhere(
         elif other not in known:
             found[other] = f"{other}: never used"
         elif (turn := _last_turn(options.calendar, other, day)) and (turn, other) not in log:
-            found[other] = f"{other}: not there on its last turn, {day_text(turn)}"
+            found[other] = f"{other}: not there on its last turn, {date_text(turn)}"
         else:
             held = sound(other, known[other].held)
             total += held

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.age.keys import Identity
+from tasks.calendars import date_text
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ManifestError, NoBackup, TargetError, TargetMissing
 from tasks.journal.kinds import Kind
@@ -22,7 +23,6 @@ from tasks.notices.drills_page import DrillBook, DrillLine, drills_html, outcome
 from tasks.notices.wording import duration_text, when_text
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
 from tasks.policy.drill_turns import NEVER, DrillTarget, Pair, Proof, next_pair, proved
-from tasks.policy.due_rules import day_text
 from tasks.records import Certificate
 from tasks.targets.base import Target
 
@@ -214,7 +214,7 @@ def _line(
         good = proved(proofs_of(mine))
         deadline = good + timedelta(days=limit) if good != NEVER else at
         late = deadline <= at
-        due = "now" if late else day_text(deadline.astimezone(context.timezone).date())
+        due = "now" if late else date_text(deadline.astimezone(context.timezone).date())
         if late:
             word, tone = ("Overdue" if last and last.passed else word), "bad"
         elif last and last.passed:

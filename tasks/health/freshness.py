@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from tasks.calendars import WEEKDAYS
+from tasks.calendars import WEEKDAYS, date_text
 from tasks.context import PlanContext
 from tasks.notices.wording import duration_text, place_text
 from tasks.plan.cron import previous_time
 from tasks.plan.groups import HOURS_OF_GRACE
 from tasks.plan.model import TargetEntry
 from tasks.policy.due_rules import (
-    day_text,
     forgotten_slots,
     fresh_since,
     fresh_without_schedule,
@@ -86,7 +85,7 @@ def freshness(
     passed = since is None or newest >= since
     detail = f"newest on {place} is {age} old"
     if not passed and since is not None:
-        detail += f"; by the plan there should be one since {day_text(since.date())} {since:%H:%M}"
+        detail += f"; by the plan there should be one since {date_text(since.date())} {since:%H:%M}"
     return Finding(check="newest is fresh", passed=passed, detail=detail), *_slots(
         context, target, shelf, now
     )
@@ -111,7 +110,7 @@ def _slots(
         Finding(
             check="slot is fresh",
             passed=False,
-            detail=f"{slot} on {target.name} was last replaced on {day_text(taken)}: it missed two turns",
+            detail=f"{slot} on {target.name} was last replaced on {date_text(taken)}: it missed two turns",
         )
         for slot, taken in sorted(forgotten.items())
     )

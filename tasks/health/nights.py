@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 
+from tasks.calendars import date_text
 from tasks.context import PlanContext
 from tasks.health.freshness import last_run
 from tasks.health.history import PastRun
 from tasks.notices.pages import Tone
 from tasks.notices.status_page import Night, Nights
 from tasks.plan.cron import previous_time
-from tasks.policy.due_rules import day_text, midnight
+from tasks.policy.due_rules import midnight
 
 DAYS = 30
 # The worst of a day is what its cell shows; a run again that went well is the day's last word.
@@ -47,7 +48,7 @@ def _night(target: str, day: date, runs: Sequence[PastRun], expected: bool) -> N
     if not worst and runs:
         worst = "not due" if runs[-1].succeeded else "skipped"
     tone, word = _SHOWN[worst] if worst else (("bad", "no run") if expected else ("quiet", "none"))
-    return Night(day=day_text(day), tone=tone, word=word)
+    return Night(day=date_text(day), tone=tone, word=word)
 
 
 def _expected(context: PlanContext, first: date, at: datetime) -> set[date]:

@@ -15,6 +15,7 @@ from tasks.backup.due_targets import day_of
 from tasks.backup.holds import holds
 from tasks.backup.media import which
 from tasks.backup.memory import doubts
+from tasks.calendars import date_text
 from tasks.context import PlanContext
 from tasks.health.drills import drillbook
 from tasks.health.freshness import GRACE, due_since
@@ -30,7 +31,7 @@ from tasks.notices.wording import count_text, duration_text, place_text, size_te
 from tasks.plan.cron import next_time
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
-from tasks.policy.due_rules import day_text, due
+from tasks.policy.due_rules import due
 
 NAME = "status.html"
 FIGURES = "status.prom"
@@ -149,7 +150,7 @@ def _target(
         tone=tone,
         word=word,
         detail=detail,
-        next=day_text(due(entry.when, today, last).next),
+        next=date_text(due(entry.when, today, last).next),
     )
 
 
@@ -180,7 +181,7 @@ def _held(context: PlanContext, day: date) -> Iterator[StatusLine]:
     for source_name in context.source_names:
         for number, hold in sorted(holds(context, source_name, day).items()):
             name = f"#{number} of {context.full_name(source_name)}"
-            until = day_text(hold.until) if hold.until else "until it is released"
+            until = date_text(hold.until) if hold.until else "until it is released"
             yield StatusLine(name=name, tone="quiet", word="held", detail=hold.reason, next=until)
 
 

@@ -14,14 +14,13 @@ from datetime import UTC, datetime, tzinfo
 
 import humanize
 
+from tasks.calendars import MONTHS, date_text
 from tasks.records import Removed
 
 NAME_LIMIT = 120
 MESSAGE_LIMIT = 1000
 REMOVED_LISTED = 20
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
 
 
@@ -69,9 +68,9 @@ def when_text(moment: datetime, timezone: tzinfo | None = None) -> str:
     utc = _in_utc(moment)
     local = utc.astimezone(timezone or UTC)
     if not local.utcoffset():
-        return f"{_date(utc)}, {utc:%H:%M} UTC"
-    day = "" if local.date() == utc.date() else f"{utc.day} {_MONTHS[utc.month - 1]}, "
-    return f"{_date(local)}, {local:%H:%M} {_zone(local)} ({day}{utc:%H:%M} UTC)"
+        return f"{date_text(utc)}, {utc:%H:%M} UTC"
+    day = "" if local.date() == utc.date() else f"{utc.day} {MONTHS[utc.month - 1]}, "
+    return f"{date_text(local)}, {local:%H:%M} {_zone(local)} ({day}{utc:%H:%M} UTC)"
 
 
 def stamp_text(moment: datetime) -> str:
@@ -120,10 +119,6 @@ def visible_text(text: str) -> str:
 
 def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _date(moment: datetime) -> str:
-    return f"{_DAYS[moment.weekday()]} {moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
 
 
 def _zone(local: datetime) -> str:

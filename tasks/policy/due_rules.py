@@ -12,7 +12,7 @@ from calendar import monthrange
 from collections.abc import Collection, Mapping
 from datetime import date, datetime, time, timedelta, tzinfo
 
-from tasks.calendars import WEEKDAYS, Calendar, When
+from tasks.calendars import WEEKDAYS, Calendar, When, date_text
 from tasks.policy.rotation import medium_for
 from tasks.records import Record
 
@@ -47,14 +47,14 @@ def due(when: When, run_date: date, last_delivered: date | None) -> Due:
     if last_delivered is None:
         return Due(due=True, reason="due: nothing has been delivered here yet", next=coming)
     if last_delivered > run_date:
-        cause = f"due: the last delivery is dated {day_text(last_delivered)}, which is still to come"
+        cause = f"due: the last delivery is dated {date_text(last_delivered)}, which is still to come"
         return Due(due=True, reason=cause, next=coming)
     if last_delivered >= period:
-        cause = f"not due: delivered on {day_text(last_delivered)}, due again on {day_text(coming)}"
+        cause = f"not due: delivered on {date_text(last_delivered)}, due again on {date_text(coming)}"
         return Due(due=False, reason=cause, next=coming)
     if period == run_date:
-        return Due(due=True, reason=f"due on {day_text(run_date)}", next=coming)
-    return Due(due=True, reason=f"catching up: missed on {day_text(period)}", next=coming)
+        return Due(due=True, reason=f"due on {date_text(run_date)}", next=coming)
+    return Due(due=True, reason=f"catching up: missed on {date_text(period)}", next=coming)
 
 
 def last_due(when: When, day: date) -> date:
@@ -76,11 +76,6 @@ def next_due(when: When, day: date) -> date:
         this = _in_month(when.monthly, first)
         return this if this > day else _in_month(when.monthly, _month_after(first))
     return day + _DAY
-
-
-def day_text(day: date) -> str:
-    """A date with its weekday, the same in every locale: ``fri 2026-11-27``."""
-    return f"{WEEKDAYS[day.weekday()]} {day.isoformat()}"
 
 
 def when_due_text(when: When) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployments.cli import app as cli
-from tasks.calendars import WEEKDAYS
+from tasks.calendars import WEEKDAYS, date_text
 from tests.flows.site import Site
 from tests.mounts import ext4
 
@@ -51,7 +51,7 @@ def test_the_medium_that_is_due_gets_the_backup(drives: Site, capsys: pytest.Cap
     assert cli.main(["media", "list", *plan]) == 0
     listed = capsys.readouterr().out
     assert "not made yet" in listed
-    assert f"{NOW:%Y-%m-%d}" in listed
+    assert date_text(NOW) in listed
     assert cli.main(["media", "which", *plan]) == 0
     tomorrow = WEEKDAYS[(NOW.weekday() + 1) % 7].upper()
     assert f"tonight: {tomorrow}" in capsys.readouterr().out

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from tasks.calendars import Calendar
-from tasks.policy.due_rules import day_text
+from tasks.calendars import Calendar, date_text
 from tasks.policy.rotation import tonight, where
 from tests.golden.goldens import same_as_golden
 
@@ -34,7 +33,7 @@ def test_four_hundred_nights() -> None:
         day = FIRST + timedelta(days=number)
         advice = tonight(OFFICE, day, uses)
         away = " ".join(where(uses, OFFICE, day)) or "nothing"
-        lines.append(f"{day_text(day)}  {advice.text}  [at home: {away}]\n")
+        lines.append(f"{date_text(day)}  {advice.text}  [at home: {away}]\n")
         if advice.plug_in:
             uses.append((day, advice.plug_in))
     same_as_golden("rotation/four-hundred-nights.txt", "".join(lines).encode())

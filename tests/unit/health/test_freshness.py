@@ -46,4 +46,4 @@ def test_last_nights_backup_is_fresh_until_the_next_run_at_home(context: PlanCon
         assert all(finding.passed for finding in freshness(context, nas, "", shelf, early))
         (late,) = freshness(context, nas, "", shelf, datetime(2026, 11, 25, 12, tzinfo=UTC))
     assert not late.passed
-    assert "since wed 2026-11-25 02:00" in late.detail
+    assert "since Wed 25 Nov 2026 02:00" in late.detail

@@ -49,8 +49,8 @@ def test_all_is_well_after_a_good_night(context: PlanContext) -> None:
     assert status.good
     assert "Wed 25 Nov 2026, 02:00 UTC" in status.headline
     assert [(line.name, line.tone, line.next) for line in status.targets] == [
-        ("nas", "good", "thu 2026-11-26"),
-        ("disk", "good", "thu 2026-11-26"),
+        ("nas", "good", "Thu 26 Nov 2026"),
+        ("disk", "good", "Thu 26 Nov 2026"),
     ]
 
 

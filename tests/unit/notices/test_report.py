@@ -350,7 +350,7 @@ def test_further_sources_have_their_own_part_of_the_report(text_of: Text) -> Non
         findings=samples.compared({"FORMS": 120}),
     )
     arrived = samples.DELIVERIES[0].model_copy(update={"source_name": "programs"})
-    later = Delivery(target="vault", outcome="not due", problem="due again on fri 2026-11-27")
+    later = Delivery(target="vault", outcome="not due", problem="due again on Fri 27 Nov 2026")
     deliveries = (*samples.DELIVERIES, arrived, later)
     text = text_of(samples.success().model_copy(update={"also": (programs,), "deliveries": deliveries}))
     assert "Good: front-office was backed up to 3 targets" in text

@@ -135,27 +135,27 @@ FRIDAY = date(2026, 11, 27)
 @pytest.mark.parametrize(
     ("rule", "run", "last", "said"),
     [
-        ({"weekly": "fri"}, FRIDAY, date(2026, 11, 20), "due on fri 2026-11-27"),
-        ({"weekly": "fri"}, FRIDAY + DAY, date(2026, 11, 20), "catching up: missed on fri 2026-11-27"),
+        ({"weekly": "fri"}, FRIDAY, date(2026, 11, 20), "due on Fri 27 Nov 2026"),
+        ({"weekly": "fri"}, FRIDAY + DAY, date(2026, 11, 20), "catching up: missed on Fri 27 Nov 2026"),
         (
             {"weekly": "fri"},
             FRIDAY + DAY,
             FRIDAY,
-            "not due: delivered on fri 2026-11-27, due again on fri 2026-12-04",
+            "not due: delivered on Fri 27 Nov 2026, due again on Fri 4 Dec 2026",
         ),
         ({"weekly": "fri"}, FRIDAY - DAY, None, "due: nothing has been delivered here yet"),
-        ("daily", FRIDAY, FRIDAY, "not due: delivered on fri 2026-11-27, due again on sat 2026-11-28"),
-        ("daily", FRIDAY, FRIDAY - DAY, "due on fri 2026-11-27"),
-        ({"monthly": "last fri"}, FRIDAY, date(2026, 10, 30), "due on fri 2026-11-27"),
-        ({"monthly": "first mon"}, FRIDAY, date(2026, 10, 5), "catching up: missed on mon 2026-11-02"),
-        ({"monthly": 31}, date(2027, 2, 28), date(2027, 1, 31), "due on sun 2027-02-28"),
+        ("daily", FRIDAY, FRIDAY, "not due: delivered on Fri 27 Nov 2026, due again on Sat 28 Nov 2026"),
+        ("daily", FRIDAY, FRIDAY - DAY, "due on Fri 27 Nov 2026"),
+        ({"monthly": "last fri"}, FRIDAY, date(2026, 10, 30), "due on Fri 27 Nov 2026"),
+        ({"monthly": "first mon"}, FRIDAY, date(2026, 10, 5), "catching up: missed on Mon 2 Nov 2026"),
+        ({"monthly": 31}, date(2027, 2, 28), date(2027, 1, 31), "due on Sun 28 Feb 2027"),
         (
             {"monthly": 15},
             date(2027, 1, 14),
             date(2026, 12, 15),
-            "not due: delivered on tue 2026-12-15, due again on fri 2027-01-15",
+            "not due: delivered on Tue 15 Dec 2026, due again on Fri 15 Jan 2027",
         ),
-        ({"weekly": "fri"}, FRIDAY, FRIDAY + DAY, "due: the last delivery is dated sat 2026-11-28, which "),
+        ({"weekly": "fri"}, FRIDAY, FRIDAY + DAY, "due: the last delivery is dated Sat 28 Nov 2026, which "),
     ],
 )
 def test_what_it_says(rule: object, run: date, last: date | None, said: str) -> None:
