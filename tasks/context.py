@@ -24,6 +24,7 @@ from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
 from tasks.plan.model import Plan, SourceEntry, TargetEntry
 from tasks.platform.files import private_folder
+from tasks.platform.ownership import replaceable
 from tasks.sources import registry as sources
 from tasks.sources.base import Source
 from tasks.targets import registry as targets
@@ -259,6 +260,12 @@ class PlanContext:
     def _refuse_foreign_state(self) -> None:
         """Raise StateError where ``state:`` names a folder with other things in it: ours becomes private."""
         try:
+            if cause := replaceable(self.state):
+                raise StateError(
+                    f"refused the state folder {self.state}: {cause}",
+                    hint="Who can write there could put another one in its place. Close it (`chmod go-w`), "
+                    "or set `state:` in the plan to another place.",
+                )
             names = {path.name for path in self.state.iterdir()}
         except OSError:
             return  # not there yet, or not readable: whoever needs it will say so

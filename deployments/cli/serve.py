@@ -22,6 +22,7 @@ from deployments.serving.supervisor import keep_running
 from deployments.serving.worker import server_url, worker_command
 from tasks.backup.workspace import held, sweep
 from tasks.context import PlanContext
+from tasks.platform.ownership import acting_for
 
 
 def serve(
@@ -60,7 +61,7 @@ def serve(
 
         datasave serve --uninstall --apply
     """
-    context = PlanContext(plan)
+    context = _context(plan, install or uninstall)
     if install or uninstall:
         command = ["serve", "--port", str(port), "--host", host]
         return _service(units.service_of(context, command), apply=apply and not dry_run, remove=uninstall)
@@ -92,6 +93,14 @@ def worker(
     with _only_one(context):
         work = WorkQueue(pool, queue or context.plan.name)
         return _keep_serving(context, worker_command(context, work), server_url())
+
+
+def _context(plan: Path, as_service: bool) -> PlanContext:
+    """The plan; root may make a service of another account's, which then runs as that one."""
+    if not (as_service and plan.exists() and sys.platform != "win32" and os.geteuid() == 0):
+        return PlanContext(plan)
+    with acting_for(plan):
+        return PlanContext(plan)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tasks.errors import StateError
 from tasks.platform.files import create_private, sync_folder
+from tasks.platform.ownership import foreign
 from tasks.records import Certificate, Manifest
 
 Signed = TypeVar("Signed", Manifest, Certificate)
@@ -193,7 +194,13 @@ def _create_key(path: Path) -> None:
 
 def _refuse_shared(path: Path, descriptor: int) -> None:
     # Whoever reads this key can sign forged manifests, and with them steer what gets pruned.
-    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    info = os.fstat(descriptor)
+    if whose := foreign(info):
+        raise StateError(
+            f"refused the machine key {path}: {whose}",
+            hint="Run Datasave under the account that made it. If strangers had it, delete it for a new key.",
+        )
+    mode = stat.S_IMODE(info.st_mode)
     if os.name == "posix" and mode & 0o077:
         raise StateError(
             f"refused the machine key {path}: others can read it (mode {mode:04o})",

@@ -7,6 +7,7 @@ No message quotes the file: the line may hold a password.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from tasks.errors import PlanError
 from tasks.plan.problems import shown
+from tasks.platform.ownership import replaceable, steered
 from tasks.platform.secrets import SAVE_AS_UTF8
 
 LARGEST = 1 << 20
@@ -81,6 +83,7 @@ def read_text(path: Path) -> str:
                 f"cannot read the plan {path}: it is not a file", hint="Give the plan file's own path."
             )
         with path.open("rb") as stream:
+            _refuse_steered(path, stream.fileno())
             data = stream.read(LARGEST + 1)
     except FileNotFoundError as error:
         raise PlanError(
@@ -96,6 +99,17 @@ def read_text(path: Path) -> str:
     if "\ufffd" in text:
         raise PlanError(f"cannot read the plan {path}: it is not UTF-8 text", hint=SAVE_AS_UTF8)
     return text
+
+
+def _refuse_steered(path: Path, descriptor: int) -> None:
+    """Raise PlanError where another account could change the plan: it names commands, holders and places."""
+    if cause := steered(os.fstat(descriptor)) or replaceable(path):
+        raise PlanError(
+            f"refused the plan {path}: {cause}",
+            hint="A plan names commands, holders and places: who can change it acts as this account. Run "
+            "Datasave as the account that the plan belongs to, or give it and its folders to this one alone "
+            "(`chown`, `chmod go-w`).",
+        )
 
 
 def parse(text: str, name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import BinaryIO, cast
 from typing_extensions import Buffer
 
 from tasks.errors import StateError
+from tasks.platform.ownership import taken_over
 from tasks.platform.system_errors import ABSENT, DENIED, FULL, TOO_LARGE, number_of
 from tasks.records import Progress, no_progress
 
@@ -34,10 +35,15 @@ MORE_ROOM = "Free some space there, or set `state:` in the plan to a folder on a
 def private_folder(path: Path) -> Path:
     """Make ``path`` (and parents) with mode 0700 and return it; tighten it if it was wider.
 
-    Raises StateError where it cannot be made or belongs to someone else.
+    Raises StateError where it cannot be made, is a link or belongs to someone else, who could look in.
     """
     try:
         path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        if cause := taken_over(path):
+            raise StateError(
+                f"refused the private folder {path}: {cause}",
+                hint="Remove it, or name another place: only what this account made itself is private.",
+            )
         if sys.platform != "win32" and stat.S_IMODE(path.stat().st_mode) != PRIVATE_FOLDER:
             path.chmod(PRIVATE_FOLDER)
     except OSError as error:

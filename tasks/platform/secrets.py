@@ -18,6 +18,7 @@ from pydantic import AfterValidator, ValidationInfo, WithJsonSchema
 
 from tasks.errors import SecretError
 from tasks.options import problem
+from tasks.platform.ownership import foreign
 
 REFERENCE = r"(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\x00-\x1f]+|prefect:[A-Za-z0-9][A-Za-z0-9_.-]*)"
 REFERENCE_PATTERN = re.compile(REFERENCE)
@@ -162,5 +163,11 @@ def _refuse_open_to_others(descriptor: int, path: Path) -> None:
 
     Windows has no such mode bits: a file there has the rights of its folder.
     """
-    if os.name == "posix" and stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+    info = os.fstat(descriptor)
+    if whose := foreign(info):
+        raise SecretError(
+            f"refused the secret file {path}: {whose}",
+            hint="Give it to the account that runs Datasave (`chown`), mode 0600.",
+        )
+    if os.name == "posix" and stat.S_IMODE(info.st_mode) & 0o077:
         raise SecretError(f"others can read the secret file {path}", hint=f'Run: chmod 600 "{path}"')
