@@ -44,6 +44,7 @@ OWN_STATE = frozenset(
         "in-place",
         "copies",
         "proofs.json",
+        "shelves",
     }
 )
 KINDS = Kinds(sources=sources.option_models(), targets=targets.option_models())

@@ -279,10 +279,15 @@ class Pruned(Record):
 
 
 class Stat(Record):
-    """An object on a target. ``name`` uses forward slashes and may begin with a slot's folder."""
+    """An object on a target. ``name`` uses forward slashes and may begin with a slot's folder.
+
+    ``stamp``, of a listing alone, is another one whenever the object was written again, "" where the service
+    shows nothing of the kind; see Properties.stamps_prove.
+    """
 
     name: str
     bytes: int
+    stamp: str = ""
 
 
 class Properties(Record):
@@ -291,6 +296,10 @@ class Properties(Record):
     removable: bool = False
     immutable_until: datetime | None = None
     thaw_seconds: int = 0
+    readers: int = 1
+    """How many objects are best read at the same time."""
+    stamps_prove: bool = False
+    """Whether the stamps of its listing are the service's own digests, which nobody can keep who writes."""
 
 
 class Holder(Record):

@@ -39,7 +39,7 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
         try:
             with context.target(name) as place:
                 for source_name in context.source_names:
-                    shelf = shelf_of(context, place, source_name)
+                    shelf = shelf_of(context, place, source_name, merely_looked_at=True)
                     words = {number: hold.words for number, hold in held[source_name].items()}
                     shelf_table(place_text(name, source_name), shelf, words)
                     for line in _strangers(context, place, shelf):

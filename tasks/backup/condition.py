@@ -15,6 +15,7 @@ from tasks.errors import AgeError, ArchiveError, MismatchError, NoMatchingIdenti
 from tasks.journal.kinds import Kind
 from tasks.journal.lines import Entry
 from tasks.manifests.entries import Known
+from tasks.manifests.remembered import Remembered
 from tasks.options import Json
 from tasks.platform.files import HashingReader
 from tasks.records import BackupEntry, Manifest
@@ -99,6 +100,7 @@ def known_at(context: PlanContext, target: Target) -> Known:
     return Known(
         damaged={one.name: one.damage for one in here if one.damage},
         delivered=frozenset(one.name for one in here if not one.leaving),
+        manifests=Remembered(context.state, target.name),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from tasks.context import PlanContext
 from tasks.errors import DatasaveError
 from tasks.health.trend import accept, accepted_through, anomaly
 from tasks.journal.copies import put_copy
+from tasks.manifests.remembered import Remembered
 from tasks.manifests.shelf import read_shelf
 from tasks.manifests.strays import told_of
 from tasks.policy.retention import judge_retention, keeping_promises, newest_marked, suspended
@@ -34,8 +36,13 @@ def reached(context: PlanContext, name: str, day: date | None = None) -> Iterato
         yield target
 
 
-def shelf_of(context: PlanContext, target: Target, source_name: str = "") -> list[BackupEntry]:
-    """The backups of one of the plan's sources on one target, oldest first."""
+def shelf_of(
+    context: PlanContext, target: Target, source_name: str = "", *, merely_looked_at: bool = False
+) -> list[BackupEntry]:
+    """The backups of one of the plan's sources on one target, oldest first; see Remembered."""
+    known = known_at(context, target)
+    if merely_looked_at:
+        known = replace(known, manifests=Remembered(context.state, target.name, merely_looked_at=True))
     source = context.full_name(source_name)
     return read_shelf(
         target,
@@ -44,7 +51,7 @@ def shelf_of(context: PlanContext, target: Target, source_name: str = "") -> lis
         source=source,
         accepted=accepted_through(context, source_name),
         slots=context.slots(target.name),
-        known=known_at(context, target),
+        known=known,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cached_property
 
 from tasks.errors import ManifestError, ObjectMissing, TargetError, TargetMissing
+from tasks.manifests.contents import Contents
 from tasks.manifests.manifest import (
     MANIFEST_SUFFIX,
     SEALED_SUFFIX,
@@ -17,11 +18,11 @@ from tasks.manifests.manifest import (
     read_manifest,
     sealed_name,
 )
+from tasks.manifests.remembered import Remembered
 from tasks.manifests.signing import signature_defect
 from tasks.manifests.strays import (
     Found,
     ReadableTarget,
-    content,
     readable_manifests,
     renamed_archive,
     renamed_manifests,
@@ -36,10 +37,11 @@ FUTURE = "dated in the future"
 @dataclass(frozen=True)
 class Known:
     """What a machine remembers of a target's backups, by their full names: why they don't count, though they
-    look sound; which were delivered whole."""
+    look sound; which were delivered whole; manifests that need not be fetched again."""
 
     damaged: Mapping[str, str] = field(default_factory=dict)
     delivered: Collection[str] = ()
+    manifests: Remembered | None = None
 
 
 NOTHING_KNOWN = Known()
@@ -57,6 +59,7 @@ class Listing:
     accepted: int
     slots: Collection[str] | None
     known: Known
+    contents: Contents
 
     def backup(self, slot: str, stem: str) -> BackupEntry | None:
         """One backup, None if it vanished since the listing was made."""
@@ -67,7 +70,7 @@ class Listing:
             return self._without_manifest(slot, stem, path)
         manifest: Manifest | None = None
         try:
-            manifest = read_manifest(content(self.place, path + MANIFEST_SUFFIX))
+            manifest = read_manifest(self.contents.of(path + MANIFEST_SUFFIX))
         except ObjectMissing:
             return None
         except TargetMissing:
@@ -92,6 +95,11 @@ class Listing:
             signature=self._signature(path),
             marks=manifest.marks if manifest and manifest.sequence > self.accepted else (),
         )
+
+    def manifests(self, stems: Iterable[tuple[str, str]]) -> list[str]:
+        """Full names of the manifests that are read for these backups."""
+        paths = (f"{slot}/{stem}".lstrip("/") for slot, stem in stems if self._is_slot(slot))
+        return [path + MANIFEST_SUFFIX for path in paths if path + MANIFEST_SUFFIX in self.sizes]
 
     def _is_slot(self, folder: str) -> bool:
         return not folder or self.slots is None or folder.upper() in self.slots

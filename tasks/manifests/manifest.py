@@ -18,6 +18,7 @@ import json
 import math
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import ValidationError as InvalidRecord
@@ -100,6 +101,7 @@ def certificate_name(archive: str, drilled: datetime) -> str:
     return f"{archive.removesuffix(SEALED_SUFFIX)}.drill-{_time_text(drilled)}.json"
 
 
+@lru_cache(maxsize=16384)
 def parse_name(name: str) -> NameParts | None:
     """Parts of an object's name (without its slot's folder), None for any name that is not ours."""
     match = _NAME.fullmatch(name)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from tasks.errors import NoBackup
+from tasks.manifests.contents import Contents
 from tasks.manifests.entries import NOTHING_KNOWN, Known, Listing
 from tasks.manifests.manifest import (
     MANIFEST_SUFFIX,
@@ -54,11 +55,15 @@ def read_shelf(
     Raises TargetError where the listing fails or the medium is gone; a single manifest that cannot be
     read is a defect, not an error.
     """
-    sizes = {stat.name: stat.bytes for stat in place.list("")}
+    stats = {stat.name: stat for stat in place.list("")}
+    sizes = {name: stat.bytes for name, stat in stats.items()}
+    contents = Contents(place, stats, known.manifests)
     shelf = Listing(
-        place, sizes, _certificates(sizes), trusted, now + CLOCK_TOLERANCE, accepted, slots, known
+        place, sizes, _certificates(sizes), trusted, now + CLOCK_TOLERANCE, accepted, slots, known, contents
     )
-    found = (shelf.backup(slot, stem) for slot, stem in _stems(sizes, source))
+    stems = _stems(sizes, source)
+    contents.fetch(shelf.manifests(stems))
+    found = (shelf.backup(slot, stem) for slot, stem in stems)
     return sorted(_without_copies(backup for backup in found if backup), key=_order)
 
 

@@ -21,11 +21,13 @@ from tasks.manifests.manifest import (
     read_manifest,
 )
 from tasks.platform.files import HashingReader
-from tasks.records import Manifest, Stat
+from tasks.records import Manifest, Properties, Stat
 
 
 class ReadableTarget(Protocol):
     """The part of a target that reading its shelf needs."""
+
+    properties: Properties
 
     def list(self, prefix: str = "") -> Iterable[Stat]: ...
     def open(self, name: str) -> AbstractContextManager[BinaryIO]: ...

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,11 @@ def some_bytes(size: int, seed: int = 1) -> bytes:
 def put(target: Target, name: str, data: bytes) -> Stat:
     """Store ``data`` whole."""
     return target.put(name, io.BytesIO(data), len(data))
+
+
+def listing(target: Target) -> list[tuple[str, int]]:
+    """Names and sizes of all that is there."""
+    return [(stat.name, stat.bytes) for stat in target.list()]
 
 
 def backup(data: bytes) -> Manifest:
@@ -121,10 +127,17 @@ class TargetContract:
         data = some_bytes(size)
         assert put(target, SEALED, data) == Stat(name=SEALED, bytes=size)
         assert target.stat(SEALED) == Stat(name=SEALED, bytes=size)
-        assert target.list() == [Stat(name=SEALED, bytes=size)]
+        assert listing(target) == [(SEALED, size)]
         assert get(target, SEALED) == data
         with case.make() as another:
             assert get(another, SEALED) == data, "another object onto the same place sees it"
+
+    def test_as_many_read_at_a_time_as_it_says(self, target: Target) -> None:
+        contents = {f"TUE/{number}": some_bytes(5000 + number) for number in range(20)}
+        for name, data in contents.items():
+            put(target, name, data)
+        with ThreadPoolExecutor(target.properties.readers) as pool:
+            assert dict(zip(contents, pool.map(partial(get, target), contents), strict=True)) == contents
 
     def test_progress_ends_at_the_size(self, target: Target) -> None:
         seen: list[tuple[int, int]] = []
@@ -154,7 +167,7 @@ class TargetContract:
         put(target, "TUE/a", b"a")
         put(target, "TUE/b", b"b")
         target.delete("TUE/a")
-        assert target.list() == [Stat(name="TUE/b", bytes=1)]
+        assert listing(target) == [("TUE/b", 1)]
         with pytest.raises(ObjectMissing):
             target.stat("TUE/a")
         assert get(target, "TUE/b") == b"b"
@@ -163,23 +176,23 @@ class TargetContract:
         put(target, SEALED, some_bytes(3 * MIB))
         put(target, SEALED, b"shorter")
         assert get(target, SEALED) == b"shorter"
-        assert target.list() == [Stat(name=SEALED, bytes=7)]
+        assert listing(target) == [(SEALED, 7)]
 
     def test_nothing_shows_before_the_end(self, target: Target) -> None:
         """While a replacement is under way the old object is read whole, and a new one is not there."""
         old, size = some_bytes(2 * MIB), 3 * MIB
         put(target, SEALED, old)
         for name in (SEALED, "new"):
-            seen: list[bytes | list[Stat]] = []
+            seen: list[bytes | list[tuple[str, int]]] = []
 
-            def look(seen: list[bytes | list[Stat]] = seen) -> bytes:
+            def look(seen: list[bytes | list[tuple[str, int]]] = seen) -> bytes:
                 if seen:
                     return b""
-                seen.extend((get(target, SEALED), target.list()))
+                seen.extend((get(target, SEALED), listing(target)))
                 return bytes(MIB)
 
             target.put(name, ThenReader(2 * MIB, look), size)
-            assert seen == [old, [Stat(name=SEALED, bytes=len(old))]]
+            assert seen == [old, [(SEALED, len(old))]]
             assert target.stat(name).bytes == size
             put(target, SEALED, old)
 
@@ -192,7 +205,7 @@ class TargetContract:
             target.put(name, reader, 3 * MIB)
         assert reader.fired
         assert get(target, SEALED) == old
-        assert target.list() == [Stat(name=SEALED, bytes=len(old))]
+        assert listing(target) == [(SEALED, len(old))]
 
     @pytest.mark.parametrize(("held", "announced"), [(0, 1), (MIB, MIB + 1), (3 * MIB, 5 * MIB)])
     def test_a_short_reader_is_refused(self, target: Target, held: int, announced: int) -> None:
@@ -214,7 +227,7 @@ class TargetContract:
     def test_names(self, target: Target, name: str) -> None:
         put(target, name, name.encode())
         assert get(target, name) == name.encode()
-        assert target.list() == [Stat(name=name, bytes=len(name.encode()))]
+        assert listing(target) == [(name, len(name.encode()))]
         target.delete(name)
         assert target.list() == []
 

@@ -32,7 +32,7 @@ from tasks.targets.shared.media import (
     read_medium,
     usual_places,
 )
-from tasks.targets.shared.mounted import MountedFolder, MountedOptions
+from tasks.targets.shared.mounted import READERS, MountedFolder, MountedOptions
 
 _WHICH = "`datasave media which` shows whose turn it is."
 _LEAVE_IN = "Leave the medium in and mounted until the run has ended, then run it again."
@@ -83,7 +83,7 @@ class DriveTarget(Target, SupportsPrepare, SupportsMedia):
 
     def __init__(self, name: str, options: DriveOptions, turn: Turn | None = None) -> None:
         super().__init__(name)
-        self.properties = Properties(removable=True)
+        self.properties = Properties(removable=True, readers=READERS)
         self._options = options
         self._places = options.places
         self._turn = turn

@@ -19,6 +19,8 @@ Role = Literal["writer", "reader", "pruner"]
 
 # Three tries bridge a hiccup. An outage of minutes is for the step's own retries, minutes apart.
 _TRIES = 3
+# Manifests are small: reading one is waiting for the service.
+READERS = 16
 # For connecting, and for sending as well: urllib3 sets the other timeout only when all is sent.
 _CONNECT_SECONDS = 30
 # Requests with an explicit endpoint must name some region; services that have none expect this one.
@@ -138,7 +140,7 @@ class S3Client:
             connect_timeout=min(_CONNECT_SECONDS, options.timeout),
             read_timeout=options.timeout,
             retries={"mode": "standard", "total_max_attempts": _TRIES},
-            max_pool_connections=options.parallel + 2,
+            max_pool_connections=max(options.parallel + 2, READERS),
             request_checksum_calculation=self.checksums,
             response_checksum_validation=self.checksums,
             s3={"addressing_style": "path" if path_style else "virtual"},

@@ -22,7 +22,7 @@ from tasks.targets.capabilities import (
     reads_back,
 )
 from tasks.targets.s3.bucket import policies, survey
-from tasks.targets.s3.connection import S3Client
+from tasks.targets.s3.connection import READERS, S3Client
 from tasks.targets.s3.errors import S3_ERRORS, translated
 from tasks.targets.s3.lock import ObjectLock, locked_until, remove
 from tasks.targets.s3.options import S3Options
@@ -61,6 +61,8 @@ class S3Target(
         self.properties = Properties(
             immutable_until=locked_until(options.lock, datetime.now(UTC)) if options.lock else None,
             thaw_seconds=options.thaw_seconds,
+            readers=READERS,
+            stamps_prove=True,
         )
 
     def prepare(self) -> str:
@@ -111,7 +113,10 @@ class S3Target(
     def list(self, prefix: str = "") -> list[Stat]:
         """All objects of our folder, current versions only."""
         with translated(f"cannot list {self.name}"):
-            found = [Stat(name=name, bytes=item.bytes) for name, item in self._connection.list(prefix)]
+            found = [
+                Stat(name=name, bytes=item.bytes, stamp=f"{item.etag} {item.modified}")
+                for name, item in self._connection.list(prefix)
+            ]
         return sorted(found, key=lambda stat: stat.name)
 
     def delete(self, name: str) -> None:

@@ -57,6 +57,8 @@ class SftpTarget(RemoteFolderTarget):
 class SftpRemote(Remote):
     """The folder by SFTP. The server is known by its key alone (`known_hosts` or `host_key`)."""
 
+    readers = 8
+
     def __init__(self, target: str, options: SftpOptions) -> None:
         self.where = f"{options.user}@{options.host}:{options.path}"
         self._root = options.path.rstrip("/") or "/"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Literal, Protocol, TypeVar
 
 from pydantic import Field
 from typing_extensions import Buffer
@@ -25,7 +25,7 @@ from tasks.records import Progress, Properties, Stat, no_progress
 from tasks.targets.base import Target, TargetOptions, check_name
 from tasks.targets.shared.errors import HANGS, NO_FILE, SYSTEM_ERRORS, translate
 from tasks.targets.shared.marker import MARKER, MEDIUM_MARKER, Medium, another_target, crossed_into
-from tasks.targets.shared.transfer import exactly, is_dead, part_name, throttle_to
+from tasks.targets.shared.transfer import exactly, is_dead, part_name, throttle_to, time_stamp
 
 # Folders that systems put into a drive's root, and that a backup's user may not even read.
 _OF_THE_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
@@ -62,6 +62,9 @@ class MountedOptions(TargetOptions):
     )
 
 
+READERS = 4
+
+
 class MountedFolder(Target):
     """Objects are files, slots are sub-folders; names that begin with a dot are never objects.
 
@@ -74,7 +77,7 @@ class MountedFolder(Target):
 
     def __init__(self, name: str, root: Path, bandwidth: str | None = None, timeout: float = TIMEOUT) -> None:
         super().__init__(name)
-        self.properties = Properties()
+        self.properties = Properties(readers=READERS)
         self._root = root
         self._timeout = timeout
         # What hangs when it hangs.
@@ -360,19 +363,26 @@ def walk(root: Path, crossing: bool = False, do: Do = directly) -> Iterator[Stat
         entries = do(_entries, root / folder)
         left_out = frozenset() if crossing else crossed_into(folder, entries.keys())
         for name in entries.keys() - left_out - _OF_THE_SYSTEM:
-            size, path = entries[name], f"{folder}/{name}" if folder else name
+            found, path = entries[name], f"{folder}/{name}" if folder else name
             if not _is_ours(name):
                 continue
-            if size is None:
+            if isinstance(found, os.stat_result):
+                yield Stat(name=path, bytes=found.st_size, stamp=_stamp(found))
+            elif found == "folder":
                 waiting.append(path)
-            elif size >= 0:
-                yield Stat(name=path, bytes=size)
 
 
-def _entries(folder: Path) -> dict[str, int | None]:
-    """What lies in a folder: sizes of files by name, None for folders, -1 for what is neither."""
+def _stamp(found: os.stat_result) -> str:
+    more = f"{found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+    return time_stamp(max(found.st_mtime, found.st_ctime), more)
+
+
+def _entries(folder: Path) -> dict[str, os.stat_result | Literal["folder", "neither"]]:
+    """What lies in a folder, by name."""
     with os.scandir(folder) as found:
-        return {entry.name: None if entry.is_dir(follow_symlinks=False) else _size(entry) for entry in found}
+        return {
+            entry.name: "folder" if entry.is_dir(follow_symlinks=False) else _file(entry) for entry in found
+        }
 
 
 def _is_ours(name: str) -> bool:
@@ -386,9 +396,9 @@ def _is_ours(name: str) -> bool:
     return True
 
 
-def _size(entry: os.DirEntry[str]) -> int:
-    """Size in bytes; -1 for what is no file, or was deleted since the folder was read."""
+def _file(entry: os.DirEntry[str]) -> os.stat_result | Literal["neither"]:
+    """A file, which may have been deleted since the folder was read."""
     try:
-        return entry.stat(follow_symlinks=False).st_size if entry.is_file(follow_symlinks=False) else -1
+        return entry.stat(follow_symlinks=False) if entry.is_file(follow_symlinks=False) else "neither"
     except FileNotFoundError:
-        return -1
+        return "neither"

@@ -37,7 +37,7 @@ from tasks.targets.shared.marker import (
     refuse_another,
     refuse_taken,
 )
-from tasks.targets.shared.transfer import DAY, exactly, is_dead, part_name
+from tasks.targets.shared.transfer import DAY, exactly, is_dead, part_name, time_stamp
 
 # No Remote has more bytes in flight than these, so all before them had been confirmed.
 IN_FLIGHT = 4 << 20
@@ -88,11 +88,13 @@ class RemoteFile(ABC):
 class Remote(Translator):
     """A folder on another machine, by one protocol.
 
-    Paths are relative to it, with forward slashes; "" is itself. ``where`` names the place in messages.
-    Connects at the first call, and again at the next call after the connection broke.
+    Paths are relative to it, with forward slashes; "" is itself. ``where`` names the place in messages,
+    ``readers`` is how many files can be read at the same time. Connects at the first call, and again at the
+    next call after the connection broke.
     """
 
     where: str
+    readers = 1
 
     @abstractmethod
     def look(self, path: str) -> Entry | None:
@@ -187,7 +189,7 @@ class RemoteFolderTarget(Target, SupportsPrepare):
 
     def __init__(self, name: str, remote: Remote) -> None:
         super().__init__(name)
-        self.properties = Properties()
+        self.properties = Properties(readers=remote.readers)
         self.errors = self._remote = remote
 
     def prepare(self) -> str:
@@ -310,7 +312,7 @@ class RemoteFolderTarget(Target, SupportsPrepare):
                 if entry.is_folder:
                     waiting.append(path)
                 elif entry.is_file:
-                    yield Stat(name=path, bytes=entry.bytes)
+                    yield Stat(name=path, bytes=entry.bytes, stamp=time_stamp(entry.modified))
 
     def _refuse_crossing(self, name: str, operation: str) -> None:
         """Raise TargetError where one of the folders that lead to an object is another target's."""

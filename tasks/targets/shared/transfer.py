@@ -46,11 +46,20 @@ _RATE = r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(kB|MB|GB|kbit|Mbit|Gbit)/s"
 _PROCESS = secrets.token_hex(4)
 _PART = re.compile(r"\.(?P<name>.+)\.(?P<process>[0-9a-f]{8})[0-9a-f]{8}\.part")
 DAY = 86_400
+_SETTLED = 3.0
 
 _NEVER = threading.Event()
 
 _shared: dict[tuple[str, float], Throttle] = {}
 _lock = threading.Lock()
+
+
+def time_stamp(modified: float, more: str = "") -> str:
+    """A listing's stamp by when a file was changed (seconds since 1970), and ``more``, where that is all.
+
+    None, "", of what may have been written so shortly ago that a second writing would not show.
+    """
+    return f"{modified} {more}".rstrip() if abs(time.time() - modified) > _SETTLED else ""
 
 
 def bytes_per_second(text: str) -> float:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tasks.errors import ObjectMissing
 from tasks.manifests.manifest import manifest_name, sealed_name, stem, to_json
 from tasks.manifests.signing import public_text, sign_record
-from tasks.records import BackupEntry, Certificate, Finding, Holder, Manifest, Stat
+from tasks.records import BackupEntry, Certificate, Finding, Holder, Manifest, Properties, Stat
 
 # RFC 8032, section 7.1, test 1: a key whose public half is known from elsewhere.
 KEY = Ed25519PrivateKey.from_private_bytes(
@@ -88,6 +88,7 @@ class DictTarget:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.properties = Properties()
         self.faults: dict[str, Exception] = {}
 
     def add(self, record: Manifest, slot: str = "", archive: bytes | None = SEALED, name: str = "") -> None:
