@@ -106,7 +106,7 @@ def test_recover_md_works_literally_with_stock_tools(running_site: Site, tmp_pat
     assert site.run("backup", "--target", "nas") == 0
     (archive,) = site.archives("nas")
     page = (site.root / "nas" / "RECOVER.md").read_text("utf-8")
-    checksum, _, step_by_step, in_one_go = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    checksum, _, _, step_by_step, in_one_go = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     for number, commands in enumerate((step_by_step, in_one_go)):
         folder = tmp_path / f"restore-{number}"
         folder.mkdir()

@@ -146,7 +146,8 @@ def pass_file(password: str | None) -> Iterator[Path | None]:
 @contextmanager
 def _private_text(text: str) -> Iterator[Path]:
     """A file that only this account can read, for the block."""
-    if sys.platform == "linux":
+    # Pythons built for old systems have none.
+    if sys.platform == "linux" and hasattr(os, "memfd_create"):
         # On Linux it is in memory alone, and gone with this process, however that ends.
         with os.fdopen(os.memfd_create("datasave"), "wb", buffering=0) as memory:
             os.fchmod(memory.fileno(), PRIVATE_FILE)
