@@ -2,11 +2,12 @@
 # make test       set up, install what tests need on this machine, then all but what is marked long
 # make test-all   the same, and the sweeps: 400 nights, files beyond 4 GiB, the stand-ins' own tests
 # make test-fast  the libraries alone: no whole runs, no adapter that needs a server, nothing marked slow
-# make bench      how fast it is, beside other programs in the same run
+# make bench      how fast it is, beside other programs in the same run; SIZE=50M for a small one
 # make setup      .venv with the locked dependencies
 # make lock       resolve the dependencies anew (needs uv)
 
 PYTHON ?= python3
+SIZE ?= 1G
 BIN := .venv/bin
 LOCAL := $(foreach what,folder targets sources bandwidth source_files,tests/contract/test_$(what).py)
 READY := .venv/.ready
@@ -53,7 +54,7 @@ test-fast: check
 	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow and not long" tests/unit tests/golden tests/conformance $(LOCAL)
 
 bench: machine setup
-	$(BIN)/python -m tests.benchmarks.seal --json build/bench/seal.json
+	$(BIN)/python -m tests.benchmarks --size $(SIZE) --json build/bench/bench.json
 	$(BIN)/python -m tests.benchmarks.fanout
 	$(BIN)/python -m tests.benchmarks.waits
 

@@ -33,7 +33,7 @@ tests)
     RUNLEVEL=1
     export RUNLEVEL
     install age zstd tar restic borgbackup chromium libodbc2 e2fsprogs exfatprogs exfat-fuse ntfs-3g mount util-linux
-    install postgresql postgresql-contrib odbc-postgresql mariadb-server mariadb-backup odbc-mariadb
+    install postgresql postgresql-contrib pgbackrest odbc-postgresql mariadb-server mariadb-backup odbc-mariadb
     install gcc libc6-dev libsqliteodbc tdsodbc
     install systemd
     install radosgw ceph-mon ceph-osd ceph-common faketime openssh-server samba
