@@ -225,8 +225,12 @@ class HashingWriter(io.RawIOBase):
         return self._digest.hexdigest()
 
 
-def sha256_of(path: Path, progress: Progress = no_progress) -> str:
+def sha256_of(path: str | Path, progress: Progress = no_progress) -> str:
     """sha256 of a file, lowercase hex."""
-    total = path.stat().st_size
-    with path.open("rb", buffering=0) as stream:
-        return HashingReader(stream, progress, total).drain()
+    with io.FileIO(path) as stream:
+        total = os.fstat(stream.fileno()).st_size
+        if total < BLOCK and len(data := stream.read(total + 1)) == total:
+            progress(total, total)  # all of it at once, as most of many files are read
+            return hashlib.sha256(data).hexdigest()
+        stream.seek(0)
+        return HashingReader(cast("BinaryIO", stream), progress, total).drain()

@@ -6,6 +6,7 @@ tried is all else: the offices, the scripts of the other programs, the table and
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_a_small_run_gives_sane_figures(
 
 def test_a_size_is_written_with_its_unit() -> None:
     assert [whole.size_of(text) for text in ("50M", "1G")] == [50 << 20, 1 << 30]
-    with pytest.raises(whole.argparse.ArgumentTypeError):
+    with pytest.raises(argparse.ArgumentTypeError):
         whole.size_of("50")
 
 

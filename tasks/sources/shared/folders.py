@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -54,14 +55,20 @@ def folder_bytes(folder: Path) -> int:
 
 def copied_file(path: Path, folder: Path) -> CopiedFile:
     """What a copy's list says of one of its files; ``folder`` is the copy's."""
-    name = path.relative_to(folder).as_posix()
-    return CopiedFile(path=name, bytes=path.stat().st_size, sha256=sha256_of(path))
+    return _copied(os.fspath(path), path.relative_to(folder).as_posix())
 
 
 def copied_files(folder: Path) -> tuple[CopiedFile, ...]:
     """Every file below a copy's folder, by path. Links are none of them, and are not followed."""
-    paths = (Path(entry.path) for entry in below(folder) if entry.is_file(follow_symlinks=False))
-    return tuple(copied_file(path, folder) for path in sorted(paths))
+    found = (entry.path for entry in below(folder) if entry.is_file(follow_symlinks=False))
+    # Text, not Path, for what is done for each file.
+    start = os.path.join(folder, "")  # noqa: PTH118
+    names = ((place, place.removeprefix(start).replace(os.sep, "/")) for place in found)
+    return tuple(_copied(*one) for one in sorted(names, key=lambda one: one[1].split("/")))
+
+
+def _copied(place: str, name: str) -> CopiedFile:
+    return CopiedFile(path=name, bytes=os.stat(place).st_size, sha256=sha256_of(place))  # noqa: PTH116
 
 
 def close_to_others(folder: Path) -> None:
