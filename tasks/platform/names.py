@@ -112,6 +112,8 @@ def numbered(name: str, number: int) -> str:
 
 def folded(path: str) -> str:
     """Equal for paths that some file system takes for the same: case and composed accents are ignored."""
+    if path.isascii():
+        return path.lower()  # the same, as most are
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).upper().casefold())
 
 
@@ -155,7 +157,7 @@ def _windows_defect(name: str) -> str:
 
 
 def _as_text(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "surrogateescape")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -132,12 +132,12 @@ class StandIns:
             return ""
         wanted = portable(name)
         place, number = f"{above}/{wanted}", 1
-        while folded(place) in self._taken:
+        while (same := folded(place)) in self._taken:
             number += 1
             place = f"{above}/{numbered(wanted, number)}"
         if len(os.fsencode(place)) > _LONGEST_PLACE:
             return ""
-        self._taken.add(folded(place))
+        self._taken.add(same)
         return place
 
 

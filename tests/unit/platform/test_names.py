@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.platform.names import (
     LONGEST_NAME,
+    folded,
     link_defect,
     name_defect,
     path_of,
@@ -122,3 +123,9 @@ def test_names_that_are_good_everywhere(name: str) -> None:
 )
 def test_links_that_stay_inside(name: str, target: str) -> None:
     assert not link_defect(name, target)
+
+
+def test_folding_plain_text_is_what_folding_any_text_is() -> None:
+    """By the long way, which another character beside it takes."""
+    plain = "".join(map(chr, range(128)))
+    assert folded(f"{plain}ß") == f"{folded(plain)}ss"
