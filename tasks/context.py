@@ -19,12 +19,13 @@ from tasks.calendars import WEEKDAYS
 from tasks.errors import PlanError, StateError
 from tasks.journal.journal import Journal
 from tasks.journal.takeover import take_over
-from tasks.manifests.signing import load_or_create_key, public_text
+from tasks.manifests.signing import load_or_create_key, public_text, without_contradiction
 from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
 from tasks.plan.model import Plan, SourceEntry, TargetEntry
 from tasks.platform.files import private_folder
 from tasks.platform.ownership import replaceable
+from tasks.records import key_of
 from tasks.sources import registry as sources
 from tasks.sources.base import Source
 from tasks.targets import registry as targets
@@ -288,14 +289,18 @@ class PlanContext:
     @cached_property
     def journal(self) -> Journal:
         """What this machine did and saw for the plan; its only memory."""
-        journal = Journal(self.state / "journal", self.machine_key(), self.plan.signers)
+        signers = [key_of(signer) for signer in self.plan.signers]
+        journal = Journal(self.state / "journal", self.machine_key(), signers)
         take_over(journal, self.state)
         return journal
 
     def trusted(self) -> frozenset[str]:
-        """Public keys whose manifests count: this machine's, the plan's signers, and those recovered from."""
-        own = public_text(self.machine_key().public_key())
-        return frozenset({own, *self.plan.signers, *self.journal.machines()})
+        """Public keys whose manifests count: this machine's, the plan's signers, and those recovered from.
+
+        Those that have ended with the number where they did (manifests/signing.py).
+        """
+        own, journal = public_text(self.machine_key().public_key()), self.journal
+        return without_contradiction((own, *self.plan.signers, *journal.machines(), *journal.ended()))
 
     def recipients(self) -> list[Recipient]:
         """Every holder's recipient."""

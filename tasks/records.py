@@ -302,6 +302,19 @@ class Properties(Record):
     """Whether the stamps of its listing are the service's own digests, which nobody can keep who writes."""
 
 
+UNTIL = "@"
+
+
+def ended_key(machine: str, until: int) -> str:
+    """A machine's public key whose signatures count up to that number of a backup, among trusted ones."""
+    return f"{machine}{UNTIL}{until}"
+
+
+def key_of(signer: str) -> str:
+    """The public key alone of a machine that is trusted, for good or until it ended."""
+    return signer.partition(UNTIL)[0]
+
+
 class Holder(Record):
     """A person or safe that can open backups. ``recipient`` is the public ``age1…`` text."""
 

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Commands] = {
             "split": "keys:split",
             "join": "keys:join",
             "fingerprint": "keys:show_fingerprint",
+            "machine": "keys:machine",
             "opens": "keys:opens",
             "rewrap": "keys:rewrap",
             "prove": "keys:prove",

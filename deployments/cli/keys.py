@@ -46,11 +46,12 @@ from tasks.keys.identities import recipients_of
 from tasks.keys.machines import words_of
 from tasks.keys.opens import Openable, is_meant, openable, opens_where, waiting
 from tasks.keys.proofs import Proofs, findings, learn, note, prove_key
+from tasks.keys.renewal import renew_key
 from tasks.keys.rewrap import Intent, intents, seal_anew
 from tasks.keys.shares import fingerprint
 from tasks.manifests.signing import allowed_signer
 from tasks.notices.wording import count_text, place_text, size_text, when_text
-from tasks.records import Holder
+from tasks.records import UNTIL, Holder
 from tasks.targets.base import Target
 
 KEEPS = (
@@ -250,6 +251,37 @@ def show_fingerprint(
     for path in note or ():
         note_machines(path, machines)
         good(f"{path} names {'it' if len(machines) == 1 else 'them'}")
+    return 0
+
+
+def machine(
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    renew: Annotated[bool, Parameter(negative=(), help="Sign with a new key from now on.")] = False,
+) -> int:
+    """Show until when the keys of the backup machine count; with --renew, sign with a new one from now on.
+
+    For the day when somebody may have taken the machine's key, and once in a while before. What the old key
+    signed goes on counting, but nothing newer, and nothing of before that this machine did not deliver.
+
+    **Examples:**
+
+        datasave keys machine
+
+        datasave keys machine --renew
+    """
+    context = PlanContext(plan)
+    if renew:
+        renewed = renew_key(context)
+        good(f"{words_of(renewed.old)} ended with backup #{renewed.until}; this machine signs with a new key")
+        ended = f"{{key: '{renewed.old}', until: {renewed.until}}}"
+        say(f"Other machines' plans: signers: [{ended}, '{renewed.new}']")
+        say("Print the keys' sheets and the disaster plan again, and note the machine in the key files.")
+        context = PlanContext(plan)
+    say(f"Signs now: {words_of(machines_of(context)[0])}")
+    for signer in machines_of(context)[1:]:
+        key, _, until = signer.partition(UNTIL)
+        say(f"{'Counts until backup #' + until if until else 'Counts too'}: {words_of(key)}")
     return 0
 
 

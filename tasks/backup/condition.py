@@ -14,11 +14,11 @@ from tasks.context import PlanContext
 from tasks.errors import AgeError, ArchiveError, MismatchError, NoMatchingIdentity, TargetError
 from tasks.journal.kinds import Kind
 from tasks.journal.lines import Entry
-from tasks.manifests.entries import Known
+from tasks.manifests.entries import EndedKeys, Known
 from tasks.manifests.remembered import Remembered
 from tasks.options import Json
 from tasks.platform.files import HashingReader
-from tasks.records import BackupEntry, Manifest
+from tasks.records import BackupEntry, Manifest, key_of
 from tasks.targets.base import Target
 from tasks.targets.capabilities import SupportsMedia
 
@@ -101,7 +101,21 @@ def known_at(context: PlanContext, target: Target) -> Known:
         damaged={one.name: one.damage for one in here if one.damage},
         delivered=frozenset(one.name for one in here if not one.leaving),
         manifests=Remembered(context.state, target.name),
+        ended=_ended_keys(context),
     )
+
+
+def _ended_keys(context: PlanContext) -> EndedKeys:
+    """What is remembered of this machine's keys that have ended; nothing where none has."""
+    keys = {key_of(signer) for signer in context.journal.ended()}
+    if not keys:
+        return EndedKeys()
+    sealed, first = set(), dict[str, int]()
+    for facts in (entry.facts for entry in context.journal.entries(Kind.DELIVERED, Kind.REWRAPPED)):
+        first.setdefault(facts["source"], facts["sequence"])
+        # What was sealed anew has another digest, which is not noted.
+        sealed.add(facts.get("sha256") or facts["name"].rpartition("/")[2])
+    return EndedKeys(keys, sealed, first)
 
 
 def missing_at(

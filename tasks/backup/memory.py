@@ -20,7 +20,7 @@ from tasks.journal.kinds import Kind
 from tasks.journal.recovery import BroughtBack, bring_back
 from tasks.manifests.manifest import MAX_BYTES, parse_name, read_manifest
 from tasks.platform.accounts import account_name
-from tasks.records import BackupEntry
+from tasks.records import BackupEntry, key_of
 from tasks.targets.base import Target
 
 SUSPENDED = "pruning suspended"
@@ -119,7 +119,7 @@ def recover(
     ``signers``: public keys of machines that are believed beside those of the plan. Raises NoBackup where
     there is no copy; AgeError, TargetError; StateError for a copy that is not believed or tells nothing new.
     """
-    trusted = {*context.trusted(), *signers}
+    trusted = {key_of(signer) for signer in (*context.trusted(), *signers)}
     with context.target(target_name) as target:
         copies = copies_in([stat.name for stat in target.list()], context.plan.name)
         if not copies:

@@ -49,6 +49,7 @@ def facts_of(context: PlanContext, now: datetime) -> PostureFacts:
         backup_hours=_hours((run.started for run in past_runs(context, "backup") if run.arrived), now),
         fresh_hours=_allowed_hours(context, now),
         drill_days=_days(certificates, now),
+        keys_here=tuple(plan.drill.identities) or (("drill.identity",) if plan.drill.identity else ()),
         objective=plan.drill.objective_hours is not None,
         timezone=plan.schedule.timezone,
         own_checks=sum(len(context.checks(source_name)) for source_name in context.source_names),

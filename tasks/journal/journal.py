@@ -31,7 +31,7 @@ from tasks.journal.lines import Entry, Line, line_defect, signed_line
 from tasks.manifests.signing import public_text
 from tasks.options import Json
 from tasks.platform.files import MORE_ROOM, PRIVATE_FILE, create_private, private_folder, sync_folder
-from tasks.records import Record
+from tasks.records import Record, key_of
 
 FILE = "journal.jsonl"
 VERIFIED = "verified.json"
@@ -172,6 +172,11 @@ class Journal:
         """Public keys of machines whose journal a person brought here: what they signed counts here."""
         return self._read().trusted - self._trusted
 
+    def ended(self) -> tuple[str, ...]:
+        """The keys that this machine signed with before, each with the number where it ended."""
+        told = self.entries(Kind.KEY_ENDED)[-1:]
+        return tuple(signer for entry in told for signer in entry.facts["ended"])
+
     def strangers(self) -> frozenset[str]:
         """Public keys of machines that signed lines here, and do not count."""
         book = self._read()
@@ -252,11 +257,16 @@ class Journal:
             self._remember(book)
 
     def _brought(self, lines: list[Line]) -> set[str]:
-        """Machines that entries of ours name, where a person brought a journal from another machine."""
-        told = (
-            line for line in lines if line.kind == Kind.RECOVERED and not line_defect(line, self._trusted)
-        )
-        return {machine for line in told for machine in line.entry.facts["machines"]}
+        """Machines that entries of ours name: a person brought their journal, or this one was called so."""
+        told = [
+            line
+            for line in lines
+            if line.kind in (Kind.RECOVERED, Kind.KEY_ENDED) and not line_defect(line, self._trusted)
+        ]
+        named = [
+            name for line in told for name in ("machines", "ended") for name in line.entry.facts.get(name, ())
+        ]
+        return {key_of(name) for name in named}
 
     def _recalled(self, book: _Book, data: bytes, memory: Verified) -> int:
         """How many lines are those that were verified before; what was lost of them is noted."""

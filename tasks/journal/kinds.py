@@ -29,6 +29,9 @@ class Kind(StrEnum):
     """{from_target, length, machines, who}: the journal before this came back from a target. It was written
     by these machines (public keys), whose entries and backups count here. ``length``: how far the journals
     went that are settled by it."""
+    KEY_ENDED = "key_ended"
+    """{ended, who}: this machine signs with a new key, that of this entry. ``ended``: the keys before it,
+    each ``ed25519:…@number``: a backup of a higher number, signed by it, does not count."""
     DOUBT = "doubt"
     """{target, detail, length, sha256}: a place knows what this journal doesn't. It stands until the journal
     is recovered, or someone accepts it."""

@@ -13,6 +13,7 @@ from hashlib import sha256
 from shamir_mnemonic.wordlist import WORDLIST
 
 from tasks.manifests.signing import allowed_signer
+from tasks.records import key_of
 
 WORD_COUNT = 10
 """Of ten bits each: 100 bits, far more than keys can be tried for."""
@@ -24,7 +25,7 @@ _NOTE = re.compile(r"^[#\s]*machine:\s*(ed25519:[A-Za-z0-9+/]{43}=)\s*$", re.MUL
 
 def words_of(machine: str) -> str:
     """A machine's public key (``ed25519:…``) as ten words of SLIP-39's list, joined by hyphens."""
-    digest = sha256(f"datasave machine v1\n{machine}".encode()).digest()
+    digest = sha256(f"datasave machine v1\n{key_of(machine)}".encode()).digest()
     number = int.from_bytes(digest, "big") >> (8 * len(digest) - _BITS * WORD_COUNT)
     places = reversed(range(WORD_COUNT))
     return "-".join(WORDLIST[number >> _BITS * place & (1 << _BITS) - 1] for place in places)
@@ -32,7 +33,7 @@ def words_of(machine: str) -> str:
 
 def note_of(machines: Iterable[str]) -> str:
     """The lines of a key file, a share or a code that name machines."""
-    return "".join(f"# machine: {machine}\n" for machine in machines)
+    return "".join(f"# machine: {key_of(machine)}\n" for machine in machines)
 
 
 def noted(text: str) -> tuple[str, ...]:

@@ -31,17 +31,39 @@ from tasks.records import BackupEntry, Manifest
 
 NO_MANIFEST = "no manifest (unfinished delivery)"
 LOST = "its manifest is gone: the archive was delivered whole"
+NEVER_DELIVERED = "signed by a key that has ended, and never delivered while it was in use"
 FUTURE = "dated in the future"
+
+
+@dataclass(frozen=True)
+class EndedKeys:
+    """What a machine remembers of keys that have ended: whoever has one now forges backups of before.
+
+    ``sealed``: names and digests of all archives that were delivered; ``first``: by source, the number with
+    which that memory begins.
+    """
+
+    keys: Collection[str] = ()
+    sealed: Collection[str] = ()
+    first: Mapping[str, int] = field(default_factory=dict)
+
+    def deny(self, manifest: Manifest) -> bool:
+        """Whether a backup that such a key signed would have been delivered here, and was not."""
+        remembered = manifest.sequence >= self.first.get(manifest.source, manifest.sequence + 1)
+        known = manifest.sealed_sha256 in self.sealed or manifest.sealed_name in self.sealed
+        return manifest.machine in self.keys and remembered and not known
 
 
 @dataclass(frozen=True)
 class Known:
     """What a machine remembers of a target's backups, by their full names: why they don't count, though they
-    look sound; which were delivered whole; manifests that need not be fetched again."""
+    look sound; which were delivered whole; manifests that need not be fetched again; keys of this machine that
+    have ended."""
 
     damaged: Mapping[str, str] = field(default_factory=dict)
     delivered: Collection[str] = ()
     manifests: Remembered | None = None
+    ended: EndedKeys = field(default_factory=EndedKeys)
 
 
 NOTHING_KNOWN = Known()
@@ -196,6 +218,8 @@ class Listing:
         """The first thing wrong with a manifest; the signature is judged before any fact it states."""
         if defect := signature_defect(manifest, self.trusted):
             return defect
+        if self.known.ended.deny(manifest):
+            return NEVER_DELIVERED
         if manifest.sealed_name != sealed_name(stem):
             return self._belongs_to(manifest.sealed_name)
         if manifest.taken > self.latest:

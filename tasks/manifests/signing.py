@@ -19,7 +19,7 @@ import os
 import secrets
 import stat
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha512
@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tasks.errors import StateError
 from tasks.platform.files import create_private, sync_folder
 from tasks.platform.ownership import foreign
-from tasks.records import Certificate, Manifest
+from tasks.records import UNTIL, Certificate, Manifest, key_of
 
 Signed = TypeVar("Signed", Manifest, Certificate)
 
@@ -101,7 +101,7 @@ def public_text(key: Ed25519PublicKey) -> str:
 
 def allowed_signer(machine: str) -> str:
     """The line of an allowed-signers file (ssh-keygen(1)) for a public key as `public_text` writes it."""
-    key = base64.b64decode(machine.removeprefix(PUBLIC_PREFIX))
+    key = base64.b64decode(key_of(machine).removeprefix(PUBLIC_PREFIX))
     blob = base64.b64encode(_ssh_strings(_SSH_KIND, key)).decode("ascii")
     return f'{SSH_NAME} namespaces="{SSH_NAME}" {_SSH_KIND.decode("ascii")} {blob}'
 
@@ -155,7 +155,8 @@ def sign_record(record: Signed, key: Ed25519PrivateKey) -> Signed:
 def signature_defect(record: Manifest | Certificate, trusted: Collection[str] | None) -> str:
     """Why a record's signature cannot be trusted, in plain words; empty if it can.
 
-    ``trusted`` holds public keys as `public_text` writes them. None asks only whether the record is
+    ``trusted`` holds public keys as `public_text` writes them, of keys
+    that have ended as records.ended_key does. None asks only whether the record is
     whole, by the key it names itself: a new machine without a plan knows no other.
     """
     if not record.signature:
@@ -169,8 +170,23 @@ def signature_defect(record: Manifest | Certificate, trusted: Collection[str] | 
     except (InvalidSignature, ValueError):
         return "signature does not match"
     if trusted is not None and record.machine not in trusted:
-        return f"{ANOTHER_MACHINE} ({record.machine[: len(PUBLIC_PREFIX) + 8]}…)"
+        return _ended_defect(record, trusted)
     return ""
+
+
+def without_contradiction(signers: Iterable[str]) -> frozenset[str]:
+    """Those trusted; one that has ended by one statement has ended, whatever another one says."""
+    told = frozenset(signers)
+    over = {key_of(signer) for signer in told if UNTIL in signer}
+    return frozenset(signer for signer in told if signer not in over)
+
+
+def _ended_defect(record: Manifest | Certificate, trusted: Collection[str]) -> str:
+    found = (one.partition(UNTIL) for one in trusted)
+    ends = [int(until) for machine, _, until in found if until and machine == record.machine]
+    if not ends:
+        return f"{ANOTHER_MACHINE} ({record.machine[: len(PUBLIC_PREFIX) + 8]}…)"
+    return f"signed by a key that ended with backup #{min(ends)}" if record.sequence > min(ends) else ""
 
 
 def _create_key(path: Path) -> None:

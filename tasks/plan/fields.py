@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from tasks.options import problem
 from tasks.plan.problems import did_you_mean
+from tasks.records import ended_key
 
 PLAN_NAME = r"[a-z0-9][a-z0-9-]{0,40}"
 TARGET_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,40}"
@@ -98,8 +99,40 @@ Recipient = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{RECIPIENT}$"}),
 ]
 Timezone = Annotated[str, AfterValidator(_timezone)]
+_NO_SIGNER = "is not the public key of a machine (ed25519:…)"
+_NO_END = "is not the number of a backup; write `{key: ed25519:…, until: 419}`"
+_LARGEST_NUMBER = 10**18
+
+
+def _signer(value: object) -> object:
+    """A key, or ``{key: …, until: NUMBER}`` as the text that says both (records.ended_key)."""
+    if not isinstance(value, dict):
+        return _matching(SIGNER, _NO_SIGNER)(value) if isinstance(value, str) else value
+    if unknown := sorted(str(name) for name in value if name not in ("key", "until")):
+        raise problem(f"is no option there is: {unknown[0]}", place="signer")
+    key, until = value.get("key"), value.get("until")
+    if not isinstance(key, str) or not re.fullmatch(SIGNER, key):
+        raise problem(_NO_SIGNER, place="key")
+    if type(until) is not int or not 0 <= until < _LARGEST_NUMBER:
+        raise problem(_NO_END, place="until")
+    return ended_key(key, until)
+
+
+_KEY = {"type": "string", "pattern": f"^{SIGNER}$"}
 Signer = Annotated[
     str,
-    AfterValidator(_matching(SIGNER, "is not the public key of a machine (ed25519:…)")),
-    WithJsonSchema({"type": "string", "pattern": f"^{SIGNER}$"}),
+    BeforeValidator(_signer),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _KEY,
+                {
+                    "type": "object",
+                    "properties": {"key": _KEY, "until": {"type": "integer", "minimum": 0}},
+                    "required": ["key", "until"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
 ]

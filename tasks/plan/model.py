@@ -291,7 +291,7 @@ class Plan(Record):
         default=(),
         description="Public keys of other machines whose backups are trusted too; needed where a plan is "
         "used on another machine than the one that takes the backups. Each manifest shows its "
-        "machine's.",
+        "machine's. Of a key that is no longer in use, `{key: ed25519:…, until: 419}` says the last backup.",
         examples=[["ed25519:FdoTNFp9Lb13NNfZYTeM0ZL7GqooYGw05auIvIbY6pg="]],
     )
 

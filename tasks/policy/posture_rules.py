@@ -48,6 +48,7 @@ class PostureFacts(Record):
     backup_hours: float | None = None
     fresh_hours: float = 26.0
     drill_days: float | None = None
+    keys_here: tuple[str, ...] = ()
     objective: bool = False
     timezone: str = "UTC"
     own_checks: int = 0
@@ -160,6 +161,13 @@ def _told(facts: PostureFacts) -> Judged:
 
 def _holders(facts: PostureFacts) -> Judged:
     return Judged(len(facts.holders) >= PEOPLE, ", ".join(facts.holders))
+
+
+def _keys_here(facts: PostureFacts) -> Judged:
+    if facts.backup_hours is None and not facts.backup_scheduled:
+        return Judged(None, "no backups are made on this machine")
+    found = f"the plan names a key for drills here: {', '.join(facts.keys_here)}"
+    return Judged(not facts.keys_here, found if facts.keys_here else "the plan names none for drills")
 
 
 def _drilled(facts: PostureFacts) -> Judged:
@@ -350,8 +358,17 @@ RULES: tuple[Rule, ...] = (
         False,
         "Drills run on a schedule.",
         "What has no fixed day is put off.",
-        'Set schedule: {drill: "0 6 * * sun"} and drill: {identities: …} in the plan.',
+        'Set schedule: {drill: "0 6 * * sun"} and drill: {identities: …}; best on a second machine.',
         _schedule(lambda facts: facts.drill_scheduled),
+    ),
+    Rule(
+        "keys-elsewhere",
+        False,
+        "No holder's key lies on the machine that makes the backups.",
+        "Who takes that machine opens every backup there is with it, those of years ago too.",
+        "Drill by hand with a key out of its safe (`datasave drill --identity FILE`), or on a second machine, "
+        "whose plan has the same targets and this one's key under signers. Leave drill.identities out.",
+        _keys_here,
     ),
     Rule(
         "targets-proved",

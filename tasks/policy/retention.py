@@ -16,7 +16,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from tasks.options import Keep
-from tasks.records import BackupEntry, Manifest, Record, Verdict
+from tasks.records import BackupEntry, Manifest, Record, Verdict, key_of
 
 TOLERANCE = timedelta(hours=1)
 LONGEST_PAUSE = timedelta(days=400)
@@ -91,7 +91,7 @@ def keeping_promises(
     shelf = [verdict.backup for verdict in judged]
     kept: dict[int, str] = {}
     for before in promised:
-        strangers = set(signers) - set(before.signers)
+        strangers = {key_of(one) for one in signers} - {key_of(one) for one in before.signers}
         counted = [
             (place, made)
             for place, made in _newest_first(shelf)

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from tasks.errors import UnknownSigner
 from tasks.keys.machines import means, words_of
-from tasks.manifests.signing import signature_defect
+from tasks.manifests.signing import signature_defect, without_contradiction
 from tasks.notices.wording import count_text
+from tasks.records import key_of
 from tasks.recovery.find import FoundShelf
 
 COMPARE = (
@@ -53,7 +54,8 @@ def named_by(given: Sequence[str], signers: Sequence[Signer]) -> frozenset[str]:
 
 def known_among(known: Collection[str], signers: Sequence[Signer]) -> frozenset[str]:
     """Those that a key or a plan knows. Raises UnknownSigner where it knows some, and none of these."""
-    trusted = frozenset(signer.machine for signer in signers if signer.machine in known)
+    keys = {key_of(one): one for one in without_contradiction(known)}
+    trusted = frozenset(keys[signer.machine] for signer in signers if signer.machine in keys)
     if known and not trusted:
         raise UnknownSigner(
             f"none of the machines that the key or the plan names signed what lies there; {told(signers)}",

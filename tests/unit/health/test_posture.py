@@ -68,6 +68,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "holders": {"holders": {"Owner": 3}},
     "drill": {"drill_days": None},
     "drill-scheduled": {"drill_scheduled": False},
+    "keys-elsewhere": {"keys_here": ("Owner",)},
     "targets-proved": targets(proved_days=91),
     "keys-proved": {"holders": {"Owner": 3, "Bank safe": None}},
     "objective": targets(in_time=False),
