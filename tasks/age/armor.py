@@ -1,7 +1,8 @@
 """The ASCII form of an age file: strict PEM with 64 columns (RFC 7468 section 3; C2SP age.md, "ASCII armor").
 
-White space around the whole and CRLF line ends are accepted, for armor travels by mail. Anything else
-that another writer would not have written is refused.
+Blank lines before the whole, white space after it (less than 1024 bytes each) and CRLF line ends are
+accepted, for armor travels by mail: what the age program's own reader takes (armor.go). Anything else that
+another writer would not have written is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import BinaryIO
 
 from typing_extensions import Buffer
 
-from tasks.age.buffering import BUFFER, write_all
+from tasks.age.buffering import write_all
 from tasks.errors import ArmorError
 
 ARMOR_BEGIN = b"-----BEGIN AGE ENCRYPTED FILE-----"
@@ -21,6 +22,7 @@ _COLUMNS = 64
 _LINE_BYTES = 48
 # Longer than any proper line, so that a longer one is noticed without reading all of it.
 _LINE_LIMIT = 128
+_MOST_BLANK = 1024
 _BATCH_BYTES = 1024 * _LINE_BYTES
 
 
@@ -80,10 +82,11 @@ class ArmorReader(io.RawIOBase):
         return count
 
     def _read_opening(self) -> None:
-        line = b"\n"
-        while line and not line.strip():
+        line, blank = b"\n", -1
+        while line and not line.strip() and blank < _MOST_BLANK:
+            blank += len(line)
             line = self._source.readline(_LINE_LIMIT)
-        if line.lstrip() not in (ARMOR_BEGIN + b"\n", ARMOR_BEGIN + b"\r\n"):
+        if line not in (ARMOR_BEGIN + b"\n", ARMOR_BEGIN + b"\r\n"):
             raise _malformed("it does not begin with the proper line")
 
     def _read_batch(self) -> bytes:
@@ -114,11 +117,9 @@ class ArmorReader(io.RawIOBase):
         return data
 
     def _check_nothing_follows(self, line: bytes) -> None:
-        rest = line.removeprefix(_END)
-        while rest:
-            if rest.strip():
-                raise _malformed("something follows its closing line")
-            rest = self._source.read(BUFFER)
+        rest = self._source.read(_MOST_BLANK)
+        if line.removeprefix(_END) not in (b"", b"\n", b"\r\n") or rest.strip() or len(rest) == _MOST_BLANK:
+            raise _malformed("something follows its closing line")
 
 
 def _malformed(cause: str) -> ArmorError:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tasks.age.armor import ArmorReader, ArmorWriter
 from tasks.age.buffering import Feed, buffered
 from tasks.errors import ArmorError, HeaderError
-from tests.conformance.crafting import armor, header, opened, payload, stanza, x25519_stanza
+from tests.conformance.crafting import HOLDER, armor, header, opened, payload, stanza, x25519_stanza
 
 PLAIN = b"ledger of the practice"
 BEGIN = b"-----BEGIN AGE ENCRYPTED FILE-----\n"
@@ -39,10 +41,9 @@ ACCEPTED = {
     "CRLF with a full last line": armor(EVEN, line_end=b"\r\n"),
     "no line end at the end": GOOD[:-1],
     "white space before": b"\n\r\n  \t\n" + GOOD,
-    "blanks before on the same line": b"   " + GOOD,
     "white space after": GOOD + b"\n \t\r\n\n",
-    "blanks after on the same line": GOOD[:-1] + b"  \n",
-    "white space of many pages after": GOOD + b" \n" * 500_000,
+    "white space of a page after": GOOD + b" \n" * 511,
+    "white space of a page before": b" \n" * 400 + GOOD,
 }
 
 
@@ -63,6 +64,11 @@ assert base64.b64decode(STRAY) == base64.b64decode(TAIL)
 REFUSED = {
     "text before": b"Dear colleague,\n" + GOOD,
     "text before on the same line": b"x" + GOOD,
+    "blanks before on the same line": b"   " + GOOD,
+    "blanks before on the same line, below blank lines": b"\n\t" + GOOD,
+    "blanks after on the same line": GOOD[:-1] + b"  \n",
+    "blanks after on the last line": GOOD[:-1] + b"\t",
+    "white space of two pages after": GOOD + b" \n" * 512,
     "text after": GOOD + b"Kind regards\n",
     "text after on the same line": GOOD[:-1] + b" x\n",
     "text after much white space": GOOD + b" " * 700_000 + b"x",
@@ -135,3 +141,20 @@ def test_what_the_writer_makes_is_the_one_spelling(size: int, step: int) -> None
     assert written.getvalue() == armor(data)
     source = buffered(Feed(io.BytesIO(written.getvalue())))
     assert buffered(ArmorReader(source)).read() == data
+
+
+STOCK = {**ACCEPTED, **REFUSED}
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_the_age_program_is_of_the_same_mind(name: str, tmp_path: Path) -> None:
+    """But for what stands before the first line: its command looks for armor at a file's very first byte; and
+    for an empty line, which is in no other place right.
+    """
+    data = STOCK[name]
+    if not data.startswith(BEGIN[:-1]) or name == "empty line after a full last line":
+        pytest.skip("the command takes it for no armor at all, or takes it")
+    key = tmp_path / "key.txt"
+    key.write_text(HOLDER.secret_text(), "ascii")
+    done = subprocess.run(["age", "-d", "-i", key], input=data, capture_output=True, check=False)
+    assert (done.returncode == 0) == (name in ACCEPTED), done.stderr
