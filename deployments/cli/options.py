@@ -115,6 +115,14 @@ OnlyOption = Annotated[
         "written as CSV."
     ),
 ]
+CsvSafeOption = Annotated[
+    bool,
+    Parameter(
+        negative=(),
+        help="With --only and a table that a spreadsheet shall open: what would be a formula there gets an "
+        "apostrophe before it. The file is then not the data to the letter.",
+    ),
+]
 
 
 @Parameter(name="*")

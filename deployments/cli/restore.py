@@ -12,7 +12,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from deployments.cli import restore_in_place
-from deployments.cli.options import NOT_IN_PLACE, AcceptDamageOption, InPlace, OnlyOption, UntilOption
+from deployments.cli.options import (
+    NOT_IN_PLACE,
+    AcceptDamageOption,
+    CsvSafeOption,
+    InPlace,
+    OnlyOption,
+    UntilOption,
+)
 from deployments.cli.recovery import (
     AS_USUAL,
     Wanted,
@@ -44,7 +51,7 @@ from tasks.targets.shared.unmarked import UnmarkedFolder
 SHOWN_FILES = 20
 
 
-def restore(
+def restore(  # noqa: PLR0913 - the options of one command
     *,
     to: Annotated[Path | None, Parameter(help="A new or empty folder for the restored data.")] = None,
     wanted: Wanted = AS_USUAL,
@@ -54,6 +61,7 @@ def restore(
     until: UntilOption = None,
     accept_damage: AcceptDamageOption = False,
     only: OnlyOption = None,
+    csv_safe: CsvSafeOption = False,
     live: InPlace = NOT_IN_PLACE,
 ) -> int:
     """Bring a backup back, to a new place or to where the live data is; needs no Prefect server.
@@ -88,6 +96,8 @@ def restore(
             "a restore needs a destination and a key",
             hint="Give --to FOLDER (or --in-place) and --identity FILE.",
         )
+    if csv_safe and only is None:
+        raise PlanError("--csv-safe goes with --only", hint="Give the table with --only, or leave it out.")
     if until and logs is None:
         raise PlanError("--until needs --logs", hint="Give the folder of log backups with --logs.")
     destination = to.absolute()
@@ -96,7 +106,8 @@ def restore(
     if only is not None:
         _refuse_beside("--only", {"--logs": logs, "--accept-damage": accept_damage})
         with _origin(wanted) as origin:
-            return _only(only, chosen(origin, wanted.backup), identities, destination, wanted)
+            choice = chosen(origin, wanted.backup)
+            return _only(only, choice, identities, destination, wanted, csv_safe=csv_safe)
     with _origin(wanted) as origin, room_beside(destination) as room:
         choice = chosen(origin, wanted.backup)
         moment = _moment(until, origin.timezone) if until else None
@@ -140,7 +151,15 @@ def _origin(wanted: Wanted) -> Iterator[Origin]:
         yield origin
 
 
-def _only(only: str, choice: Choice, identities: list[Identity], destination: Path, wanted: Wanted) -> int:
+def _only(
+    only: str,
+    choice: Choice,
+    identities: list[Identity],
+    destination: Path,
+    wanted: Wanted,
+    *,
+    csv_safe: bool,
+) -> int:
     """Take ``only``, some files or a table, out of a backup into the new folder; the exit status."""
     opened = open_backup(choice, identities)
     source = choice.adapter
@@ -149,7 +168,7 @@ def _only(only: str, choice: Choice, identities: list[Identity], destination: Pa
         return _files(files, thawed(opened, wanted.wait), destination, wanted.plan)
     with room_beside(destination) as room:
         restored = recovered(thawed(opened, wanted.wait), room)
-        path = pick_table(restored, private_folder(room / "engine"), only, destination)
+        path = pick_table(restored, private_folder(room / "engine"), only, destination, inert=csv_safe)
     note_restored(wanted.plan, choice, destination, "table")
     good(f"one table of {title_of(choice.manifest)}, its rows counted as recorded")
     path_line("Open:", path)

@@ -366,7 +366,7 @@ RULES: tuple[Rule, ...] = (
         False,
         "No holder's key lies on the machine that makes the backups.",
         "Who takes that machine opens every backup there is with it, those of years ago too.",
-        "Drill by hand with a key out of its safe (`datasave drill --identity FILE`), or on a second machine, "
+        "Drill by hand with a key out of its safe (`datasave drill --identity FILE`), or on another machine, "
         "whose plan has the same targets and this one's key under signers. Then name none here.",
         _keys_here,
     ),

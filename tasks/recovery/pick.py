@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tasks.recovery.recover import Opened, Recovered, fetch
 from tasks.sources.capabilities import SupportsFiles
 
 _ROWS = 1000
+# What spreadsheets take for the beginning of a formula, or cut off before one (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def files_that_fit(source: SupportsFiles, opened: Opened, wanted: str) -> list[CopiedFile]:
@@ -55,12 +58,15 @@ def pick_files(
     return [destination / file.path for file in chosen]
 
 
-def pick_table(recovered: Recovered, scratch: Path, wanted: str, destination: Path) -> Path:
+def pick_table(
+    recovered: Recovered, scratch: Path, wanted: str, destination: Path, *, inert: bool = False
+) -> Path:
     """Write one table of a recovered copy as CSV into ``destination``, a new folder; the file.
 
     Read by the engine that opened the copy. NULL is an empty field, everything else stands in quotes; bytes
-    that are no text are in hexadecimal after \\x. Raises MismatchError where the copy did not pass its checks
-    or the table's rows are not those that were counted, SourceError where there is no such table.
+    that are no text are in hexadecimal after \\x. ``inert``: a text that a spreadsheet would take for a
+    formula gets an apostrophe before it. Raises MismatchError where the copy did not pass its checks or the
+    table's rows are not those that were counted, SourceError where there is no such table.
     """
     recovered.require(
         f"{recovered.manifest.sealed_name} did not pass its checks",
@@ -73,7 +79,7 @@ def pick_table(recovered: Recovered, scratch: Path, wanted: str, destination: Pa
         plain = re.sub(r"[^\w.-]", "_", table.name)
         path = destination / f"{plain}.csv"
         try:
-            rows = _write(connection, table, path)
+            rows = _write(connection, table, path, inert=inert)
             _require_rows(recovered.contents, table, rows)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -118,15 +124,15 @@ def _names(table: Table) -> set[str]:
     return {table.name.casefold(), table.name.rpartition(".")[2].casefold()}
 
 
-def _write(connection: Any, table: Table, path: Path) -> int:
+def _write(connection: Any, table: Table, path: Path, *, inert: bool) -> int:
     rows = 0
     try:
         cursor = connection.cursor()
         cursor.execute(f"SELECT * FROM {table.reference}")  # noqa: S608 - quoted by the adapter
         with create_private(path) as stream:
-            stream.write(_line([column[0] for column in cursor.description]))
+            stream.write(_line([column[0] for column in cursor.description], inert=inert))
             for row in _rows(cursor):
-                stream.write(_line(row))
+                stream.write(_line(row, inert=inert))
                 rows += 1
     except (OSError, DatasaveError):
         raise
@@ -143,16 +149,20 @@ def _rows(cursor: Any) -> Iterator[Sequence[Any]]:
         yield from rows
 
 
-def _line(values: Sequence[Any]) -> bytes:
-    return (",".join(_field(value) for value in values) + "\r\n").encode("utf-8", "surrogateescape")
+def _line(values: Sequence[Any], *, inert: bool) -> bytes:
+    fields = (_field(value, inert=inert) for value in values)
+    return (",".join(fields) + "\r\n").encode("utf-8", "surrogateescape")
 
 
-def _field(value: Any) -> str:
+def _field(value: Any, *, inert: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, bytes | bytearray | memoryview):
         value = _text(bytes(value))
     text = str(value).replace('"', '""')
+    # A number is no formula, whatever its sign.
+    if inert and text.startswith(_FORMULA) and not isinstance(value, int | float | Decimal):
+        text = f"'{text}"
     return f'"{text}"'
 
 

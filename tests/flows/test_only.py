@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.contract import postgresql_ledger
 from tests.flows.engines import options_of
+from tests.flows.nights import night
 from tests.flows.site import Site
 from tests.servers.postgresql import postgresql_server
 
@@ -68,6 +70,32 @@ def test_a_table_of_a_database(running_site: Site, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert only(site, "invoices", site.root / "none") == 1
     assert "visits" in capsys.readouterr().err and not (site.root / "none").exists()
+
+
+FORMULAS = ['=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"]
+
+
+def test_s11_in_a_spreadsheet_no_cell_is_a_formula_where_that_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "clinic.db")) as database, database:
+        database.execute('CREATE TABLE notes (id INTEGER, "=head" TEXT, cents NUMERIC)')
+        database.executemany(
+            "INSERT INTO notes VALUES (?, ?, ?)", [(n, t, -n) for n, t in enumerate(FORMULAS)]
+        )
+    site = Site.make(tmp_path, ["nas"])
+    night(site, datetime(2026, 11, 23, 2, tzinfo=UTC))
+    for name, more in (("raw", ()), ("inert", ("--csv-safe",))):
+        assert only(site, "notes", tmp_path / name, *more) == 0
+    read = {}
+    for name in ("raw", "inert"):
+        with (tmp_path / name / "notes.csv").open(encoding="utf-8", newline="") as stream:
+            read[name] = list(csv.reader(stream))
+    assert [row[1] for row in read["raw"]] == ["=head", *FORMULAS], "to the letter, where nothing is asked"
+    assert [row[1] for row in read["inert"]] == [f"'{text}" for text in ("=head", *FORMULAS)]
+    assert [row[2] for row in read["inert"][1:]] == [str(-n) for n in range(len(FORMULAS))], "numbers stay"
+    assert site.run("restore", "-i", str(site.keys[0]), "--to", str(tmp_path / "new"), "--csv-safe") == 1
+    assert "--csv-safe goes with --only" in capsys.readouterr().err
 
 
 @pytest.mark.slow
