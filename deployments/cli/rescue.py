@@ -189,7 +189,8 @@ def _one(choice: Choice, identities: list[Identity], wanted: RescueOptions, dest
         restored = bring_back(choice, identities, room, wanted.wait)
         if not wanted.drill:
             path = put_into_place(restored, destination, accept_damage=wanted.accept_damage)
-            note_restored(DEFAULT_PLAN, restored.choice, destination, "rescue")
+            if not note_restored(DEFAULT_PLAN, restored.choice, destination, "rescue"):
+                warning("no journal here: write down who opened this data, when, where and why")
             return tell(restored, path)
     findings_table(title_of(choice.manifest), restored.findings)
     title = f"{choice.backup.full_name} in {choice.origin.target.name}"

@@ -39,6 +39,7 @@ SECTIONS: Mapping[str, tuple[str, tuple[Kind, ...]]] = {
             Kind.PLAN,
             Kind.PLAN_ACCEPTED,
             Kind.HOLDERS,
+            Kind.KEY_ENDED,
             Kind.REWRAPPED,
             Kind.HELD,
             Kind.RELEASED,

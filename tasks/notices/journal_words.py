@@ -34,6 +34,7 @@ WORDS: Mapping[str, str] = {
     "plan": "what the plan promises was noted",
     "plan_accepted": "{who} confirmed a change of the plan that keeps less",
     "holders": "these keys open backups: {names}",
+    "key_ended": "{who} gave this machine a new signing key; those before it count until {until}",
     "rewrapped": "{source} #{sequence} on {target} was sealed anew for other holders",
     "restored": "{who} brought {source}{number} back{origin} to {where} ({how})",
     "drill": "{source} #{sequence} was restored from {target} with the key of {holder}: {outcome}",
@@ -84,6 +85,11 @@ def _held(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"until": f" until {facts['until']}" if facts.get("until") else ""}
 
 
+def _ended(facts: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = [str(key).rpartition("@")[2] for key in facts.get("ended", ())]
+    return {**facts, "until": ", ".join(f"#{number}" for number in numbers)}
+
+
 def _holders(facts: Mapping[str, Any]) -> dict[str, Any]:
     names = [holder.get("name") or "a key" for holder in facts.get("holders", ())]
     return {"names": ", ".join(names) or "none"}
@@ -104,6 +110,7 @@ _DERIVED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "run": lambda facts: {"outcome": "succeeded" if facts.get("succeeded") else "FAILED"},
     "held": _held,
     "holders": _holders,
+    "key_ended": _ended,
     "restored": _restored,
     "drill": _drill,
     "medium": lambda facts: {"used": f"used on {facts['day']}" if facts.get("day") else "made ready"},

@@ -15,13 +15,13 @@ from tasks.recovery.find import Choice
 How = Literal["restore", "rescue", "files", "table", "in place", "copy"]
 
 
-def note_restored(plan: Path, choice: Choice, where: Path, how: How) -> None:
-    """Enter a restore in the journal of a plan, where there is one: without a plan there is no journal.
+def note_restored(plan: Path, choice: Choice, where: Path, how: How) -> bool:
+    """Enter a restore in the journal of a plan, where there is one; whether that was done.
 
     A machine that cannot write it, with a full disk above all, still gets its data back.
     """
     if not plan.exists():
-        return
+        return False
     manifest = choice.manifest
     with suppress(DatasaveError):
         PlanContext(plan).journal.append(
@@ -34,6 +34,8 @@ def note_restored(plan: Path, choice: Choice, where: Path, how: How) -> None:
             where=str(where),
             how=how,
         )
+        return True
+    return False
 
 
 def note_copied(context: PlanContext, source_name: str, where: Path) -> None:

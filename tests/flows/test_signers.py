@@ -170,7 +170,9 @@ def test_s3_one_machine_may_be_gone_on_with_uncompared_and_that_is_said(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: "uncompared")
     assert rescue(made, place=made.site.root / "nas") == 0
-    assert "nobody compared whose machine" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "nobody compared whose machine" in said
+    assert "no journal here: write down who opened this data" in said
 
 
 def test_s3_a_list_tells_of_several_machines(made: Places, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from tasks.keys.renewal import renew_key
 from tasks.manifests.entries import NEVER_DELIVERED
 from tasks.manifests.manifest import manifest_name, to_json
 from tasks.manifests.signing import public_text, sign_record
+from tasks.notices.journal_words import entry_words
 from tests.contract.target_contract import put
 from tests.flows.site import Site
 from tests.unit.health.stocked import office, stock
@@ -139,4 +140,6 @@ def test_s9_the_command_says_what_comes_next(
 ) -> None:
     assert cli.main(["keys", "machine", "--renew", "--plan", str(context.path)]) == 0
     said = " ".join(capsys.readouterr().out.split())
+    told = entry_words("key_ended", again(context).journal.entries("key_ended")[0].facts)
+    assert "gave this machine a new signing key; those before it count until #3" in told
     assert "ended with backup #3" in said and "until: 3" in said and "Print the keys' sheets" in said
