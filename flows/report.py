@@ -15,6 +15,7 @@ from tasks.backup.memory import WAY_OUT, doubts
 from tasks.backup.removal import removed_in
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ProofError, TargetMissing
+from tasks.health.audit import audit_memory
 from tasks.keys.proofs import findings as key_findings
 from tasks.notices.wording import count_text, duration_text, step_text
 from tasks.policy.retention import CLOCK_JUMP
@@ -427,7 +428,7 @@ def audit_report(
     context: PlanContext, findings: dict[str, tuple[Finding, ...]], started: datetime
 ) -> RunReport:
     """The report of an audit: each target's findings, the failed ones in the headline."""
-    everything = tuple(finding for found in findings.values() for finding in found)
+    everything = (*(finding for found in findings.values() for finding in found), *audit_memory(context))
     failed = [finding for finding in everything if finding.failed]
     headline = f"All targets of {context.plan.name} are present, whole and fresh: {', '.join(findings)}"
     if failed:

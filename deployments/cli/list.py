@@ -7,7 +7,7 @@ from datetime import datetime
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption, TargetsOption
 from deployments.cli.screen import bad, say, shelf_table
-from tasks.backup.condition import missing_at, missing_text
+from tasks.backup.absent import UNKNOWN, absent_from, absent_text
 from tasks.backup.holds import holds
 from tasks.backup.retain import shelf_of
 from tasks.context import PlanContext
@@ -44,8 +44,10 @@ def list_backups(*, plan: PlanOption = DEFAULT_PLAN, target: TargetsOption = Non
                     shelf_table(place_text(name, source_name), shelf, words)
                     for line in _strangers(context, place, shelf):
                         say(f"{place_text(name, source_name)}: {line}")
-                    if lost := missing_at(context, place, context.full_name(source_name), shelf):
-                        say(f"{place_text(name, source_name)}: {missing_text(lost, shelf)}")
+                    gone = absent_from(context, place, source_name, shelf)
+                    for some, why in ((gone.lost, ""), (gone.unknown, UNKNOWN)):
+                        if some:
+                            say(f"{place_text(name, source_name)}: {absent_text(some, shelf, why)}")
         except DatasaveError as error:
             bad(error)
             failed = True

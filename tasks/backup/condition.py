@@ -6,7 +6,7 @@ one that lost a backup does not show that it ever had it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -63,6 +63,8 @@ class _View:
             self._rewrapped(place, facts)
         elif entry.kind == Kind.DAMAGED:
             missing = facts["detail"] == MISSING
+            if missing and known is None:
+                return  # a memory that was old then missed it; it was removed, as is known again
             self.resting[key] = replace(known or _of(facts), damage=_damage(entry), missing=missing)
         elif entry.kind in (Kind.DELIVERED, Kind.REPAIRED):
             self.resting[key] = _of(facts)
@@ -127,16 +129,6 @@ def missing_at(
     return tuple(one for one in here if one.name not in seen)
 
 
-def missing_text(lost: Sequence[Resting], shelf: Iterable[BackupEntry] = ()) -> str:
-    """What was lost, in one sentence, and in which folder of that target it lies now, if it does."""
-    names = {one.name.rpartition("/")[2] for one in lost}
-    folders = sorted({f"{backup.slot}/" for backup in shelf if backup.elsewhere and backup.name in names})
-    moved = f" (see {', '.join(folders)})" if folders else ""
-    named = ", ".join(f"#{one.sequence} ({one.name})" for one in sorted(lost, key=lambda one: one.sequence))
-    verb = "were" if len(lost) > 1 else "was"
-    return f"{named} {verb} delivered, not removed by Datasave, and not there any more{moved}"
-
-
 def note_delivered(context: PlanContext, target: Target, name: str, manifest: Manifest) -> None:
     """Note that a backup lies on a target, read back whole, with its manifest. Raises StateError."""
     facts = {"bytes": manifest.sealed_bytes, "sha256": manifest.sealed_sha256}
@@ -163,9 +155,9 @@ def note_repaired(context: PlanContext, target: Target, name: str, manifest: Man
     context.journal.append(Kind.REPAIRED, **_facts(target, name, manifest), from_target=place)
 
 
-def note_given_up(context: PlanContext, lost: Resting, who: str) -> None:
-    """Note that a backup which is gone is not expected any more: someone said so. Raises StateError."""
-    context.journal.append(Kind.REMOVED, **facts_of(lost), reason=f"lost, and given up by {who}")
+def note_gone(context: PlanContext, gone: Resting, reason: str) -> None:
+    """Note that a backup which is gone is not expected any more, and why. Raises StateError."""
+    context.journal.append(Kind.REMOVED, **facts_of(gone), reason=reason)
 
 
 @dataclass(frozen=True)

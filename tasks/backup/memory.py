@@ -89,10 +89,17 @@ def doubts(context: PlanContext) -> list[Doubt]:
 
 def learn_of(context: PlanContext, target: str, shelf: Sequence[BackupEntry]) -> None:
     """Enter what the manifests of a shelf know of our journal and it doesn't."""
-    ours = _own_machines(context)
+    ours = own_machines(context)
     told = (backup.manifest for backup in shelf if backup.verified and backup.manifest)
     heads = [Head(m.journal.length, m.journal.sha256) for m in told if m.journal and m.machine in ours]
     _note_heads(context, target, heads)
+
+
+def look_at(context: PlanContext, target: Target, shelf: Sequence[BackupEntry]) -> None:
+    """Enter what an open target knows of our journal, by its copies and manifests, and it doesn't."""
+    learn_of(context, target.name, shelf)
+    copies = copies_in((stat.name for stat in target.list()), context.plan.name, own_machines(context))
+    _note_heads(context, target.name, (copy.head for copy in copies))
 
 
 def memory_doubt(context: PlanContext) -> str:
@@ -146,7 +153,7 @@ def _seen(context: PlanContext, name: str) -> Seen | None:
         names = [stat.name for stat in target.list()]
         parsed = [parse_name(one.rpartition("/")[2]) for one in names]
         number = max((p.sequence for p in parsed if p and p.source in context.full_names), default=0)
-        machines = _own_machines(context)
+        machines = own_machines(context)
         copies = copies_in(names, context.plan.name, machines)
         shown = [one for one, p in zip(names, parsed, strict=True) if p and p.sequence == number]
         ours = number <= last_number(context.journal) or not _signed_elsewhere(target, shown, machines)
@@ -192,5 +199,6 @@ def _note(context: PlanContext, target: str, detail: str, head: Head) -> None:
         )
 
 
-def _own_machines(context: PlanContext) -> frozenset[str]:
+def own_machines(context: PlanContext) -> frozenset[str]:
+    """Public keys of this machine and of those whose journal was brought here."""
     return frozenset({context.journal.machine, *context.journal.machines()})

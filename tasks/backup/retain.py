@@ -64,15 +64,22 @@ def verdicts(
 
 
 def _judged(context: PlanContext, target: Target, source_name: str) -> tuple[tuple[Verdict, ...], str]:
-    entry = context.entry(target.name)
-    now = datetime.now(UTC)
     shelf = shelf_of(context, target, source_name)
     learn_of(context, target.name, shelf)
+    return judged(context, target.name, source_name, shelf)
+
+
+def judged(
+    context: PlanContext, target_name: str, source_name: str, shelf: Sequence[BackupEntry]
+) -> tuple[tuple[Verdict, ...], str]:
+    """What retention decides about that shelf of a target; why pruning is suspended, if it is."""
+    entry = context.entry(target_name)
+    now = datetime.now(UTC)
     found = anomaly_of(context, source_name)
     held = {n: hold.words for n, hold in holds(context, source_name, day_of(context, now)).items()}
-    judged = judge_retention(shelf, entry.keep, entry.floor, context.timezone, now, found, held)
-    judged = keeping_promises(judged, promised_before(context, target.name), context.plan.signers)
-    return judged, suspended(shelf, now, found) or _waiting(judged)
+    found_so = judge_retention(shelf, entry.keep, entry.floor, context.timezone, now, found, held)
+    kept = keeping_promises(found_so, promised_before(context, target_name), context.plan.signers)
+    return kept, suspended(shelf, now, found) or _waiting(kept)
 
 
 def anomaly_of(context: PlanContext, source_name: str) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from tasks.backup.condition import DIFFERS, WAY_OUT, Witness, missing_at, missing_text
+from tasks.backup import memory
+from tasks.backup.absent import BY_ANOTHER, UNKNOWN, absent_from, absent_text
+from tasks.backup.condition import DIFFERS, WAY_OUT, Witness, note_gone
 from tasks.backup.due_targets import day_of
 from tasks.backup.media import is_removable
 from tasks.backup.retain import shelf_of
@@ -46,6 +48,7 @@ def audit_target(
                 place = place_text(name, source_name)
                 look = _Look(context, target, source_name, progress, read_all=read_all)
                 found, shelf = look.again_at_damaged()
+                memory.look_at(context, target, shelf)
                 findings += found
                 expected = expected_since(context, target, now) is not None
                 findings += _shelf_findings(place, shelf, expected=expected)
@@ -64,6 +67,19 @@ def audit_target(
         return (Finding(check="target present", passed=away, detail=detail),)
     except DatasaveError as error:
         return (Finding(check="target present", passed=False, detail=str(error)),)
+
+
+def audit_memory(context: PlanContext) -> tuple[Finding, ...]:
+    """What is doubted of this machine's memory, a finding each; one that stops nothing fails nothing."""
+    return tuple(
+        Finding(
+            check="memory of this machine",
+            passed=False,
+            unchecked=not doubt.stops,
+            detail=f"{doubt.detail}. {memory.WAY_OUT}",
+        )
+        for doubt in memory.doubts(context)
+    )
 
 
 @dataclass(frozen=True)
@@ -95,16 +111,22 @@ class _Look:
 
     def missing(self, shelf: Sequence[BackupEntry]) -> list[Finding]:
         """What was delivered, not removed, and lies there no more."""
-        source = self.context.full_name(self.source_name)
-        lost = missing_at(self.context, self.target, source, shelf)
-        for one in lost:
-            self.witness.missing(one)
+        gone = absent_from(self.context, self.target, self.source_name, shelf)
         place = place_text(self.target.name, self.source_name)
         check = "what was delivered is there"
-        if not lost:
+        if not any(gone):
             return [Finding(check=check, passed=True, detail=f"{place}: all of it")]
-        told = (f"{place}: {missing_text([one], shelf)}. {WAY_OUT}" for one in lost)
-        return [Finding(check=check, passed=False, detail=detail) for detail in told]
+        for one in gone.lost:
+            self.witness.missing(one)
+        for one in gone.pruned:
+            note_gone(self.context, one, BY_ANOTHER)
+        lost = (f"{place}: {absent_text([one], shelf)}. {WAY_OUT}" for one in gone.lost)
+        untold = [*((one, UNKNOWN) for one in gone.unknown), *((one, BY_ANOTHER) for one in gone.pruned)]
+        others = (f"{place}: {absent_text([one], shelf, why)}" for one, why in untold)
+        return [
+            *(Finding(check=check, passed=False, detail=detail) for detail in lost),
+            *(Finding(check=check, passed=False, unchecked=True, detail=detail) for detail in others),
+        ]
 
     def whole(self, backup: BackupEntry) -> Finding:
         """Read an archive whole and compare it with its manifest."""

@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.backup.absent import absent_from
 from tasks.backup.condition import (
     DIFFERS,
     Resting,
     Witness,
-    missing_at,
-    note_given_up,
+    note_gone,
     note_repaired,
     note_repairing,
 )
@@ -172,7 +172,7 @@ def give_up(context: PlanContext, mend: Mend, who: str) -> bool:
     lost = mend.broken.lost
     if lost is None or mend.copies:
         return False
-    note_given_up(context, lost, who)
+    note_gone(context, lost, f"lost, and given up by {who}")
     return True
 
 
@@ -186,7 +186,7 @@ def _broken(
         parts = parse_name(backup.name)
         if parts and not (backup.verified or backup.elsewhere or backup.unfinished) and _is_ours(backup):
             yield Broken(target.name, backup.full_name, parts.sequence, backup.defect)
-    for lost in missing_at(context, target, context.full_name(source_name), shelf):
+    for lost in absent_from(context, target, source_name, shelf).lost:
         yield Broken(target.name, lost.name, lost.sequence, "it is not there any more", lost)
 
 
