@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,8 +17,9 @@ from deployments.cli.screen import bad, good, out, path_line, say, table
 from tasks.backup.memory import WAY_OUT, accept, doubts, recover
 from tasks.context import PlanContext
 from tasks.errors import PlanError
-from tasks.journal.export import export
+from tasks.journal.export import export, pack_defect
 from tasks.journal.lines import Entry
+from tasks.keys.machines import words_of
 from tasks.notices.journal_words import entry_words
 from tasks.notices.wording import count_text, when_text
 from tasks.platform.files import kept_in_state, write_atomic
@@ -79,7 +81,14 @@ ALL = Shown()
 NOTHING_ELSE = Asked()
 
 
-def journal(*, plan: PlanOption = DEFAULT_PLAN, shown: Shown = ALL, asked: Asked = NOTHING_ELSE) -> int:
+def journal(
+    pack: Path | None = None,
+    /,
+    *,
+    plan: PlanOption = DEFAULT_PLAN,
+    shown: Shown = ALL,
+    asked: Asked = NOTHING_ELSE,
+) -> int:
     """Show what was done and seen: backups, removals, proofs, restores, changes, each line signed.
 
     The journal is all that this machine remembers. Every line holds the digest of the one before, so that
@@ -97,8 +106,15 @@ def journal(*, plan: PlanOption = DEFAULT_PLAN, shown: Shown = ALL, asked: Asked
 
         datasave journal --export 2026-01-01 2026-12-31 --out audit-2026
 
+        datasave journal --verify audit-2026/clinic-journal-2026-01-01-to-2026-12-31.json
+
         datasave journal --recover nas --identity owner.key.txt
+
+    Args:
+        pack: With --verify: the signed facts of an exported pack, instead of the journal. Needs no plan.
     """
+    if pack is not None:
+        return _verify_pack(pack, asked)
     context = PlanContext(plan)
     if asked.recover:
         return _recover(context, asked.recover, asked)
@@ -141,6 +157,26 @@ def _day(text: str) -> date:
         raise PlanError(f"{text!r} is not a day", hint="Write it as 2026-11-23.") from None
 
 
+def _verify_pack(path: Path, asked: Asked) -> int:
+    if not asked.verify:
+        raise PlanError(
+            f"what is to be done with {path}?", hint="`datasave journal --verify FILE` verifies a pack."
+        )
+    with kept_in_state(f"read {path}"):
+        data = path.read_bytes()
+    if defect := pack_defect(data):
+        bad(f"{path} is not what was exported: {defect}")
+        return 1
+    facts = json.loads(data)
+    good(f"{path} is as the machine below signed it: {facts['plan']}, {facts['from']} to {facts['to']}")
+    machine = facts["machine"]
+    say(f"Compare that machine with the one on paper: {words_of(machine)} ({machine})")
+    defects = facts["journal"]["defects"]
+    for defect in defects:
+        bad(f"the journal was damaged then: {defect}")
+    return 1 if defects else 0
+
+
 def _verify(context: PlanContext) -> int:
     context.journal.verify()
     status = _tell_doubts(context)
@@ -164,6 +200,8 @@ def _accept(context: PlanContext) -> int:
     accepted = accept(context)
     for doubt in accepted:
         say(f"accepted: {doubt.detail}")
+    if _tell_doubts(context):
+        return 1
     good("nothing of the journal is doubted" if not accepted else "it is entered, and pruning goes on")
     return 0
 

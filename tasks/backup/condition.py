@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tasks.context import PlanContext
 from tasks.errors import AgeError, ArchiveError, MismatchError, NoMatchingIdentity, TargetError
@@ -82,13 +83,22 @@ _KINDS = (
 )
 
 
+# What each journal came to when it was read last: it is asked often, and seldom grows.
+_views: dict[Path, tuple[object, tuple[Resting, ...]]] = {}
+
+
 def resting(context: PlanContext, target: str = "", source: str = "") -> tuple[Resting, ...]:
     """What was delivered and not removed by us: at one target or all, of one source (full name) or all."""
-    view = _View()
-    for entry in context.journal.entries(*_KINDS):
-        if target in ("", entry.facts["target"]) and source in ("", entry.facts["source"]):
+    journal = context.journal
+    version = journal.version()
+    read, known = _views.get(journal.path, (None, ()))
+    if read != version:
+        view = _View()
+        for entry in journal.entries(*_KINDS):
             view.take(entry)
-    return tuple(view.resting.values())
+        known = tuple(view.resting.values())
+        _views[journal.path] = version, known
+    return tuple(one for one in known if target in ("", one.target) and source in ("", one.source))
 
 
 def damaged(context: PlanContext, target: str = "", source: str = "") -> tuple[Resting, ...]:

@@ -26,6 +26,11 @@ from tasks.targets.base import Target
 SUSPENDED = "pruning suspended"
 # What stands in the place of a line's sha256 where only a number tells.
 _NUMBER = "number"
+_FORGOTTEN = "forgotten"
+FORGOTTEN = (
+    "what people said since this old memory was saved is forgotten here: nothing is removed until those "
+    "backups are held again that must stay (`datasave hold`), and `datasave journal --accept` is given again"
+)
 WAY_OUT = (
     "`datasave journal --recover TARGET`, with a holder's key, brings back what was forgotten. If another "
     "machine works with this plan, stop one of the two. If all this is known, say so with "
@@ -46,10 +51,12 @@ class Seen(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """Why the memory is not to be believed, in words; whether nothing may be removed because of it."""
+    """Why the memory is not to be believed, in words; whether nothing may be removed because of it, and
+    whether holds and other words of people may be forgotten with what it is about."""
 
     detail: str
     stops: bool
+    forgets: bool = False
 
 
 def look_around(context: PlanContext) -> list[Seen]:
@@ -82,9 +89,14 @@ def doubts(context: PlanContext) -> list[Doubt]:
         if entry.kind == Kind.DOUBT:
             open_ones[entry.facts["sha256"]] = entry.facts["detail"]
         else:
-            open_ones.clear()
+            open_ones = {_FORGOTTEN: FORGOTTEN} if entry.facts.get("forgets") else {}
     damage = [Doubt(f"the journal is damaged ({defect})", True) for defect in context.journal.defects()]
-    return [*damage, *(Doubt(told, not key.startswith(_NUMBER)) for key, told in open_ones.items())]
+    return [*damage, *(_doubt(key, told) for key, told in open_ones.items())]
+
+
+def _doubt(key: str, told: str) -> Doubt:
+    stops = not key.startswith(_NUMBER)
+    return Doubt(told, stops, forgets=stops and key != _FORGOTTEN)
 
 
 def learn_of(context: PlanContext, target: str, shelf: Sequence[BackupEntry]) -> None:
@@ -109,12 +121,17 @@ def memory_doubt(context: PlanContext) -> str:
 
 
 def accept(context: PlanContext) -> list[Doubt]:
-    """Enter that someone looked at all that is doubted now, and go on; what it was."""
+    """Enter that someone looked at all that is doubted now, and go on; what it was.
+
+    After an old memory was accepted it stays doubted what it forgot, until that is accepted as well.
+    """
     found = doubts(context)
     if found:
         length = max((entry.facts["length"] for entry in context.journal.entries(Kind.DOUBT)), default=0)
         defects = context.journal.defects()
-        context.journal.append(Kind.JOURNAL_ACCEPTED, defects=defects, length=length, who=account_name())
+        forgets = any(doubt.forgets for doubt in found)
+        told = {"defects": defects, "length": length, "who": account_name()}
+        context.journal.append(Kind.JOURNAL_ACCEPTED, **told, **({"forgets": True} if forgets else {}))
     return found
 
 

@@ -106,6 +106,7 @@ def pack_defect(data: bytes) -> str:
         public = base64.b64decode(document["machine"].removeprefix(PUBLIC_PREFIX), validate=True)
         signature = base64.b64decode(document.pop("signature"), validate=True)
         Ed25519PublicKey.from_public_bytes(public).verify(signature, _FORMAT + _canonical(document))
+        _ = document["plan"], document["from"], document["to"], document["journal"]["defects"]
     except (InvalidSignature, ValueError, KeyError, TypeError, AttributeError):
         return "signature does not match"
     return ""

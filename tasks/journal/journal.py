@@ -154,6 +154,11 @@ class Journal:
         """Where the journal stands. Raises StateError where the file cannot be read."""
         return self._read().head()
 
+    def version(self) -> tuple[object, ...]:
+        """What changes whenever the entries may have: for views that are kept. Raises StateError."""
+        book = self._read()
+        return (book.identity, book.trusted, len(book.lines), len(book.refused))
+
     def knows(self, head: Head) -> bool:
         """Whether the line that ``head`` tells is in this journal: it is ours, up to there.
 

@@ -23,8 +23,9 @@ class Kind(StrEnum):
     TORN = "torn"
     """{bytes}: the last line was not whole, as a power cut leaves it, and was dropped."""
     JOURNAL_ACCEPTED = "journal_accepted"
-    """{defects, length, who}: someone looked at damage of the journal, and at what places knew, up to that
-    entry of theirs; from here on that is no reason to stop."""
+    """{defects, length, who, forgets}: someone looked at damage of the journal, and at what places knew, up
+    to that entry of theirs; from here on that is no reason to stop. ``forgets``, left out where it isn't so:
+    what people said may be forgotten, and nothing is removed until it is accepted once more."""
     RECOVERED = "recovered"
     """{from_target, length, machines, who}: the journal before this came back from a target. It was written
     by these machines (public keys), whose entries and backups count here. ``length``: how far the journals

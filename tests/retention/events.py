@@ -217,7 +217,8 @@ def power(world: World) -> None:
 def settle(world: World) -> None:
     """A person looked at what is doubted of the memory, and goes on."""
     if world.doubted and not world.hidden:
-        memory.accept(world.office.context())
+        while memory.accept(world.office.context()):
+            pass
         world.believe()
         world.tell("the old memory is accepted")
 

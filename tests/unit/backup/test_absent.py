@@ -79,7 +79,24 @@ def test_b4_an_audit_finds_that_the_memory_is_old(forgetful: PlanContext) -> Non
     assert finding.failed and "nas knows a longer journal than this machine has" in finding.detail
     assert "journal --recover" in finding.detail
     accept(forgetful)
+    accept(forgetful)
     assert audit_memory(forgetful) == ()
+
+
+def test_b4_holds_that_an_old_memory_forgot_stay_until_a_person_says_so(context: PlanContext) -> None:
+    saved = context.state.with_name("saved")
+    shutil.copytree(context.state, saved)
+    hold(context, "", 1, "for the court", None)
+    copy_journal(context, "nas")
+    shutil.rmtree(context.state)
+    saved.rename(context.state)
+    audit(context)
+    accept(context)
+    assert "datasave hold" in prune(context, "nas").note
+    assert path_of(context, "nas", 1).exists() and path_of(context, "nas", 2).exists()
+    hold(context, "", 1, "for the court", None)
+    accept(context)
+    assert [gone.sequence for gone in prune(context, "nas").removed] == [2]
 
 
 def another_delivers(context: PlanContext, *numbers: int) -> None:

@@ -20,6 +20,7 @@ from tasks.errors import AgeError
 from tasks.health.audit import audit_target
 from tasks.health.history import remember
 from tasks.health.status import status_of
+from tasks.journal.journal import Journal
 from tasks.journal.kinds import Kind
 from tasks.manifests.manifest import to_json
 from tasks.manifests.shelf import newest_verified
@@ -276,3 +277,17 @@ def test_a3_a_target_whose_newest_backup_is_damaged_is_due_again(tmp_path: Path)
     rot(path_of(context, "cellar", 4))
     audit(context, "cellar")
     assert not_due(context, "", saturday) == {}
+
+
+def test_the_journal_is_folded_once_for_many_questions(
+    context: PlanContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit(context)
+    before = damaged(context)
+    asked: list[object] = []
+    real = Journal.entries
+    monkeypatch.setattr(Journal, "entries", lambda self, *kinds: asked.append(kinds) or real(self, *kinds))
+    assert damaged(context) == before and damaged(PlanContext(context.path), "nas") == before
+    assert not [kinds for kinds in asked if Kind.DAMAGED in kinds]  # type: ignore[operator]
+    stock(context, "nas", 5)
+    assert damaged(context) == before and any(Kind.DAMAGED in kinds for kinds in asked)  # type: ignore[operator]

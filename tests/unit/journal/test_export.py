@@ -15,7 +15,7 @@ from tasks.health.trend import remember
 from tasks.journal.export import export, pack_defect
 from tasks.journal.kinds import Kind
 from tasks.keys.proofs import note
-from tasks.manifests.signing import sign_record
+from tasks.manifests.signing import public_text, sign_record
 from tasks.notices.journal_words import WORDS, entry_words
 from tasks.policy.trend_rules import Snapshot
 from tasks.records import TableProfile
@@ -53,6 +53,24 @@ def made(context: PlanContext, first: int = 0, last: int = 0) -> tuple[dict[str,
     days = [TODAY + timedelta(days=offset) for offset in (first, last)]
     pack = export(context.journal, context.machine_key(), "clinic", days[0], days[1], UTC, "pack.json")
     return json.loads(pack.document), pack.page, pack.document
+
+
+def test_a_pack_is_verified_by_a_command_that_needs_no_plan(
+    context: PlanContext, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auditor = tmp_path / "auditor"
+    auditor.mkdir()
+    monkeypatch.chdir(auditor)
+    pack = auditor / "pack.json"
+    pack.write_bytes(data := made(context)[2])
+    assert cli.main(["journal", "--verify", "pack.json"]) == 0
+    shown = "".join(capsys.readouterr().out.split())
+    assert public_text(context.machine_key().public_key()) in shown
+    for spoiled in (data.replace(b"lawsuit", b"suspect"), b"{}", b"[1]", b"\xff", b""):
+        pack.write_bytes(spoiled)
+        assert cli.main(["journal", "pack.json", "--verify"]) == 1
+    assert cli.main(["journal", "--verify", "none.json"]) != 0
+    assert cli.main(["journal", "pack.json"]) != 0
 
 
 def test_it_answers_what_an_auditor_asks(context: PlanContext) -> None:
