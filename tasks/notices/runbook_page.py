@@ -250,6 +250,16 @@ class _Book:
         steps.append(
             Step(text=f"Put what is in `{RESTORED}` where the program expects its data; the output says how.")
         )
+        back = f"datasave journal --recover {quote(places[0].name)} --identity {KEY}"
+        steps.append(
+            Step(
+                text="If that machine takes the backups from now on, give it a plan of that name, and bring "
+                "back what the old one remembered (holds, removals, proofs) before its first backup. It "
+                "names the machine that wrote it: compare that with what is on paper, then give it as "
+                "`--signer`:",
+                commands=(back,),
+            )
+        )
         return tuple(steps)
 
     def another(self) -> tuple[Step, ...]:
@@ -270,6 +280,13 @@ class _Book:
             )
         check = (f"datasave audit --plan {self._plan} --read-all",)
         steps.append(Step(text="Afterwards read every backup of every target once:", commands=check))
+        mend = tuple(f"datasave repair --plan {self._plan}{end}" for end in ("", " --apply"))
+        steps.append(
+            Step(
+                text="What is damaged or gone on one target is put right from another's whole copy:",
+                commands=mend,
+            )
+        )
         return tuple(steps)
 
     def clean(self) -> tuple[Step, ...]:

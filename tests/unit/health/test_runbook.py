@@ -120,6 +120,14 @@ def test_every_case_has_something_to_type_and_never_a_secret() -> None:
         assert not any("AWS_SECRET" in word for command in commands(case) for word in command)
 
 
+def test_a_bad_medium_is_repaired_and_a_new_machine_remembers() -> None:
+    cases = {case.title: commands(case) for case in book().cases}
+    assert [words[1] for words in cases["A backup cannot be read"][-2:]] == ["repair", "repair"]
+    for title in ("Everything was stolen", "Fire or flood"):
+        assert cases[title][-1][:2] == ["datasave", "journal"]
+        assert cases[title][-1][2:4] == ["--recover", "drives"]
+
+
 def test_what_burned_is_not_asked_for() -> None:
     fire = next(case for case in book().cases if "Fire" in case.title)
     assert not any("/mnt/nas/datasave" in command for command in commands(fire))
