@@ -30,7 +30,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.backup.deliver.put_runbook", lambda *_: None)
     monkeypatch.setattr("tasks.backup.deliver.refresh_recover", lambda *_: None)
     monkeypatch.setattr("tasks.health.audit.learn", lambda *_: None)
-    monkeypatch.setattr("tasks.backup.deliver.SPARE_BYTES", 1 << 12)
+    monkeypatch.setattr("tasks.backup.deliver.SPARE_BYTES", 3 << 12)
 
 
 def lived(seed: int, memory: Path) -> None:
