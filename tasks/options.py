@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,6 +34,14 @@ class Place:
     folds: bool = False
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name or number never leaves this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Options(Record):
     """Base of an adapter's options as they stand in the plan file.
 
@@ -46,6 +55,11 @@ class Options(Record):
     def at_vendor(self) -> bool:
         """Whether the place is somebody else's by its nature, as storage on the internet is."""
         return False
+
+    @property
+    def in_the_clear(self) -> str:
+        """The option by which others on the network can read along, or answer in its place; "" for none."""
+        return ""
 
     @property
     def place(self) -> Place | None:

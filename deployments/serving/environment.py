@@ -10,10 +10,12 @@ import json
 import os
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
-from tasks.errors import StateError
+from tasks.errors import ProgramError, StateError
+from tasks.options import is_this_machine
 from tasks.platform.files import private_folder, write_new_secret
 from tasks.platform.secrets import resolve
 
@@ -49,6 +51,9 @@ SETTINGS = {
 }
 
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
 def home_of(plan: Path) -> Path:
     """Prefect's folder for the plans of one folder: its database, its results."""
     return plan.absolute().parent / ".datasave" / "prefect"
@@ -66,12 +71,32 @@ def prepare(plan: Path, *, quiet: bool = True) -> None:
     if quiet:
         # Our own progress and last line are what a person reads; the log is kept in the UI.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    _reach_loopback_directly()
     if url := os.environ.get("PREFECT_API_URL"):
+        _refuse_clear_text(url)
         _use_password(home, url)
     else:
         _demand_password(home)
         if url := running_server(home):
             os.environ["PREFECT_API_URL"] = url
+
+
+def _refuse_clear_text(url: str) -> None:
+    """Raise ProgramError where a password and what backups say would cross a network unencrypted."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not is_this_machine(parts.hostname or ""):
+        raise ProgramError(
+            f"PREFECT_API_URL names a server elsewhere without encryption: {parts.scheme}://{parts.hostname}",
+            hint="The password would travel in the clear. Use https (a proxy with TLS before the server), or "
+            "a tunnel that ends at 127.0.0.1.",
+        )
+
+
+def _reach_loopback_directly() -> None:
+    """Keep requests to servers on this machine, and their password, from a proxy that is set for the web."""
+    for name in ("NO_PROXY", "no_proxy"):
+        spared = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*spared, *LOOPBACK]))
 
 
 def password_file(home: Path) -> Path:

@@ -45,6 +45,7 @@ def checkup(context: PlanContext) -> list[Finding]:
         findings.append(_look("drill key", lambda: _drill_key(context)))
     findings += [_look(f"drill key {name}", partial(_drill_key, context, name)) for name in drill.identities]
     findings += _keys(context, findings)
+    findings += _clear_lines(context)
     vendors = [entry for entry in context.plan.targets if entry.with_vendor]
     findings += [_look(f"BAA {entry.name}", partial(_agreement, context, entry)) for entry in vendors]
     names = [entry.name for entry in context.plan.targets]
@@ -139,6 +140,21 @@ def _drill_key(context: PlanContext, holder: str = "") -> str:
             hint="Name the identity file of one of the plan's holders under `drill:`.",
         )
     return f"scheduled drills use the key of {', '.join(holders)}"
+
+
+def _clear_lines(context: PlanContext) -> list[Finding]:
+    """What travels unencrypted by the plan's own word; where it says hipaa: true, such a plan is refused."""
+    plan = context.plan
+    told = [(f"line to {entry.name}", entry.in_the_clear) for entry in plan.targets]
+    told += [(f"line to {entry.name}", entry.in_the_clear) for entry in plan.also]
+    told.append(("line to the source", plan.source.in_the_clear))
+    beats = plan.notices.heartbeat
+    told.append(("line to the heartbeat", beats.in_the_clear if beats else ""))
+    return [
+        Finding(check=name, passed=True, detail=f"`{option}` lets others on the network read along")
+        for name, option in told
+        if option
+    ]
 
 
 def _agreement(context: PlanContext, entry: TargetEntry) -> str:

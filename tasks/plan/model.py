@@ -204,6 +204,21 @@ def _refuse_without_agreement(targets: Sequence[TargetEntry]) -> None:
             )
 
 
+def _refuse_clear_text(plan: Plan) -> None:
+    """Raise the plan's problem for the first line on which others could read along."""
+    told = [(f"targets[{number}]", entry.in_the_clear) for number, entry in enumerate(plan.targets)]
+    told += [(f"also[{number}]", entry.in_the_clear) for number, entry in enumerate(plan.also)]
+    told += [("source", plan.source.in_the_clear)]
+    told += [("notices.heartbeat", plan.notices.heartbeat.in_the_clear)] if plan.notices.heartbeat else []
+    for place, option in told:
+        if option:
+            raise problem(
+                "would let others on the network read along, and the plan says hipaa: true",
+                hint="Use an encrypted connection (https, TLS); for a server that has none, a tunnel to it.",
+                place=f"{place}.{option}",
+            )
+
+
 class Archive(Record):
     """How the copy is packed."""
 
@@ -285,7 +300,7 @@ class Plan(Record):
     hipaa: bool = Field(
         False,
         description="With true, a target that is a vendor's is refused unless it names the business "
-        "associate agreement that they signed.",
+        "associate agreement that they signed, and so is a connection that is not encrypted.",
     )
     signers: tuple[Signer, ...] = Field(
         default=(),
@@ -324,6 +339,7 @@ class Plan(Record):
     def _vendors_have_signed(self) -> Plan:
         if self.hipaa:
             _refuse_without_agreement(self.targets)
+            _refuse_clear_text(self)
         return self
 
     @model_validator(mode="after")

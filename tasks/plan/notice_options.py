@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasks.options import problem
+from tasks.options import is_this_machine, problem
 from tasks.plan.fields import HolderName
 from tasks.platform.secrets import REFERENCE, SecretReference, anchored_reference
 from tasks.records import Record
@@ -57,14 +56,6 @@ def _for_backups(value: object) -> object:
 
 Address = Annotated[str, AfterValidator(_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address), AfterValidator(anchored_reference)]
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a host's name or number never leaves this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Mailbox(Record):
@@ -162,6 +153,15 @@ class Heartbeats(Record):
     backup: WebAddress | None = Field(None, description="Told of each backup.")
     drill: WebAddress | None = Field(None, description="Told of each drill.")
     audit: WebAddress | None = Field(None, description="Told of each audit.")
+
+    @property
+    def in_the_clear(self) -> str:
+        """The first of them that is written here and is told without encryption; "" where none is."""
+        for flow in ("backup", "drill", "audit"):
+            parts = urlsplit(self.of(flow) or "")
+            if parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
+                return flow
+        return ""
 
     def of(self, flow: str) -> str | None:
         """The address for a flow's runs, None where it has none."""

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from tasks.errors import SourceError, ValidationError
-from tasks.options import Options, Place, problem
+from tasks.options import Options, Place, is_this_machine, problem
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
@@ -128,6 +128,16 @@ class PostgresqlOptions(Options):
     def place(self) -> Place | None:
         """The folder with the live data, where the plan names it."""
         return place_of(self.in_place.data if self.in_place else None)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the server is reached by a network; a socket's folder is an absolute path."""
+        return bool(self.host) and not (os.path.isabs(self.host) or is_this_machine(self.host))  # noqa: PTH117
+
+    @property
+    def in_the_clear(self) -> str:
+        """See Options.in_the_clear: `prefer` goes on without encryption where somebody says there is none."""
+        return "sslmode" if self.is_elsewhere and self.sslmode in ("disable", "prefer") else ""
 
 
 class PostgresqlSource(Source, SupportsEarlierProfiles, SupportsGrants, SupportsInPlace, SupportsLogBackups):
@@ -249,8 +259,11 @@ class PostgresqlSource(Source, SupportsEarlierProfiles, SupportsGrants, Supports
         """The plan's server, with a password file that lasts for the block."""
         options = self._options
         host = options.host or local_host(options.port)
-        away = not (os.path.isabs(host) or host in {"localhost", "127.0.0.1", "::1"})  # noqa: PTH117
-        sslmode = ("require" if away else "prefer") if options.sslmode == "auto" else options.sslmode
+        sslmode = (
+            ("require" if options.is_elsewhere else "prefer")
+            if options.sslmode == "auto"
+            else options.sslmode
+        )
         login = PostgresqlLogin(
             host, options.port, options.user, options.database, sslmode, options.root_certificate
         )

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from tasks.errors import SourceError, ValidationError
-from tasks.options import Options, problem
+from tasks.options import Options, is_this_machine, problem
 from tasks.platform.secrets import SecretReference
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
@@ -94,6 +94,14 @@ class SqlserverOptions(Options):
         False,
         description="say yes where the database is encrypted (TDE) and its certificate is kept elsewhere",
     )
+
+    @property
+    def in_the_clear(self) -> str:
+        """See Options.in_the_clear. Whoever isn't asked for a certificate may be anybody."""
+        host = re.split(r"[\\\\,]", self.server.removeprefix("tcp:"))[0]
+        if host in (".", "(local)") or is_this_machine(host):
+            return ""
+        return "encrypt" if self.encrypt == "no" else "trust_certificate" if self.trust_certificate else ""
 
     @model_validator(mode="after")
     def _fits(self) -> SqlserverOptions:

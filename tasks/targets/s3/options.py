@@ -12,7 +12,7 @@ from urllib.parse import quote as escaped
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasks.options import Place, problem
+from tasks.options import Place, is_this_machine, problem
 from tasks.platform.secrets import SecretReference
 from tasks.records import Record
 from tasks.targets.base import TargetOptions, check_name
@@ -214,6 +214,12 @@ class S3Options(TargetOptions):
         "Left out: no at Amazon, yes elsewhere.",
         examples=[True],
     )
+
+    @property
+    def in_the_clear(self) -> str:
+        """See Options.in_the_clear: names, sizes and what the key may do are seen; the archive is sealed."""
+        parts = urlsplit(self.endpoint or "")
+        return "endpoint" if parts.scheme == "http" and not is_this_machine(parts.hostname or "") else ""
 
     @property
     def at_vendor(self) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import quote as escaped
 
 from pydantic import AfterValidator, Field
 
-from tasks.options import Place, problem
+from tasks.options import Place, is_this_machine, problem
 from tasks.platform.secrets import SecretReference
 from tasks.targets.base import TargetOptions
 from tasks.targets.shared.addresses import Access, checked, option, server_name
@@ -67,6 +67,11 @@ class SmbOptions(TargetOptions):
         "messages are always signed.",
     )
     timeout: int = Field(60, ge=1, le=3600, description="Seconds without a sign of life until we give up.")
+
+    @property
+    def in_the_clear(self) -> str:
+        """See Options.in_the_clear: messages are signed, and seen."""
+        return "" if self.encrypt or is_this_machine(self.server) else "encrypt"
 
     @property
     def place(self) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     # Set first, so that what is set besides is undone after the test.
     monkeypatch.setenv("PREFECT_API_URL", "")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "")
     monkeypatch.delenv("PREFECT_API_AUTH_STRING")
     return tmp_path
@@ -53,8 +56,6 @@ def test_telemetry_is_off() -> None:
 
 
 def test_the_password_for_a_server_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example/api")
     (home / "server.password").write_text("office:ours", "utf-8")
     prepare(home / "plan.yaml")
@@ -71,11 +72,32 @@ def test_the_password_for_a_server_elsewhere(home: Path, monkeypatch: pytest.Mon
 
 def test_a_server_address_that_is_empty_is_none_at_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server that a command starts for itself asks for a password then, too."""
-    import os
-
     monkeypatch.setenv("PREFECT_API_URL", "")
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "")
     monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING")
     prepare(home / "plan.yaml")
     assert os.environ["PREFECT_SERVER_API_AUTH_STRING"].startswith("office:")
     assert os.environ["PREFECT_API_AUTH_STRING"] == os.environ["PREFECT_SERVER_API_AUTH_STRING"]
+
+
+@pytest.mark.parametrize("url", ["http://elsewhere.example:4200/api", "http://192.0.2.7/api", "ftp://x/api"])
+def test_s8_no_password_crosses_a_network_in_the_clear(
+    home: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    with pytest.raises(ProgramError, match="without encryption"):
+        prepare(home / "clinic.yaml")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:4200/api", "http://[::1]:4200/api", "http://localhost/api"]
+)
+def test_s8_this_machine_is_reached_past_every_proxy(
+    home: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """A proxy that is set for the web would be given the password with each request."""
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    prepare(home / "clinic.yaml")
+    assert os.environ["NO_PROXY"].split(",") == ["intranet.example", "localhost", "127.0.0.1", "::1"]
