@@ -7,6 +7,7 @@
     │   └── SecretError          a secret reference leads nowhere
     ├── StateError               the machine's own folder (state, staging, locks)
     │   └── BusyError            another run of the same plan is under way
+    ├── StartRefused             a server asked for a run that is none of this plan's
     ├── ProgramError             a child program failed, is missing, or ran too long
     ├── SourceError              the database or folder to back up
     │   ├── SourceMissing        it is not where the plan says
@@ -112,6 +113,10 @@ class BusyError(StateError):
     """Another run of the same plan is under way."""
 
     permanent = False
+
+
+class StartRefused(DatasaveError):
+    """A Prefect server asked for a run that is none of this plan's."""
 
 
 class ProgramError(DatasaveError):

@@ -79,6 +79,12 @@ def register(
 
 def flows_offered(context: PlanContext) -> dict[Flow[..., Any], str | None]:
     """The flows that users start, each with the cron by which it starts by itself, if any."""
+    times = context.plan.schedule.model_dump()
+    return {flow: times.get(flow.name) for flow in offered()}
+
+
+def offered() -> tuple[Flow[..., Any], ...]:
+    """The flows that users start."""
     from flows.audit import audit
     from flows.backup import backup
     from flows.copying import check, copy
@@ -88,19 +94,20 @@ def flows_offered(context: PlanContext) -> dict[Flow[..., Any], str | None]:
     from flows.prune import prune
     from flows.restore import restore
 
-    times = context.plan.schedule
-    return {
-        backup: times.backup,
-        drill: times.drill,
-        audit: times.audit,
-        restart: times.restart,
-        log: times.log,
-        deliver: None,
-        prune: times.prune,
-        restore: None,
-        copy: None,
-        check: None,
-    }
+    return backup, drill, audit, restart, log, deliver, prune, restore, copy, check
+
+
+def flows_by_name() -> dict[str, Flow[..., Any]]:
+    """Every flow that a plan's deployments start: those that users do, and the alarm."""
+    from flows.alarm import alarm
+
+    return {flow.name: flow for flow in (*offered(), alarm)}
+
+
+def form_of(context: PlanContext, flow: Flow[..., Any]) -> dict[str, Any]:
+    """The JSON schema of a flow's parameters, with the plan's own names."""
+    made = _deployment(context, None, flow, tags=[])
+    return made._parameter_openapi_schema.model_dump_for_openapi()
 
 
 def deployments_of(context: PlanContext, queue: WorkQueue | None = None) -> list[RunnerDeployment]:

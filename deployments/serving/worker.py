@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,20 +32,8 @@ def register_for_worker(context: PlanContext, queue: WorkQueue) -> list[str]:
 
 
 def worker_command(context: PlanContext, queue: WorkQueue) -> list[str]:
-    """What runs Prefect's own worker for a queue."""
-    start = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "worker",
-        "start",
-        "--type",
-        PROCESS,
-        "--install-policy",
-        "never",
-    ]
-    name = f"{context.plan.name} on {socket.gethostname()}"
-    return [*start, "--name", name, "--pool", queue.pool, "--work-queue", queue.queue]
+    """What does the runs of a queue; Prefect's own worker would do whatever these say."""
+    return [sys.executable, "-m", "deployments.serving.runner", str(context.path), queue.pool, queue.queue]
 
 
 def prefect_yaml(deployments: Sequence[RunnerDeployment]) -> str:

@@ -46,6 +46,7 @@ SECTIONS: Mapping[str, tuple[str, tuple[Kind, ...]]] = {
             Kind.ACCEPTED,
         ),
     ),
+    "What a Prefect server asked for that was not done": ("Nothing in this period.", (Kind.REFUSED,)),
     "What happened to the journal itself": (
         "Nothing in this period.",
         (Kind.TAKEN_OVER, Kind.TORN, Kind.DOUBT, Kind.JOURNAL_ACCEPTED, Kind.RECOVERED),

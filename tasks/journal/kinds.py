@@ -37,6 +37,9 @@ class Kind(StrEnum):
     """{target, detail, length, sha256}: a place knows what this journal doesn't. It stands until the journal
     is recovered, or someone accepts it."""
 
+    REFUSED = "refused"
+    """{detail, run}: what a Prefect server asked for and was not done; ``run`` is the id of its run there."""
+
     NUMBER = "number"
     """{sequence, run}: a run took the next number. ``run`` tells the run and its attempt."""
     RUN = "run"

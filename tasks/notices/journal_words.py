@@ -17,6 +17,7 @@ WORDS: Mapping[str, str] = {
     "journal_accepted": "{who} looked at what was doubted of the journal and accepted it",
     "recovered": "the journal was brought back from {from_target} by {who}",
     "doubt": "{detail}",
+    "refused": "{detail}",
     "number": "a run took number {sequence}",
     "run": "{flow}: {outcome}; {headline}",
     "trend": "sizes and counts of {source} #{sequence} were noted",

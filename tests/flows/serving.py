@@ -73,8 +73,8 @@ class Served:
             time.sleep(0.5)
 
     def wait(self, run: str, attempt: int = 1) -> dict[str, Any]:
-        """The run once its ``attempt``-th execution has ended."""
-        deadline = time.monotonic() + 120
+        """The run once its ``attempt``-th execution has ended; one that was refused never ran."""
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             found: dict[str, Any] = self.api.get(f"/flow_runs/{run}").raise_for_status().json()
             if found["state_type"] in FINAL and found["run_count"] >= attempt:
@@ -181,7 +181,7 @@ def picture(page: Page, name: str, folder: Path, height: int = 1000) -> None:
 
 
 def _wait_until_served(process: subprocess.Popen[bytes], api: httpx.Client, log: Path, home: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text("utf-8")
         if password_file(home).exists():

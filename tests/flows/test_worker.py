@@ -123,7 +123,7 @@ def _killed_worker_costs_no_backup(site: Site, office: Served, pid: int) -> None
     with holding.held(site.root, "rehearse"):
         run = office.start("backup")
         holding.wait_until_held(site.root)
-        os.kill(one_of(pid, "prefect worker start"), signal.SIGKILL)
+        os.kill(one_of(pid, "deployments.serving.runner"), signal.SIGKILL)
     assert office.wait(run)["state_type"] == "COMPLETED"
     assert office.wait(office.start("backup"))["state_type"] == "COMPLETED"
 
