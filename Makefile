@@ -5,6 +5,8 @@
 # make bench      how fast it is, beside other programs in the same run; SIZE=50M for a small one
 # make setup      .venv with the locked dependencies
 # make lock       resolve the dependencies anew (needs uv)
+# make release    what offices get, in build/release: the wheel, its lock file, installers, list of parts, sums
+# make audit-deps the licences of all dependencies, and known vulnerabilities (asks osv.dev)
 
 PYTHON ?= python3
 SIZE ?= 1G
@@ -12,17 +14,17 @@ BIN := .venv/bin
 LOCAL := $(foreach what,folder targets sources bandwidth source_files,tests/contract/test_$(what).py)
 READY := .venv/.ready
 
-.PHONY: demo test test-most test-heartbeats test-long test-all test-fast check setup machine lock bench clean
+.PHONY: demo test test-most test-heartbeats test-long test-all test-fast check setup machine lock release audit-deps bench clean
 
 demo: setup
 	$(BIN)/datasave demo demo
 
 setup: $(READY)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements-dev.lock pyproject.toml
 	@sh tests/machine.sh python $(PYTHON)
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
@@ -58,9 +60,19 @@ bench: machine setup
 	$(BIN)/python -m tests.benchmarks.fanout
 	$(BIN)/python -m tests.benchmarks.waits
 
+# The program's own packages are those of the other lock file: what is tried is what is installed.
+RESOLVE := uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
+  --python-version 3.11 pyproject.toml
 lock:
-	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras \
-	  --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+	$(RESOLVE) --extra dev -o requirements-dev.lock
+	$(RESOLVE) --constraint requirements-dev.lock -o deployments/requirements.lock
+
+release: setup
+	$(BIN)/python -m tests.release build/release
+
+audit-deps: setup
+	$(BIN)/python -m tests.supply licences
+	$(BIN)/python -m tests.supply vulnerabilities
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo

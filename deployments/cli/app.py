@@ -61,6 +61,7 @@ COMMANDS: Mapping[str, Commands] = {
         "audit": "run:audit",
         "posture": "posture:posture",
         "journal": "journal:journal",
+        "self-check": "self_check:self_check",
     },
     "When data is lost": {
         "runbook": "runbook:runbook",
@@ -98,6 +99,7 @@ def make_app(*, described: bool = True) -> App:
     app = App(
         name="datasave",
         help="Back up a running database, prove that the backup can be restored, keep enough copies.",
+        version=_version,
         version_flags=["--version"],
         help_format="markdown",
         suppress_keyboard_interrupt=False,
@@ -107,6 +109,12 @@ def make_app(*, described: bool = True) -> App:
     # The word that `target init` had at first: scripts and printed instructions have it.
     app.command(f"{__package__}.target:init", name="adopt", show=False)
     return app
+
+
+def _version() -> str:
+    from tasks.health.installation import program_version
+
+    return program_version()
 
 
 def _add(app: App, commands: Commands, group: Group | None, *, described: bool) -> None:

@@ -77,11 +77,9 @@ def service_of(context: PlanContext, command: Sequence[str]) -> Service:
             "the password in PREFECT_API_AUTH_STRING does not go into a service's file",
             hint=f"Write it into {given}, a file that only its owner can read.",
         )
-    program = Path(sys.executable).with_name("datasave")
-    start = [str(program)] if program.exists() else [sys.executable, "-m", "deployments"]
     return Service(
         plan=context.plan.name,
-        command=[*start, *command, "--plan", str(context.path)],
+        command=[*program(), *command, "--plan", str(context.path)],
         user=_account(context.path),
         system=is_root(),
         folder=context.path.parent,
@@ -89,6 +87,21 @@ def service_of(context: PlanContext, command: Sequence[str]) -> Service:
         settings=settings,
         restarts=context.plan.schedule.restart is not None,
     )
+
+
+def program() -> list[str]:
+    """The command that starts this program, by a path that an update leaves true.
+
+    An installer keeps each version in a folder of its own, and a link ``current`` to the one in use.
+    """
+    environment = Path(sys.prefix)
+    current = environment.parent.parent / "current"
+    if environment.parent.name == "versions" and current.exists() and current.samefile(environment):
+        environment = current
+    folder = environment / Path(sys.executable).parent.name
+    script = folder / ("datasave.exe" if sys.platform == "win32" else "datasave")
+    # -P: the service works in the plan's folder, and no module is to be taken from there.
+    return [str(script)] if script.exists() else [sys.executable, "-P", "-m", "deployments"]
 
 
 def _account(plan: Path) -> str:

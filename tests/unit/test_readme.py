@@ -32,7 +32,7 @@ COMMANDS = parts_of(make_app())
 
 
 def test_the_table_has_a_row_for_each_command() -> None:
-    assert sorted(re.findall(r"^\| `datasave ([a-z]+)", TABLE, re.MULTILINE)) == sorted(COMMANDS)
+    assert sorted(re.findall(r"^\| `datasave ([a-z-]+)", TABLE, re.MULTILINE)) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if parts_of(command)])
@@ -42,7 +42,7 @@ def test_a_row_lists_the_commands_beneath(name: str) -> None:
 
 
 def test_options_in_examples_are_there() -> None:
-    used = re.findall(r"datasave ([a-z]+)((?:[^`|#\n]|\\\n)*)", README)
+    used = re.findall(r"datasave ([a-z-]+)((?:[^`|#\n]|\\\n)*)", README)
     found = [(name, option) for name, rest in used for option in re.findall(r"--[a-z][a-z-]*", rest)]
     assert len(found) > 30
     assert [one for one in found if one[1] not in options_of(COMMANDS[one[0]])] == []
