@@ -99,7 +99,7 @@ def _recipient_in(path: Path) -> str:
 
 @contextmanager
 def _writer(database: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "deployments.cli.demo_clinic", "write", str(database)]
+    command = [sys.executable, "-P", "-m", "deployments.cli.demo_clinic", "write", str(database)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield

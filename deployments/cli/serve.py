@@ -66,7 +66,7 @@ def serve(
         command = ["serve", "--port", str(port), "--host", host]
         return _service(units.service_of(context, command), apply=apply and not dry_run, remove=uninstall)
     with _only_one(context):
-        command = [sys.executable, "-m", "deployments.serving.runner", str(context.path)]
+        command = [sys.executable, "-P", "-m", "deployments.serving.runner", str(context.path)]
         if url := os.environ.get("PREFECT_API_URL"):
             return _keep_serving(context, command, url)
         server = PrefectServer(host, port, context.path)

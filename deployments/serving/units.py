@@ -13,6 +13,7 @@ import plistlib
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -20,9 +21,12 @@ from xml.etree import ElementTree
 from deployments.serving.environment import given_password_file, home_of
 from tasks.context import PlanContext
 from tasks.errors import ProgramError
+from tasks.plan.cron import next_time
 from tasks.platform.accounts import is_root
 from tasks.platform.files import write_atomic
+from tasks.platform.processes import console_text
 
+AWAKE_BEFORE = timedelta(minutes=5)
 # Addresses and folders; nothing of the environment that may hold a secret.
 SETTINGS = ("PREFECT_API_URL", "PREFECT_HOME", "PYTHONPATH")
 TASKS = "http://schemas.microsoft.com/windows/2004/02/mit/task"
@@ -33,6 +37,7 @@ class Service(NamedTuple):
 
     ``system``: a service of the whole machine, else one of the account. ``restarts``: the plan restarts a
     database engine, which may be started by a command that needs more rights, and must outlive us.
+    ``wake_at``: the time of day, by this machine's clock, when a machine that sleeps is woken.
     """
 
     plan: str
@@ -43,6 +48,7 @@ class Service(NamedTuple):
     writable: Sequence[Path]
     settings: dict[str, str]
     restarts: bool
+    wake_at: str = "12:00"
 
     @property
     def name(self) -> str:
@@ -86,7 +92,17 @@ def service_of(context: PlanContext, command: Sequence[str]) -> Service:
         writable=sorted({context.path.parent, context.plan.state}),
         settings=settings,
         restarts=context.plan.schedule.restart is not None,
+        wake_at=_wake_at(context),
     )
+
+
+def _wake_at(context: PlanContext) -> str:
+    """A few minutes before the next scheduled backup; noon where none is scheduled."""
+    cron = context.plan.schedule.backup
+    if cron is None:
+        return "12:00"
+    due = next_time(cron, datetime.now(context.timezone))
+    return f"{due.astimezone() - AWAKE_BEFORE:%H:%M}"
 
 
 def program() -> list[str]:
@@ -138,12 +154,12 @@ def uninstall(file: ServiceFile) -> None:
 
 def _run(command: Sequence[str], *, may_fail: bool = False) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
         raise ProgramError(f"cannot run {command[0]}: {error.strerror}") from error
     if done.returncode and not may_fail:
         raise ProgramError(
-            f"{subprocess.list2cmdline(command)} failed: {(done.stderr or done.stdout).strip()}",
+            f"{subprocess.list2cmdline(command)} failed: {console_text(done.stderr or done.stdout).strip()}",
             hint="Run it by hand with the rights that it asks for; the file is written already.",
         )
 
@@ -264,7 +280,15 @@ def task_xml(service: Service) -> bytes:
     wrapped: dict[str, object] = {"Command": "cmd.exe", "Arguments": f'/d /s /c "{line}"'}
     tree = {
         "RegistrationInfo": {"Description": f"Datasave: backups of {service.plan}"},
-        "Triggers": {"BootTrigger": {"Enabled": "true"}},
+        # The daily one wakes a machine that sleeps, and begins again what ended; one that runs is left alone.
+        "Triggers": {
+            "BootTrigger": {"Enabled": "true"},
+            "CalendarTrigger": {
+                "StartBoundary": f"2020-01-01T{service.wake_at}:00",
+                "Enabled": "true",
+                "ScheduleByDay": {"DaysInterval": "1"},
+            },
+        },
         "Principals": {
             "Principal": {"UserId": service.user, "LogonType": "S4U", "RunLevel": "LeastPrivilege"},
         },
@@ -273,6 +297,9 @@ def task_xml(service: Service) -> bytes:
             "DisallowStartIfOnBatteries": "false",
             "StopIfGoingOnBatteries": "false",
             "StartWhenAvailable": "true",
+            "WakeToRun": "true",
+            # The usual one, 7, is that of work which may wait: its reads and writes as well.
+            "Priority": "5",
             "RestartOnFailure": {"Interval": "PT1M", "Count": "999"},
             "ExecutionTimeLimit": "PT0S",
         },

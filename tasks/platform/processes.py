@@ -202,4 +202,12 @@ def _end_of(stream: IO[Any]) -> str:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - LONGEST_OUTPUT))
     data: bytes = stream.read()
-    return data.decode("utf-8", "replace")
+    return console_text(data)
+
+
+def console_text(data: bytes) -> str:
+    """What a program said. Windows' own programs write the code page of the console (OEM), not UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("oem" if sys.platform == "win32" else "utf-8", "replace")

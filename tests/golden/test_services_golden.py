@@ -70,6 +70,18 @@ def test_windows_task() -> None:
     assert file.begin[0][:4] == ["schtasks", "/Create", "/TN", "datasave-front-office"]
 
 
+def test_s4_windows_task_wakes_the_machine_and_is_not_one_that_waits() -> None:
+    """[MS-TSCH] 2.5: a calendar trigger's parts in this order; 4 to 6 are ordinary programs' priorities."""
+    root = ElementTree.fromstring(task_xml(PRACTICE._replace(wake_at="01:55")))
+    (daily,) = root.iter(f"{{{TASKS}}}CalendarTrigger")
+    parts = [part.tag.removeprefix(f"{{{TASKS}}}") for part in daily]
+    assert parts == ["StartBoundary", "Enabled", "ScheduleByDay"]
+    assert daily[0].text == "2020-01-01T01:55:00"
+    settings = {part.tag.removeprefix(f"{{{TASKS}}}"): part.text for part in root.iter()}
+    assert settings["WakeToRun"] == "true" and settings["Priority"] == "5"
+    assert settings["MultipleInstancesPolicy"] == "IgnoreNew"
+
+
 def test_windows_task_with_settings() -> None:
     text = task_xml(PRACTICE._replace(settings={"PREFECT_API_URL": "https://prefect.example/api"}))
     assert 'set "PREFECT_API_URL=https://prefect.example/api" &amp;&amp; ' in text.decode("utf-16")
