@@ -256,7 +256,9 @@ def test_with_all_its_packages_and_the_demo(tmp_path: Path) -> None:
     """Nothing of this environment is used but wheels, made of what is installed in it, by their hashes."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    lines = [f"{line}\n" for part in locked() if (line := _as_wheel(part.name, wheels))]
+    # One name may stand there several times, for several Pythons.
+    names = sorted({part.name for part in locked()})
+    lines = [f"{line}\n" for name in names if (line := _as_wheel(name, wheels))]
     lock = tmp_path / "requirements.lock"
     lock.write_text("".join(lines), "utf-8")
     make_release(tmp_path / "release", lock)
@@ -282,10 +284,10 @@ def _as_wheel(name: str, folder: Path) -> str:
     except importlib.metadata.PackageNotFoundError:
         return ""
     tags = re.findall(r"^Tag: (\S+)", found.read_text("WHEEL") or "", re.MULTILINE)
-    python, abi, _ = tags[0].split("-")
-    platform = ".".join(tag.rpartition("-")[2] for tag in tags if tag.startswith(f"{python}-{abi}-"))
+    # As in a wheel's name: the choices of each part, with dots (PyPA, Platform compatibility tags).
+    label = "-".join(".".join(sorted(set(part))) for part in zip(*(tag.split("-") for tag in tags), strict=True))
     stem = re.sub(r"[-_.]+", "_", found.name)
-    path = folder / f"{stem}-{found.version}-{python}-{abi}-{platform}.whl"
+    path = folder / f"{stem}-{found.version}-{label}.whl"
     about = f"{stem}-{found.version}.dist-info"
     records = []
     with zipfile.ZipFile(path, "w") as made:
@@ -301,4 +303,4 @@ def _as_wheel(name: str, folder: Path) -> str:
             records.append(f'"{inside}",sha256={digest},{len(data)}')
             made.writestr(inside, data)
         made.writestr(f"{about}/RECORD", "\n".join([*records, f"{about}/RECORD,,"]) + "\n")
-    return f"{found.name}=={found.version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return f"{found.name}=={found.version} \\\n    --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
