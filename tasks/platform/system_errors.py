@@ -44,3 +44,25 @@ FULL = numbers("ENOSPC", "EDQUOT")
 TOO_LARGE = numbers("EFBIG")
 DENIED = numbers("EACCES", "EPERM")
 ABSENT = numbers("ENOENT", "ENOTDIR")
+
+
+# What programs of Windows end with when it ends them. Source: [MS-ERREF] 2.3.1, NTSTATUS values.
+_CRASHES = {
+    0xC0000005: "it reached for memory that is not its own",
+    0xC000001D: "this processor lacks an instruction that it uses",
+    0xC0000017: "there was not enough memory",
+    0xC00000FD: "its stack overflowed",
+    0xC0000135: "a DLL that it needs is not on this machine",
+    0xC0000139: "a DLL that it needs is of another version",
+    0xC000013A: "Ctrl-C, a log-out or a shutdown ended it",
+    0xC0000142: "a DLL that it needs could not start",
+    0xC0000374: "it damaged its own memory",
+    0xC0000409: "it stopped itself after an overrun of its memory",
+}
+
+
+def ended_by_system(code: int) -> str:
+    """What ended a program that did not end by itself, by its exit status; an empty text where it did."""
+    if code >= 0xC0000000:
+        return f"{_CRASHES.get(code, 'Windows ended it')} (0x{code:08X})"
+    return f"signal {code - 128} ended it" if 128 < code < 256 else ""

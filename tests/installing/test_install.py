@@ -285,7 +285,9 @@ def _as_wheel(name: str, folder: Path) -> str:
         return ""
     tags = re.findall(r"^Tag: (\S+)", found.read_text("WHEEL") or "", re.MULTILINE)
     # As in a wheel's name: the choices of each part, with dots (PyPA, Platform compatibility tags).
-    label = "-".join(".".join(sorted(set(part))) for part in zip(*(tag.split("-") for tag in tags), strict=True))
+    label = "-".join(
+        ".".join(sorted(set(part))) for part in zip(*(tag.split("-") for tag in tags), strict=True)
+    )
     stem = re.sub(r"[-_.]+", "_", found.name)
     path = folder / f"{stem}-{found.version}-{label}.whl"
     about = f"{stem}-{found.version}.dist-info"
@@ -303,4 +305,6 @@ def _as_wheel(name: str, folder: Path) -> str:
             records.append(f'"{inside}",sha256={digest},{len(data)}')
             made.writestr(inside, data)
         made.writestr(f"{about}/RECORD", "\n".join([*records, f"{about}/RECORD,,"]) + "\n")
-    return f"{found.name}=={found.version} \\\n    --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return (
+        f"{found.name}=={found.version} \\\n    --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasks.errors import Fault, SourceError, SourceMissing
+from tasks.platform.system_errors import ended_by_system
 from tasks.sources.shared.odbc import sqlstate
 
 DONE = 0
@@ -179,8 +180,7 @@ def fault_of(code: int) -> Fault[SourceError]:
     """What an exit code other than 0 means; also for codes that nobody has written down."""
     if code in FAULTS:
         return FAULTS[code]
-    if code > 128:
-        cause = f"signal {code - 128} ended it"
+    if cause := ended_by_system(code):
         return Fault(SourceError, cause, "Run the backup again.", permanent=False)
     return Fault(
         SourceError,
