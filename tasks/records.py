@@ -134,6 +134,11 @@ class Table(Record):
         return f"SELECT count(*), {self.digest} FROM {self.reference}"  # noqa: S608 - quoted names
 
     @property
+    def counting(self) -> str:
+        """SQL for the row count alone."""
+        return f"SELECT count(*) FROM {self.reference}"  # noqa: S608 - quoted names
+
+    @property
     def column_names(self) -> tuple[str, ...]:
         """The columns without their quotation marks."""
         return tuple(column.strip('"`[]') for column in self.columns)

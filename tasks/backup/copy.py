@@ -8,13 +8,13 @@ and compared after a restore.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tasks.backup.workspace import Workspace
 from tasks.context import PlanContext
 from tasks.errors import SourceError
-from tasks.platform.files import private_folder, sha256_of, write_atomic
+from tasks.platform.files import private_folder, write_atomic
 from tasks.platform.mounts import refuse_network
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Record, Run, no_progress
 from tasks.sources.shared.folders import copied_files
@@ -79,15 +79,17 @@ def digest_of(files: Iterable[CopiedFile]) -> str:
 
 
 def identical(restored: Path, recorded: Sequence[CopiedFile]) -> Finding:
-    """Whether the restored files are the recorded ones, in a single finding that names few."""
+    """Whether the restored files are the recorded ones and no others, in a single finding that names few."""
+    found = copied_files(restored)
     if [file.path for file in recorded] == [ALL]:
-        found = copied_files(restored)
         if digest_of(found) == recorded[0].sha256:
             return _good(len(found))
         return Finding(check=CHECK, passed=False, detail=f"{len(found):,} files, not all as recorded")
-    wrong = [defect for file in recorded if (defect := _defect(restored, file))]
+    wrong = _differing(
+        {file.path: file.sha256 for file in found}, {file.path: file.sha256 for file in recorded}
+    )
     if not wrong:
-        return _good(len(recorded))
+        return _good(len(found))
     more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
     return Finding(check=CHECK, passed=False, detail="; ".join(wrong[:NAMED]) + more)
 
@@ -97,11 +99,14 @@ def _good(count: int) -> Finding:
     return Finding(check=CHECK, passed=True, detail=f"{what} recorded sha256")
 
 
-def _defect(restored: Path, file: CopiedFile) -> str:
-    path = restored / file.path
-    if not path.is_file():
-        return f"{file.path} is missing"
-    return "" if sha256_of(path) == file.sha256 else f"{file.path} differs from the copy"
+def _differing(found: Mapping[str, str], recorded: Mapping[str, str]) -> list[str]:
+    """What is wrong with files, by their sha256 in lowercase hex; those that are missing or altered first."""
+    wrong = [
+        f"{name} {'differs from the copy' if name in found else 'is missing'}"
+        for name, sha256 in recorded.items()
+        if found.get(name) != sha256
+    ]
+    return wrong + [f"{name} is no file of the copy" for name in found if name not in recorded]
 
 
 def place_for(context: PlanContext, run_name: str, wanted: Path | None) -> Path:

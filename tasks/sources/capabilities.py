@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
-from tasks.errors import SourceError
+from tasks.errors import SourceError, ValidationError
 from tasks.records import CopiedFile, Finding, Profile, Table
 from tasks.sources.base import Connection, Source
 from tasks.sources.shared.live_data import TO_HINT, InPlaceOptions, LiveData, open_files
@@ -61,6 +61,25 @@ def tables_for(source: Source | SupportsInPlace, connection: Connection, recorde
     if isinstance(source, SupportsEarlierProfiles):
         return source.earlier_tables(connection)
     return [table.model_copy(update={"digest": ""}) for table in source.tables(connection)]
+
+
+@runtime_checkable
+class SupportsDumps(Protocol):
+    """A copy may be a dump: statements, from which the data is made anew each time it is opened."""
+
+    @abstractmethod
+    def is_dump(self, copy: Path) -> bool:
+        """Whether the copy in folder ``copy`` is one. Raises ValidationError where it does not say."""
+
+
+def made_anew(source: Source, copy: Path) -> bool:
+    """Whether equal files of a copy do not yet make equal rows: they depend on what opens them."""
+    if not isinstance(source, SupportsDumps):
+        return False
+    try:
+        return source.is_dump(copy)
+    except ValidationError:
+        return True
 
 
 @runtime_checkable

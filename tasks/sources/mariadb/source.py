@@ -22,7 +22,12 @@ from tasks.options import Options, Place, problem
 from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import CopiedFile, Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
-from tasks.sources.capabilities import SupportsEarlierProfiles, SupportsGrants, SupportsInPlace
+from tasks.sources.capabilities import (
+    SupportsDumps,
+    SupportsEarlierProfiles,
+    SupportsGrants,
+    SupportsInPlace,
+)
 from tasks.sources.mariadb.catalog import earlier_tables, tables_of
 from tasks.sources.mariadb.check import LOOPBACK, grants_for, is_here, ready_to_copy
 from tasks.sources.mariadb.connection import MariadbLogin, ServerFacts
@@ -123,7 +128,7 @@ class MariadbOptions(Options):
         return value
 
 
-class MariadbSource(Source, SupportsEarlierProfiles, SupportsGrants, SupportsInPlace):
+class MariadbSource(Source, SupportsDumps, SupportsEarlierProfiles, SupportsGrants, SupportsInPlace):
     """A database on a MariaDB server of 10.6 or later, or on a MySQL server."""
 
     kind = "mariadb"
@@ -181,6 +186,10 @@ class MariadbSource(Source, SupportsEarlierProfiles, SupportsGrants, SupportsInP
     def tables(self, connection: Connection) -> list[Table]:
         """See Source.tables, and tables_of for how columns are read."""
         return tables_of(connection)
+
+    def is_dump(self, copy: Path) -> bool:
+        """See SupportsDumps."""
+        return read_record(copy).method == "dump"
 
     def earlier_tables(self, connection: Connection) -> list[Table]:
         """See SupportsEarlierProfiles."""

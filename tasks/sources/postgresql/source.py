@@ -22,6 +22,7 @@ from tasks.platform.secrets import SecretReference, secret_of
 from tasks.records import Engine, Finding, LiveCopy, Progress, Table, no_progress
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import (
+    SupportsDumps,
     SupportsEarlierProfiles,
     SupportsGrants,
     SupportsInPlace,
@@ -140,7 +141,9 @@ class PostgresqlOptions(Options):
         return "sslmode" if self.is_elsewhere and self.sslmode in ("disable", "prefer") else ""
 
 
-class PostgresqlSource(Source, SupportsEarlierProfiles, SupportsGrants, SupportsInPlace, SupportsLogBackups):
+class PostgresqlSource(
+    Source, SupportsDumps, SupportsEarlierProfiles, SupportsGrants, SupportsInPlace, SupportsLogBackups
+):
     """A PostgreSQL server of version 13 or later."""
 
     kind = "postgresql"
@@ -187,6 +190,10 @@ class PostgresqlSource(Source, SupportsEarlierProfiles, SupportsGrants, Supports
     def tables(self, connection: Connection) -> list[Table]:
         """See Source.tables, and user_tables for what counts as one."""
         return user_tables(connection)
+
+    def is_dump(self, copy: Path) -> bool:
+        """See SupportsDumps: a logical copy is one."""
+        return read_record(copy).method == "logical"
 
     def earlier_tables(self, connection: Connection) -> list[Table]:
         """See SupportsEarlierProfiles."""

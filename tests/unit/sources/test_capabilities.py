@@ -11,6 +11,7 @@ from tasks.records import Profile, Table, TableProfile
 from tasks.sources.base import Connection, Source
 from tasks.sources.capabilities import (
     SupportsConformance,
+    SupportsDumps,
     SupportsEarlierProfiles,
     SupportsFiles,
     SupportsGrants,
@@ -27,6 +28,7 @@ from tasks.sources.registry import option_models, source_for_copies
 KNOWN = {"files", "mariadb", "postgresql", "sqlanywhere", "sqlite", "sqlserver"}
 ABILITIES = {
     SupportsConformance: {"sqlanywhere", "sqlserver"},
+    SupportsDumps: {"mariadb", "postgresql"},
     SupportsEarlierProfiles: {"mariadb", "postgresql"},
     SupportsFiles: {"files"},
     SupportsGrants: {"mariadb", "postgresql", "sqlanywhere", "sqlserver"},
