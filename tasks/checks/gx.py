@@ -10,9 +10,10 @@ import difflib
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from threading import RLock
+from threading import RLock, Thread
 from types import ModuleType
 from typing import Any
 
@@ -66,6 +67,17 @@ def _load() -> None:
             for name, stand_in in stand_ins.items():
                 if sys.modules.get(name) is stand_in:
                     del sys.modules[name]
+
+
+def load_beside() -> None:
+    """Import Great Expectations in a thread: it is there when it is needed, which is seconds later."""
+    if "great_expectations" not in sys.modules:
+        Thread(target=_load_quietly, name="great expectations", daemon=True).start()
+
+
+def _load_quietly() -> None:
+    with suppress(Exception):  # whoever needs it meets the same fault, and tells it
+        _load()
 
 
 @dataclass(frozen=True)

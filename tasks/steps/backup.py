@@ -15,6 +15,7 @@ from tasks.backup.copy import Copied
 from tasks.backup.due_targets import day_of
 from tasks.backup.spool import Spooled, remember
 from tasks.backup.workspace import SEALED
+from tasks.checks.gx import load_beside
 from tasks.errors import ReadBackError
 from tasks.records import Placed, Pruned, Rehearsed, Run, Sealed, Validated
 from tasks.recovery.in_place.record import refuse_unfinished
@@ -33,6 +34,7 @@ def preflight(work: Work) -> Run:
     work.workspace.forget()
     attempt = int(runtime.flow_run.run_count or 1)
     run = tasks.backup.preflight.preflight(work.context, work.scope.id, work.source_name, attempt)
+    load_beside()  # beside the copy: the rehearsal will judge with it
     rename_run(f"backup {work.context.plan.name} {day_of(work.context, run.started)} #{run.sequence}")
     return run
 
