@@ -51,12 +51,20 @@ def _ended(warm: Warm, program: str, site: Site, *arguments: str) -> Child:
     return child
 
 
-def start_halting(warm: Warm, site: Site, step: str, flag: Path, targets: Sequence[str] = ("nas",)) -> Child:
+def start_halting(
+    warm: Warm,
+    site: Site,
+    step: str,
+    flag: Path,
+    targets: Sequence[str] = ("nas",),
+    *,
+    leashed: bool = False,
+) -> Child:
     """A backup in a process group of its own, as a terminal starts it, halted in the middle of ``step``."""
     chosen = [word for target in targets for word in ("--target", target)]
     command = [step, str(flag), "backup", *chosen, "--plan", str(site.plan)]
     log, errors = site.root / "halted.log", site.root / "halted.errors"
-    process = warm.start("halting", command, log, _environment(site), errors=errors)
+    process = warm.start("halting", command, log, _environment(site), errors=errors, leashed=leashed)
     process.wait_for(flag)
     return process
 
@@ -116,7 +124,8 @@ def test_interrupted(site: Site, warm: Warm, tmp_path: Path, step: str, sent: si
 @pytest.mark.skipif(sys.platform != "linux", reason="programs are found in /proc")
 def test_a_killed_run_leaves_no_program_running(site: Site, warm: Warm, tmp_path: Path) -> None:
     """Prefect's temporary server by itself would outlive a kill -9: some 200 MB, at work for ever."""
-    process = start_halting(warm, site, "archive and encrypt", tmp_path / "in the middle")
+    flag = tmp_path / "in the middle"
+    process = start_halting(warm, site, "archive and encrypt", flag, leashed=True)
     server = one_of(process.pid, "prefect.server")
     helpers = [pid for pid in family(process.pid) if pid != process.pid]
     assert server in helpers

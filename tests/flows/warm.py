@@ -3,10 +3,12 @@
 ``python -m tests.flows.warm`` reads orders from standard input, JSON objects a line each, and answers with
 the child's process id; tests use the fixture ``warm``. A child is as good as a program of its own: it has its
 own environment, session and streams, Prefect reads its settings anew, and signals are heard.
+Its temporary Prefect server is forked as well (tests/flows/seeds.py).
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -22,6 +24,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
 
+from prefect.context import refresh_global_settings_context
+
 import deployments
 import flows
 import tasks
@@ -29,7 +33,7 @@ from deployments.cli import app
 from deployments.serving.environment import prepare
 from tasks.checks.judge import judge_tables
 from tasks.records import Profile, TableProfile
-from tests.flows import counting, halting, killing_phase
+from tests.flows import counting, halting, killing_phase, seeds
 
 ROOT = Path(__file__).parents[2]
 WRITING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY
@@ -111,17 +115,25 @@ class Warm:
         folder: Path = ROOT,
         errors: Path | None = None,
         reads: Path = Path(os.devnull),
+        leashed: bool = False,
     ) -> Child:
         """One of the PROGRAMS in a child, in that folder, with just that environment.
 
         ``log`` gets what it writes, and ``errors``, where given, its standard error alone. They are
-        open, and what it ``reads``, when this returns.
+        open, and what it ``reads``, when this returns. ``leashed``: its temporary server is a program of
+        its own, for tests of that.
         """
         self._started += 1
         errors, status = errors or log, Path(self._folder.name) / f"{self._started}.status"
         assert self._process.stdin and self._process.stdout
         files = {"folder": str(folder), "streams": [str(reads), str(log), str(errors)], "status": str(status)}
-        order = {**files, "program": program, "arguments": [*arguments], "environment": {**environment}}
+        order: dict[str, Any] = {
+            **files,
+            "program": program,
+            "arguments": [*arguments],
+            "environment": {**environment},
+        }
+        order |= {"environment": {**environment}, "leashed": leashed}
         self._process.stdin.write(f"{json.dumps(order)}\n")
         self._process.stdin.flush()
         return Child(int(self._process.stdout.readline()), log, errors, status)
@@ -145,6 +157,8 @@ def judge_something() -> None:
 def main() -> None:
     """Import, then fork a child for each order."""
     import_all()
+    seeds.import_server()
+    gc.freeze()  # else each child's first collection copies all of it
     running: dict[int, Path] = {}
     waiting = b""
     while True:
@@ -184,18 +198,14 @@ def _run(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = [order["program"], *order["arguments"]]
+    if "PREFECT_API_URL" not in os.environ and not order["leashed"]:
+        seeds.sow()
     if "PREFECT_HOME" in os.environ:
-        _read_settings_anew(Path(sys.argv[sys.argv.index("--plan") + 1]))
+        # As a program of its own does: settings stand before Prefect looks at them.
+        prepare(Path(sys.argv[sys.argv.index("--plan") + 1]))
+    refresh_global_settings_context()
     PROGRAMS[order["program"]]()
     sys.exit()
-
-
-def _read_settings_anew(plan: Path) -> None:
-    """As a program of its own does: settings stand before Prefect looks at them."""
-    prepare(plan)
-    from prefect.context import refresh_global_settings_context
-
-    refresh_global_settings_context()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 ``tests/golden/earlier/make.py`` says what is in it and how it was made. Its paths are absolute, so each test
 unpacks it at the one place where it is good, and removes it afterwards. The program is used as a user types
-it, with the Prefect home that lies in the office: a program of its own each time, no server, today's clock.
+it, with the Prefect home that lies in the office: a process of its own each time, no server, today's clock.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
+from tests.flows.warm import Warm
 from tests.golden.earlier.make import EXPECTED, MARKER, MOUNT, OFFICE, contents, digest, tree
 
 pytestmark = [
@@ -70,24 +71,24 @@ def _remove() -> None:
     shutil.rmtree(ROOT)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _started_by(warm: Warm) -> None:
+    """Commands are children of this process."""
+    run.by = warm  # type: ignore[attr-defined]
+
+
 def run(*arguments: str | Path, plan: str = "clinic.yaml", passphrase: str = "") -> tuple[int, str]:
     """A command as a user types it; its exit status and what it printed."""
     # The Prefect that the other tests share is not the one that lies in the office.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     own = {"DATASAVE_PLAN": str(ROOT / plan), "DATASAVE_PASSPHRASE": passphrase, "COLUMNS": "160"}
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments", *map(str, arguments)],
-        cwd=Path(__file__).parents[2],
-        env={**kept, **own},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=PATIENCE,
-        check=False,
-    )
-    said = done.stdout + done.stderr
+    warm: Warm = run.by  # type: ignore[attr-defined]
+    with TemporaryDirectory() as folder:
+        log, errors = Path(folder, "log"), Path(folder, "errors")
+        done = warm.start("datasave", [*map(str, arguments)], log, {**kept, **own}, errors=errors)
+        status, said = done.wait(PATIENCE), done.said
     assert "Traceback" not in said, said
-    return done.returncode, said
+    return status, said
 
 
 def datasave(*arguments: str | Path, status: int = 0, plan: str = "clinic.yaml", passphrase: str = "") -> str:
