@@ -56,9 +56,11 @@ class EndedKeys:
 
 @dataclass(frozen=True)
 class Known:
-    """What a machine remembers of a target's backups, by their full names: why they don't count, though they
-    look sound; which were delivered whole; manifests that need not be fetched again; keys of this machine that
-    have ended."""
+    """What a machine remembers of a target's backups, by their full names.
+
+    ``damaged``: why they don't count, though they look sound; ``delivered``: which were, whole; ``manifests``
+    need not be fetched again; ``ended``: keys of this machine that are used no more.
+    """
 
     damaged: Mapping[str, str] = field(default_factory=dict)
     delivered: Collection[str] = ()
