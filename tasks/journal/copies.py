@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from io import BytesIO
+from threading import Lock
 from typing import NamedTuple
 
 import zstandard
@@ -37,6 +39,11 @@ _LEVEL = 10
 _WINDOW = 8 << 20
 # Six years of a large office are some 50 MB; a stranger's file must not fill the memory.
 _LARGEST = 1 << 30
+
+
+# Deliveries of several sources end side by side: a copy of the same name, sealed anew, would come between the
+# writing of one and its reading back. A lock for each target: one that hangs keeps no other waiting.
+_PUTTING: defaultdict[str, Lock] = defaultdict(Lock)
 
 
 class Copy(NamedTuple):
@@ -70,6 +77,11 @@ def copies_in(names: Iterable[str], plan: str, machines: Iterable[str] | None = 
 
 def put_copy(journal: Journal, target: Target, plan: str, recipients: Sequence[Recipient]) -> str:
     """Put a copy on a target, read it back, remove those that it continues; its name. Raises TargetError."""
+    with _PUTTING[target.name]:
+        return _put_copy(journal, target, plan, recipients)
+
+
+def _put_copy(journal: Journal, target: Target, plan: str, recipients: Sequence[Recipient]) -> str:
     head, data = journal.text()
     name = f"{plan}-{machine_id(journal.machine)}-{head.length:06d}-{head.sha256[:16]}{SUFFIX}"
     sealed = BytesIO()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from tasks.journal import journal as module
 from tasks.journal.copies import copies_in, put_copy
 from tasks.journal.journal import Journal
 from tasks.keys.identities import read_identities
+from tasks.targets.folder.target import FolderTarget
 from tests.contract.target_contract import put
 from tests.flows.site import Site
 from tests.unit.backup.test_memory import backed_up, put_back
@@ -62,6 +65,36 @@ def test_a_new_machine_goes_on_as_if_nothing_had_happened(site: Site) -> None:
     assert not prune(new, "nas").note
     assert not any("journal" in alarm or "memory" in alarm for alarm in status_of(new).alarms)
     assert new.journal.machine != old
+
+
+def test_two_sources_that_end_side_by_side_do_not_spoil_each_others_copy(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second would write the same name anew before the first has read it back."""
+    context = site.context
+    backed_up(context)
+    second_wrote = threading.Event()
+
+    def put_slowly(target: FolderTarget, *arguments: Any) -> None:
+        real(target, *arguments)
+        if threading.current_thread().name == "first":
+            second_wrote.wait(0.3)
+        else:
+            second_wrote.set()
+
+    real = FolderTarget.put
+    monkeypatch.setattr(FolderTarget, "put", put_slowly)
+    failures: list[BaseException] = []
+    monkeypatch.setattr(threading, "excepthook", lambda told: failures.append(told.exc_value))
+    threads = [
+        threading.Thread(target=copy_journal, args=(context, "nas"), name=name)
+        for name in ("first", "second")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
 
 
 def test_b4_what_was_forgotten_comes_back_and_what_was_done_since_stays(site: Site) -> None:
