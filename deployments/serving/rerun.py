@@ -15,6 +15,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
+from deployments.serving.admission import checked, kept_here
 from flows.backup import backup
 from tasks.backup.workspace import is_busy
 from tasks.context import PlanContext
@@ -29,7 +30,8 @@ SECONDS_TO_START = 60
 def rerun(context: PlanContext, run: str | None) -> State[Any]:
     """Set a failed run of the plan going again, wait for its end, return its final state.
 
-    Raises NoBackup where no such run is on record, StateError where its runner doesn't answer.
+    Raises NoBackup where no such run is on record, StateError where its runner doesn't answer, StartRefused
+    for parameters that no form of the plan's would have sent.
     """
     with get_client(sync_client=True) as client:
         failed = _find(client, context, run)
@@ -37,8 +39,8 @@ def rerun(context: PlanContext, run: str | None) -> State[Any]:
         if failed.deployment_id:
             return _wait_for(client, failed.id)
         again = client.read_flow_run(failed.id)
-    parameters = {**again.parameters, "plan": Path(again.parameters["plan"])}
-    state = run_flow(backup, flow_run=again, parameters=parameters, return_type="state")
+    parameters = checked(context, backup, again.parameters)
+    state = run_flow(kept_here(backup), flow_run=again, parameters=parameters, return_type="state")
     assert isinstance(state, State)  # noqa: S101 - run_flow's signature covers async flows too
     return state
 
