@@ -80,7 +80,7 @@ def _killed_run_is_crashed_at_once(site: Site, office: Served, phone: Hooks) -> 
         run = office.start("backup")
         holding.wait_until_held(site.root)
         assert site.plaintext(), "killed too late to matter"
-        os.kill(one_of(office.process, "prefect.engine"), signal.SIGKILL)
+        os.kill(one_of(office.process, "deployments.serving.engine"), signal.SIGKILL)
         killed = office.wait(run)
     assert killed["state_type"] == "CRASHED"
     soon(lambda: any("stopped before its end" in body for _, body in phone.requests), "a notice", 60)

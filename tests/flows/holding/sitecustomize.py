@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-if sys.orig_argv[-1:] == ["prefect.engine"] or "execute" in sys.orig_argv:
+if "deployments.serving.engine" in sys.orig_argv or "execute" in sys.orig_argv:
     from tasks.steps import progress
 
     hold = Path(os.environ["HOLD"])
