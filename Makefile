@@ -65,7 +65,7 @@ RESOLVE := uv pip compile --universal --generate-hashes --no-emit-index-url --no
   --python-version 3.11 pyproject.toml
 lock:
 	$(RESOLVE) --extra dev -o requirements-dev.lock
-	$(RESOLVE) --constraint requirements-dev.lock -o deployments/requirements.lock
+	$(RESOLVE) --constraint requirements-dev.lock -o requirements.lock
 
 release: setup
 	$(BIN)/python -m tests.release build/release

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.supply import bill_of_materials
 
 ROOT = Path(__file__).parent.parent
-LOCK = ROOT / "deployments" / "requirements.lock"
+LOCK = ROOT / "requirements.lock"
 INSTALLERS = ("install.sh", "install.ps1")
 # Of nothing else is a wheel made: what lies about in the tree must not get into it.
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "deployments", "flows", "tasks")

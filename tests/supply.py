@@ -22,7 +22,7 @@ import httpx
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-LOCK = ROOT / "deployments" / "requirements.lock"
+LOCK = ROOT / "requirements.lock"
 OSV = "https://api.osv.dev"
 # What may not be handed on in a program under the MIT licence, or not be used by an office. The LGPL, the MPL
 # and the EPL ask nothing of who only imports a package.
