@@ -14,11 +14,18 @@ from deployments.serving.terminal import Terminal
 from tasks.errors import DatasaveError
 from tasks.keys.machines import words_of
 from tasks.manifests.shelf import elsewhere_text
+from tasks.notices.pages import Tone
 from tasks.notices.wording import count_text, size_text, when_text
 from tasks.records import BackupEntry, Finding
 
 # Enough of a machine's words to tell machines apart.
 SIGNER_SHOWN = 3
+_MARKS: dict[Tone, tuple[str, str]] = {
+    "good": ("✓", "green"),
+    "warn": ("!", "yellow"),
+    "bad": ("✗", "red"),
+    "quiet": ("–", "default"),
+}
 
 out = Terminal()
 err = Terminal(stderr=True)
@@ -36,7 +43,13 @@ def verbatim(text: str) -> None:
 
 def good(text: str) -> None:
     """The last line of a command that did all it should."""
-    out.print(f"[green]✓[/green] {escape(text)}", soft_wrap=True)
+    verdict("good", text)
+
+
+def verdict(tone: Tone, text: str) -> None:
+    """How something stands, where saying so is what the command is for: on standard output in each case."""
+    mark, colour = _MARKS[tone]
+    out.print(f"[{colour}]{mark}[/{colour}] {escape(text)}", soft_wrap=True)
 
 
 def bad(error: DatasaveError | str) -> None:

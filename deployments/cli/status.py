@@ -8,7 +8,7 @@ from datetime import tzinfo
 from rich.markup import escape
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
-from deployments.cli.screen import bad, good, out, path_line, say, table, warning
+from deployments.cli.screen import out, path_line, say, table, verdict
 from tasks.context import PlanContext
 from tasks.health.status import status_of, write_status
 from tasks.notices.status_page import Status, StatusLine, Trend
@@ -38,17 +38,13 @@ def status(*, plan: PlanOption = DEFAULT_PLAN) -> int:
     shown = status_of(context)
     _show(shown, context.timezone)
     path_line("Page:", write_status(context))
+    _verdict(shown, context.timezone)
     return 0 if shown.good else 1
 
 
 def _show(page: Status, timezone: tzinfo) -> None:
-    """Everything on the page, the alarms first."""
+    """All that is on the page but its verdict, which comes last, where a terminal stops scrolling."""
     say(f"{page.office}, as of {when_text(page.at, timezone)}")
-    {"good": good, "warn": warning}.get(page.tone, bad)(page.headline)
-    for text in (*page.alarms, *page.missing):
-        say(f"  → {text}")
-    if page.good_until:
-        say(f"The next backup should have ended by {when_text(page.good_until, timezone)}.")
     _lines("where the backups are", page.targets, "next due")
     for advice in page.media:
         say(advice)
@@ -57,6 +53,14 @@ def _show(page: Status, timezone: tzinfo) -> None:
     _lines("what comes next", page.coming)
     _trends(page.trends)
     _lines("what ran", page.runs)
+
+
+def _verdict(page: Status, timezone: tzinfo) -> None:
+    verdict(page.tone, page.headline)
+    for text in (*page.alarms, *page.missing):
+        say(f"  → {text}")
+    if page.good_until:
+        say(f"The next backup should have ended by {when_text(page.good_until, timezone)}.")
 
 
 def _lines(title: str, lines: Sequence[StatusLine], last: str = "") -> None:

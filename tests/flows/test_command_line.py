@@ -163,6 +163,17 @@ def test_the_only_plan_of_a_folder_needs_no_name(
     assert "datasave.yaml" in clear_line(capsys)
 
 
+def test_status_ends_with_its_verdict(site: Site, capsys: Captured) -> None:
+    """Where a pipe or a screen keeps the last lines, and on standard output: it is what was asked for."""
+    assert site.run("status") == 1
+    said = capsys.readouterr()
+    assert said.err == ""
+    before, _, after = said.out.partition("✗ ")
+    assert "Page:" in before and "Page:" not in after
+    assert "attention" in after.splitlines()[0]
+    assert any(line.startswith("  → nas is empty") for line in after.splitlines())
+
+
 # init
 
 
