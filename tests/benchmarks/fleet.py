@@ -32,8 +32,8 @@ from deployments.cli.demo_clinic import make_clinic
 from deployments.serving.deployments import deployment_name
 from deployments.serving.environment import SETTINGS
 from tests.benchmarks import scratch_folder
-from tests.flows.serving import free_port
 from tests.flows.site import Site
+from tests.servers.ports import free_port
 from tests.servers.postgresql import ACCOUNTS, SUPERUSER, PostgresqlServer, postgresql_server
 
 POOL = "offices"

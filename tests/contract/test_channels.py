@@ -13,7 +13,7 @@ from tasks.errors import NoticeError
 from tasks.notices import apprise_channel, heartbeat
 from tasks.notices.notice import Notice, notice_of
 from tests.servers.hooks import Hooks, hooks
-from tests.servers.smtpd import free_port
+from tests.servers.ports import free_port
 from tests.unit.notices.sample_reports import preflight_failed
 
 TOKEN = "s3cr3t-t0ken"

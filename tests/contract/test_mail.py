@@ -13,7 +13,8 @@ import pytest
 from tasks.errors import NoticeError
 from tasks.notices.mail import Mailer, MailServer
 from tasks.notices.notice import Notice, notice_of
-from tests.servers.smtpd import PASSWORD, USER, MailRoom, free_port, mail_room
+from tests.servers.ports import free_port
+from tests.servers.smtpd import PASSWORD, USER, MailRoom, mail_room
 from tests.servers.tcp_proxy import tcp_proxy_to
 from tests.unit.notices.sample_reports import success
 

@@ -20,11 +20,11 @@ from tasks.sources.postgresql.record import read_record
 from tasks.sources.postgresql.source import PostgresqlSource
 from tests.contract.postgresql_ledger import create_ledger
 from tests.contract.source_contract import fresh, snapshot
+from tests.servers.ports import free_port
 from tests.servers.postgresql import (
     BIN,
     SUPERUSER,
     PostgresqlServer,
-    free_port,
     other_account,
     postgresql,
     postgresql_server,

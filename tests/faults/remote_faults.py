@@ -31,7 +31,7 @@ from tests import mounts
 from tests.contract.target_contract import MIB, SEALED, ThenReader, get, put, some_bytes
 from tests.faults.folders import tree
 from tests.servers.account import own
-from tests.servers.radosgw import free_ports
+from tests.servers.ports import free_ports
 from tests.servers.tcp_proxy import TcpProxy, tcp_proxy_to
 
 LARGE = some_bytes(12 * MIB)

@@ -6,7 +6,6 @@ import base64
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from deployments.serving.deployments import deployment_name
 from deployments.serving.environment import home_of, password_file
 from tests.conftest import migrated_database
 from tests.flows.site import Site
+from tests.servers.ports import free_port
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -195,10 +195,3 @@ def _wait_until_served(process: subprocess.Popen[bytes], api: httpx.Client, log:
             pass
         time.sleep(0.3)
     raise AssertionError(f"nothing is served: {log.read_text('utf-8')}")
-
-
-def free_port() -> int:
-    """A port of loopback that nothing uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -20,11 +20,12 @@ from deployments.serving.automations import SECONDS_WITHOUT_HEARTBEAT
 from deployments.serving.deployments import deployment_name
 from tests.flows import holding
 from tests.flows.family import asleep, kill_all, one_of
-from tests.flows.serving import Served, free_port, served
+from tests.flows.serving import Served, served
 from tests.flows.site import Site
 from tests.flows.test_served import MISSING_BRANCH
 from tests.flows.test_targets import unmounted
 from tests.servers.hooks import Hooks, hooks
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals and /proc")
 SHORT = 75

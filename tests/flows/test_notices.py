@@ -20,7 +20,8 @@ from tests.flows.site import Site
 from tests.flows.test_interrupted import PATIENCE, start_halting
 from tests.flows.warm import Warm
 from tests.servers.hooks import Hooks, hooks
-from tests.servers.smtpd import PASSWORD, MailRoom, free_port, mail_room
+from tests.servers.ports import free_port
+from tests.servers.smtpd import PASSWORD, MailRoom, mail_room
 
 OWNER, MANAGER = "owner@office.example", "manager@office.example"
 BAD, GREY = "bad@office.example", "grey@office.example"

@@ -26,7 +26,8 @@ from tests.contract.mariadb_ledger import DATABASE as MARIADB_DATABASE
 from tests.flows.engines import SMALL, engine
 from tests.flows.site import Site, counts
 from tests.servers.mariadb import SERVER, mariadb_server
-from tests.servers.postgresql import ACCOUNTS, BIN, SUPERUSER, free_port, postgresql_server
+from tests.servers.ports import free_port
+from tests.servers.postgresql import ACCOUNTS, BIN, SUPERUSER, postgresql_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

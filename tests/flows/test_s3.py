@@ -62,7 +62,7 @@ def test_backup_with_least_rights_and_restore(
     assert office.run("backup") == 0
     client, bucket = s3.client(), bucket_of(office)
     keys = [item["Key"] for item in client.list_objects_v2(Bucket=bucket)["Contents"]]
-    assert len(keys) == 6, "archive, manifest, the journal, and three pages for the worst day"
+    assert len(keys) == 7, "archive, manifest, its signature, the journal, and three pages for the worst day"
     for key in keys:
         retention = s3.client(staff["reader"]).get_object_retention(Bucket=bucket, Key=key)["Retention"]
         assert retention["RetainUntilDate"] > datetime.now(UTC) + timedelta(days=29), key

@@ -19,11 +19,12 @@ import pytest
 from deployments.serving.environment import given_password_file, home_of
 from tests.flows import holding
 from tests.flows.family import kill_all, one_of
-from tests.flows.serving import Served, clean_environment, free_port
+from tests.flows.serving import Served, clean_environment
 from tests.flows.site import Site
 from tests.flows.test_machine_dies import alarms, soon
 from tests.flows.test_served import MISSING_BRANCH
 from tests.flows.test_targets import unmounted
+from tests.servers.ports import free_port
 from tests.servers.tcp_proxy import tcp_proxy_to
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs signals and /proc")

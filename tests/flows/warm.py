@@ -203,7 +203,9 @@ def _run(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     if "PREFECT_HOME" in os.environ:
         # As a program of its own does: settings stand before Prefect looks at them.
         prepare(Path(sys.argv[sys.argv.index("--plan") + 1]))
-    refresh_global_settings_context()
+    if "--plan" in sys.argv:
+        # Prefect makes its folder when it does this: commands without a plan have none.
+        refresh_global_settings_context()
     PROGRAMS[order["program"]]()
     sys.exit()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pyodbc
+
+from tests.servers.ports import free_port
 
 pyodbc.pooling = False
 
@@ -68,10 +69,7 @@ def mariadb_server(*options: str, data: Path | None = None) -> Iterator[MariadbS
     try:
         if data is None:
             _install(folder / "data", folder)
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        server = MariadbServer(folder, port)
+        server = MariadbServer(folder, free_port())
         with _running(server, data or server.data, options):
             yield server
     finally:

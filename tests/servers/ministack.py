@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.servers.radosgw import Keys, free_ports, wait_for_port
+from tests.servers.ports import free_ports
+from tests.servers.radosgw import Keys, wait_for_port
 
 ADMIN = Keys("root", "test", "test")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from tasks.platform.processes import serving
 from tasks.sources.postgresql import scratch
 from tasks.sources.postgresql.programs import Programs
 from tasks.sources.postgresql.source import PostgresqlOptions, PostgresqlSource
+from tests.servers.ports import free_port
 
 BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 SUPERUSER = "postgres"
@@ -159,12 +159,6 @@ def other_account() -> list[str]:
 def is_ready(server: PostgresqlServer) -> bool:
     command = [BIN / "pg_isready", "-q", "-h", server.host, "-p", str(server.port)]
     return subprocess.run(command, check=False).returncode == 0
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _prepare(server: PostgresqlServer, initdb: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.servers.clocks import faked, set_clock
+from tests.servers.ports import free_ports
 
 CONFIGURATION = """
 [global]
@@ -305,14 +306,6 @@ def wait_for_port(port: int, seconds: float = 60) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
 
 
 def make_certificate(folder: Path) -> None:

@@ -21,7 +21,8 @@ from tasks.targets.smb.options import SmbOptions
 from tasks.targets.smb.target import SmbTarget
 from tests import mounts
 from tests.servers.account import PASSWORD, USER, USER_ID, knowing, make_account, own
-from tests.servers.radosgw import free_ports, wait_for_port
+from tests.servers.ports import free_ports
+from tests.servers.radosgw import wait_for_port
 from tests.servers.trees import frozen_tree, kill_tree
 
 SMBD = "/usr/sbin/smbd"

@@ -7,7 +7,6 @@ Its certificate is signed by an authority made for it alone. Addresses that begi
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +25,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.servers.ports import free_port
 
 USER = "datasave@office.example"
 PASSWORD = "Zaunkönig-&-Wren"
@@ -146,12 +147,6 @@ def mail_room(folder: Path, security: str = "starttls", **extra: Any) -> Iterato
         yield room
     finally:
         server.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def authority(folder: Path) -> tuple[Path, ssl.SSLContext]:

@@ -30,7 +30,8 @@ from tasks.targets.s3.reading import ObjectReader, thaw
 from tasks.targets.s3.upload import Upload, multipart_etag, part_bytes
 
 _ARCHIVE = ".tar.zst.age"
-_LOCKED = (_ARCHIVE, ".manifest.json", "RECOVER.md", "RUNBOOK.md", "RUNBOOK.html", ".journal.zst.age")
+_PAGES = ("RECOVER.md", "RUNBOOK.md", "RUNBOOK.html")
+_LOCKED = (_ARCHIVE, ".manifest.json", ".manifest.json.sig", ".journal.zst.age", *_PAGES)
 
 
 class S3Target(

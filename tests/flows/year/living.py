@@ -113,7 +113,7 @@ def remove(folder: Path, wrong: list[Made]) -> None:
     """By hand, as a person would."""
     assert len(wrong) == 1, "the clock's fault fired"
     paths = [path for one in wrong for path in folder.rglob(f"*-{one.number:06d}.*")]
-    assert len(paths) == 2
+    assert len(paths) == 3, "archive, manifest, its signature"
     for path in paths:
         path.unlink()
 

@@ -32,7 +32,7 @@ SCHEMA = """
 CREATE TABLE patients (id INTEGER PRIMARY KEY, name TEXT);
 CREATE TABLE visits (id INTEGER PRIMARY KEY, patient INTEGER, at TEXT, note TEXT);
 """
-_NAME = re.compile(r"(?:([A-Z]+)/)?clinic-(\d{8}T\d{6}Z)-(\d{6})(\.tar\.zst\.age|\.manifest\.json)")
+_NAME = re.compile(r"(?:([A-Z]+)/)?clinic-(\d{8}T\d{6}Z)-(\d{6})(\.tar\.zst\.age|\.manifest\.json(?:\.sig)?)")
 
 
 class Clock:
@@ -190,5 +190,5 @@ def made(names: Iterable[str]) -> dict[str, list[Made]]:
         dated = datetime.strptime(stamp + "+0000", "%Y%m%dT%H%M%SZ%z").astimezone(ZONE).date()
         found.setdefault(folder or "", {}).setdefault(Made(int(number), dated), set()).add(part)
     for backups in found.values():
-        assert all(len(parts) == 2 for parts in backups.values()), "an archive without a manifest, or none"
+        assert all(len(parts) == 3 for parts in backups.values()), "an archive without a manifest, or none"
     return {folder: sorted(backups) for folder, backups in found.items()}
