@@ -18,12 +18,13 @@ from tasks.journal.copies import copies_in, fetch_copy, machine_id
 from tasks.journal.journal import Head, Journal
 from tasks.journal.kinds import Kind
 from tasks.journal.recovery import BroughtBack, bring_back
-from tasks.manifests.manifest import MAX_BYTES, parse_name, read_manifest
+from tasks.manifests.manifest import MANIFEST_SUFFIX, MAX_BYTES, SIGNATURE_SUFFIX, parse_name, read_manifest
 from tasks.platform.accounts import account_name
 from tasks.records import BackupEntry, key_of
 from tasks.targets.base import Target
 
 SUSPENDED = "pruning suspended"
+SIGNATURE_END = SIGNATURE_SUFFIX.removeprefix(MANIFEST_SUFFIX)
 # What stands in the place of a line's sha256 where only a number tells.
 _NUMBER = "number"
 _FORGOTTEN = "forgotten"
@@ -168,7 +169,8 @@ def _seen(context: PlanContext, name: str) -> Seen | None:
     # One that cannot be asked, for want of a password too, must not keep the others from their backup.
     with suppress(DatasaveError), context.target(name) as target:
         names = [stat.name for stat in target.list()]
-        parsed = [parse_name(one.rpartition("/")[2]) for one in names]
+        # A manifest's signature is of its number as well: it may be all that is left of a backup.
+        parsed = [parse_name(one.rpartition("/")[2].removesuffix(SIGNATURE_END)) for one in names]
         number = max((p.sequence for p in parsed if p and p.source in context.full_names), default=0)
         machines = own_machines(context)
         copies = copies_in(names, context.plan.name, machines)

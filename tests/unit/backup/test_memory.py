@@ -12,7 +12,7 @@ from tasks.backup.preflight import next_sequence
 from tasks.backup.retain import copy_journal, shelf_of
 from tasks.context import PlanContext
 from tasks.journal.copies import copies_in
-from tasks.manifests.manifest import manifest_name, stem, to_json
+from tasks.manifests.manifest import SIGNATURE_SUFFIX, manifest_name, stem, to_json
 from tasks.manifests.signing import sign_record
 from tasks.records import JournalHead
 from tests.contract.target_contract import put
@@ -93,6 +93,14 @@ def test_a_lost_state_folder_is_said_and_stops_nothing(context: PlanContext) -> 
     assert next_sequence(again, "tonight") == 4
     assert "nas shows backup 3, and this machine remembers none: its memory is lost" in said(again)
     assert memory_doubt(again) == ""
+
+
+def test_b4_a_number_is_not_given_again_while_its_signature_lies_there(context: PlanContext) -> None:
+    """Somebody deleted archive and manifest by hand; this machine forgot them."""
+    with context.target("nas") as target:
+        name = f"{manifest(7).sealed_name.removesuffix('.tar.zst.age')}{SIGNATURE_SUFFIX}"
+        put(target, name, b"-----BEGIN SSH SIGNATURE-----")
+    assert next_sequence(context, "tonight") == 8
 
 
 def test_two_machines_with_one_memory_are_told_apart(context: PlanContext) -> None:
