@@ -17,7 +17,7 @@ from tasks.context import PlanContext
 from tasks.errors import DatasaveError, ProofError, TargetMissing
 from tasks.health.audit import audit_memory
 from tasks.keys.proofs import findings as key_findings
-from tasks.notices.wording import count_text, duration_text, step_text
+from tasks.notices.wording import count_text, duration_text, place_text, step_text
 from tasks.policy.retention import CLOCK_JUMP
 from tasks.records import Certificate, Finding, Profile, Removed, Run, unchecked_in
 from tasks.recovery.find import PASSED_OVER
@@ -137,6 +137,17 @@ class SourceRun:
         return [d.problem for d in self.deliveries if d.outcome == "delivered" and d.problem]
 
     @property
+    def broken(self) -> list[str]:
+        """What else lies at the targets and is damaged, or is missing there, a sentence each."""
+        pruned = [(steps.target, steps.result(backup.prune)) for steps in self.at_targets]
+        return [
+            f"{place_text(name, self.source_name)}: {told}"
+            for name, found in pruned
+            if found
+            for told in found.broken
+        ]
+
+    @property
     def unchecked(self) -> tuple[str, ...]:
         """Names of the checks that could not be made."""
         return unchecked_in(_findings(self.steps))
@@ -185,6 +196,7 @@ def backup_report(context: PlanContext, runs: Sequence[SourceRun], started: date
         _look_up_removed(context, run)
     hints = [MARKED] if any(run.anomalies for run in runs) else []
     hints += [UNCHECKED] if any(run.unchecked for run in runs) else []
+    hints += [told for run in runs for told in run.broken]
     if found := doubts(context):
         hints += [*(f"{doubt.detail}." for doubt in found), WAY_OUT]
     if any(alarm.startswith(CLOCK_JUMP) for run in runs for alarm in run.alarms):

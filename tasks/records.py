@@ -275,12 +275,14 @@ class Pruned(Record):
     """What retention did at one target: what was removed, number of verified backups left.
 
     ``kept`` is 0 where they were not counted: where nothing is ever removed, or ``note`` says why not.
+    ``broken`` names what was delivered there and is damaged or missing, a sentence each.
     """
 
     target: str
     removed: Removals
     kept: int
     note: str = ""
+    broken: tuple[str, ...] = ()
 
 
 class Stat(Record):

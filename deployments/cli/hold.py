@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from deployments.cli.options import DEFAULT_PLAN, PlanOption, SourceOption
 from deployments.cli.screen import bad, good, say
 from tasks.backup import holds
-from tasks.backup.retain import shelf_of
+from tasks.backup.retain import copy_journal_everywhere, shelf_of
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError, PlanError
 
@@ -43,6 +43,7 @@ def hold(
     if not reason.strip():
         raise PlanError("a backup is held for a reason", hint='Say it: --reason "before the update".')
     holds.hold(context, source_name, number, reason.strip(), last)
+    copy_journal_everywhere(context)
     good(f"number {number} of {context.full_name(source_name)} is {holds.Hold(reason.strip(), last).words}")
     return 0 if _shown_somewhere(context, source_name, number) else 1
 
@@ -63,6 +64,7 @@ def release(
     context = PlanContext(plan)
     source_name = context.source_name(source)
     holds.release(context, source_name, number, datetime.now(context.timezone).date())
+    copy_journal_everywhere(context)
     good(f"number {number} of {context.full_name(source_name)} is no longer held")
     return 0
 

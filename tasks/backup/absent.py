@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tasks.backup.condition import Resting, missing_at
+from tasks.backup.judging import judged
 from tasks.backup.memory import memory_doubt, own_machines
-from tasks.backup.retain import judged
 from tasks.context import PlanContext
 from tasks.manifests.manifest import manifest_name, parse_name
 from tasks.records import BackupEntry, Manifest

@@ -8,23 +8,26 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import NamedTuple
 
-from tasks.backup.condition import known_at
-from tasks.backup.due_targets import day_of
-from tasks.backup.holds import holds
+from tasks.backup.absent import absent_from, absent_text
+from tasks.backup.condition import WAY_OUT, known_at
+from tasks.backup.judging import anomaly_of, judged
 from tasks.backup.media import note_use, take_turn
-from tasks.backup.memory import learn_of, memory_doubt
-from tasks.backup.promises import note_plan, promised_before
+from tasks.backup.memory import learn_of
+from tasks.backup.promises import note_plan
 from tasks.backup.removal import finish_removals, remove_backup
 from tasks.context import PlanContext
 from tasks.errors import DatasaveError
-from tasks.health.trend import accept, accepted_through, anomaly
+from tasks.health.trend import accept, accepted_through
 from tasks.journal.copies import put_copy
 from tasks.manifests.remembered import Remembered
 from tasks.manifests.shelf import read_shelf
 from tasks.manifests.strays import told_of
-from tasks.policy.retention import judge_retention, keeping_promises, newest_marked, suspended
+from tasks.policy.retention import newest_marked, suspended
 from tasks.records import BackupEntry, Finding, Pruned, Removed, Verdict
 from tasks.targets.base import Target
+
+# More damaged backups than this are told by their count: a target that is lost as a whole would fill pages.
+_NAMED = 5
 
 
 @contextmanager
@@ -69,35 +72,6 @@ def _judged(context: PlanContext, target: Target, source_name: str) -> tuple[tup
     return judged(context, target.name, source_name, shelf)
 
 
-def judged(
-    context: PlanContext, target_name: str, source_name: str, shelf: Sequence[BackupEntry]
-) -> tuple[tuple[Verdict, ...], str]:
-    """What retention decides about that shelf of a target; why pruning is suspended, if it is."""
-    entry = context.entry(target_name)
-    now = datetime.now(UTC)
-    found = anomaly_of(context, source_name)
-    held = {n: hold.words for n, hold in holds(context, source_name, day_of(context, now)).items()}
-    found_so = judge_retention(shelf, entry.keep, entry.floor, context.timezone, now, found, held)
-    kept = keeping_promises(found_so, promised_before(context, target_name), context.plan.signers)
-    return kept, suspended(shelf, now, found) or _waiting(kept)
-
-
-def anomaly_of(context: PlanContext, source_name: str) -> str:
-    """What keeps this machine from removing anything, whatever a shelf looks like; "" where nothing does."""
-    return memory_doubt(context) or anomaly(context, source_name)
-
-
-def _waiting(judged: Sequence[Verdict]) -> str:
-    numbers = [v.backup.manifest.sequence for v in judged if v.waiting and v.backup.manifest]
-    if not numbers:
-        return ""
-    listed = ", ".join(f"#{number}" for number in numbers)
-    return (
-        f"the plan was changed and would let {listed} go, which it kept before: they stay until someone says "
-        "that this was meant (`datasave prune --accept-change`)"
-    )
-
-
 def prune(
     context: PlanContext,
     target_name: str,
@@ -118,6 +92,7 @@ def prune(
         return Pruned(target=target_name, removed=(), kept=0, note=anomaly_of(context, source_name))
     with reached(context, target_name, day) as target:
         judged, note = _judged(context, target, source_name)
+        broken = _broken(context, target, source_name, [verdict.backup for verdict in judged])
         if proven and (defect := _defect_of(proven, judged)):
             note = f"pruning suspended: {proven} is not on the shelf as a verified backup{defect}"
             judged = ()
@@ -128,7 +103,21 @@ def prune(
         kept = sum(verdict.backup.verified for verdict in judged) - len(removed)
         if day is not None and not source_name:
             note_use(context, target, day, sum(verdict.backup.good for verdict in judged) - len(removed))
-    return Pruned(target=target_name, removed=tuple(removed), kept=kept, note=note or cause)
+    return Pruned(target=target_name, removed=tuple(removed), kept=kept, note=note or cause, broken=broken)
+
+
+def _broken(
+    context: PlanContext, target: Target, source_name: str, shelf: Sequence[BackupEntry]
+) -> tuple[str, ...]:
+    """What was delivered to an open target and is damaged or missing by its shelf, a sentence each."""
+    delivered = known_at(context, target).delivered
+    damaged = [backup for backup in shelf if backup.full_name in delivered and not backup.verified]
+    lost = absent_from(context, target, source_name, shelf).lost
+    told = [f"{backup.full_name}: {backup.defect}" for backup in damaged[: -_NAMED - 1 : -1]]
+    if len(damaged) > _NAMED:
+        told.append(f"{len(damaged) - _NAMED} more are damaged (`datasave list`)")
+    told += [absent_text(lost, shelf)] if lost else []
+    return tuple(f"{one}. {WAY_OUT}" for one in told)
 
 
 def _let_go(
@@ -246,3 +235,17 @@ def copy_journal(context: PlanContext, target_name: str, day: date | None = None
     """Put a copy of the journal, sealed for the holders, on a target. Raises TargetError."""
     with reached(context, target_name, day) as target:
         put_copy(context.journal, target, context.plan.name, context.recipients())
+
+
+def copy_journal_everywhere(context: PlanContext) -> tuple[str, ...]:
+    """Put a copy on each target that can be reached; why it is not on the others.
+
+    Asked for after a person said something: a memory put back to before that is then known to be old.
+    """
+    unreached = []
+    for entry in context.plan.targets:
+        try:
+            copy_journal(context, entry.name)
+        except DatasaveError as error:
+            unreached.append(error.message)
+    return tuple(unreached)

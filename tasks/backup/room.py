@@ -13,10 +13,11 @@ from typing import NamedTuple
 from tasks.backup.condition import resting
 from tasks.backup.due_targets import day_of
 from tasks.backup.holds import holds
+from tasks.backup.judging import anomaly_of
 from tasks.backup.media import held_elsewhere, note_held
 from tasks.backup.promises import promised_before
 from tasks.backup.removal import remove_backup
-from tasks.backup.retain import anomaly_of, shelf_of
+from tasks.backup.retain import shelf_of
 from tasks.context import PlanContext
 from tasks.notices.wording import size_text
 from tasks.policy.retention import suspended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import time_machine
 
 from tasks.backup.holds import hold, holds, release
+from tasks.backup.preflight import next_sequence
 from tasks.backup.retain import prune
 from tasks.errors import PlanError
 from tasks.health.status import status_of
@@ -86,3 +88,31 @@ def test_what_cannot_be_meant_is_told(
     assert site.run(*arguments) == 1
     shown = capsys.readouterr()
     assert told in " ".join((shown.out + shown.err).split())
+
+
+@pytest.mark.parametrize("said", ["hold", "release"])
+def test_b4_a_memory_put_back_the_same_evening_is_known_to_be_old(tmp_path: Path, said: str) -> None:
+    """No run came between what the person said and the snapshot that was put back."""
+    site = office(tmp_path, **LAST)
+    if said == "release":
+        assert site.run("hold", "1", "--reason", "for the court") == 0
+    saved = site.context.state.with_name("saved")
+    shutil.copytree(site.context.state, saved)
+    assert (
+        site.run(*(["hold", "1", "--reason", "for the court"] if said == "hold" else ["release", "1"])) == 0
+    )
+    shutil.rmtree(site.context.state)
+    saved.rename(site.context.state)
+    next_sequence(site.context, "tonight")
+    pruned = prune(site.context, "nas")
+    assert pruned.removed == () and "knows a longer journal than this machine has" in pruned.note
+    assert 1 in left(site)
+
+
+def test_b4_a_target_that_is_away_keeps_nobody_from_holding(tmp_path: Path) -> None:
+    site = office(tmp_path, **LAST)
+    (tmp_path / "nas").rename(tmp_path / "away")
+    assert site.run("hold", "1", "--reason", "for the court") == 0
+    (tmp_path / "away").rename(tmp_path / "nas")
+    prune(site.context, "nas")
+    assert 1 in left(site)

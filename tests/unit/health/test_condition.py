@@ -291,3 +291,26 @@ def test_the_journal_is_folded_once_for_many_questions(
     assert not [kinds for kinds in asked if Kind.DAMAGED in kinds]  # type: ignore[operator]
     stock(context, "nas", 5)
     assert damaged(context) == before and any(Kind.DAMAGED in kinds for kinds in asked)  # type: ignore[operator]
+
+
+def test_b6_a_run_names_what_it_saw_damaged_or_missing(context: PlanContext) -> None:
+    """What was delivered there; another's files and a delivery that was cut off are no loss."""
+    audit(context)
+    lose(context, 1)
+    whole = path_of(context, "nas", 2)
+    whole.with_name(whole.name.replace(".tar.zst.age", ".manifest.json")).unlink()
+    (path_of(context, "nas", 1).with_name("clinic-000099-20261120T020000Z.tar.zst.age")).write_bytes(b"cut")
+    pruned = prune(context, "nas")
+    told = "; ".join(pruned.broken)
+    assert "000004" in told and "found damaged on" in told
+    assert "its manifest is gone" in told and "#1 (" in told and "not removed by Datasave" in told
+    assert len(pruned.broken) == 3 and all("datasave repair" in one for one in pruned.broken)
+    assert prune(context, "nas").note == ""
+
+
+def test_a3_a_target_that_is_lost_as_a_whole_fills_no_pages(context: PlanContext) -> None:
+    stock(context, "nas", *range(5, 15))
+    for number in range(1, 15):
+        path_of(context, "nas", number).write_bytes(b"")
+    told = prune(context, "nas").broken
+    assert len(told) == 6 and "000014" in told[0] and told[-1].startswith("9 more are damaged")
