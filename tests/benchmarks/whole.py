@@ -164,10 +164,11 @@ RUN=$OTHER
 """
 _MARIADB = """
 mariadb-backup --backup --target-dir="$OUT/copy" --socket="$SOCKET" --user=root 2> "$OUT/log"
-mariadb-backup --prepare --target-dir="$OUT/copy" 2>> "$OUT/log"
+mkdir -p "$OUT/tmp"
+mariadb-backup --prepare --target-dir="$OUT/copy" --tmpdir="$OUT/tmp" 2>> "$OUT/log"
 {places}
 mariadbd --no-defaults --user=root --datadir="$OUT/back/copy" --socket="$OUT/s" --skip-networking \\
-    --pid-file="$OUT/pid" --skip-grant-tables 2>> "$OUT/log" &
+    --pid-file="$OUT/pid" --tmpdir="$OUT/tmp" --skip-grant-tables 2>> "$OUT/log" &
 until mariadb --no-defaults -S "$OUT/s" -e 'SELECT 1' > /dev/null 2>&1; do sleep 0.1; done
 mariadb --no-defaults -S "$OUT/s" -N -e 'SELECT count(*) FROM clinic.visits'
 mariadb-check --no-defaults -S "$OUT/s" --databases clinic

@@ -202,8 +202,10 @@ def prepare(programs: Programs, data: Path) -> None:
     """Apply the copied log to the copied files, in place. Raises ValidationError, ProgramError."""
     program = programs.matching("mariadb-backup", "mariabackup")
     _settings_of(data)
-    # Named outright, so that the machine's own configuration is never read.
-    ended = run([program, f"--defaults-file={data / 'backup-my.cnf'}", "--prepare", f"--target-dir={data}"])
+    with tempfile.TemporaryDirectory(prefix="datasave-mariadb-") as room:
+        # The defaults are named outright, so that the machine's own configuration is never read.
+        command: list[str | Path] = [program, f"--defaults-file={data / 'backup-my.cnf'}", "--prepare"]
+        ended = run([*command, f"--target-dir={data}", f"--tmpdir={room}"])
     if ended.code != 0 or "completed OK!" not in ended.err:
         raise ValidationError(
             f"cannot prepare the copy: mariadb-backup ended with status {ended.code}",

@@ -49,3 +49,26 @@ def test_prepare(tmp_path: Path, status: int, said: str, noted: str, refused: st
         return
     with pytest.raises(ValidationError, match=refused):
         prepare(programs, data)
+
+
+def test_s1_what_prepares_a_clone_has_its_own_folder_for_temporary_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins as a server does, which clears `#sql…` files out; others keep theirs in the usual one."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(shared))
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "backup-my.cnf").write_text("[mysqld]\n")
+    program = tmp_path / "mariadb-backup"
+    given = tmp_path / "given"
+    done = f"echo backup_type = log-applied > {data}/xtrabackup_checkpoints; echo 'completed OK!' >&2"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {given}\n{done}\n')
+    program.chmod(0o700)
+    scripted = Scripted.__new__(Scripted)
+    scripted._program = program
+    prepare(cast("Programs", scripted), data)
+    (room,) = [Path(word[9:]) for word in given.read_text().splitlines() if word.startswith("--tmpdir=")]
+    assert room.parent == shared
+    assert not room.exists()
