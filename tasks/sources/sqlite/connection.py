@@ -153,10 +153,25 @@ def open_copy(path: Path) -> Iterator[sqlite3.Connection]:
 
     ``immutable`` also keeps a copied WAL database from getting -wal and -shm files. Texts come as
     bytes: text that isn't UTF-8 is legal in SQLite and must not stop a backup.
+
+    What the copy's own views and triggers say is not trusted: no other file can be opened, and no library
+    be loaded, from here.
     """
     with closing(_connect(path, "mode=ro&immutable=1")) as connection:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.set_authorizer(_nothing_outside)
         connection.text_factory = bytes
         yield connection
+
+
+def _nothing_outside(
+    action: int, first: str | None, second: str | None, _database: str | None, _inner: str | None
+) -> int:
+    """The authorizer of a copy (sqlite.org/c3ref/set_authorizer.html): no other file, no library."""
+    loads = action == sqlite3.SQLITE_FUNCTION and second == "load_extension"
+    trusts = action == sqlite3.SQLITE_PRAGMA and first == "trusted_schema" and second is not None
+    denied = action == sqlite3.SQLITE_ATTACH or loads or trusts
+    return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK
 
 
 def file_of_copy(folder: Path) -> Path:
