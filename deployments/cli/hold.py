@@ -5,18 +5,23 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption, SourceOption
-from deployments.cli.screen import bad, good, say
+from deployments.cli.screen import good, say
 from tasks.backup import holds
 from tasks.backup.retain import copy_journal_everywhere, shelf_of
 from tasks.context import PlanContext
-from tasks.errors import DatasaveError, PlanError
+from tasks.errors import DatasaveError, NoBackup, PlanError
 
 
 def hold(
-    number: Annotated[int, Parameter(help="The backup's number, as `datasave list` shows it.")],
+    number: Annotated[
+        int,
+        Parameter(
+            help="The backup's number, as `datasave list` shows it.", validator=validators.Number(gte=1)
+        ),
+    ],
     /,
     *,
     reason: Annotated[str, Parameter(help="Why it is kept, for whoever looks at it later.")],
@@ -42,10 +47,13 @@ def hold(
     last = _day(context, until) if until else None
     if not reason.strip():
         raise PlanError("a backup is held for a reason", hint='Say it: --reason "before the update".')
+    where = _places(context, source_name, number)
     holds.hold(context, source_name, number, reason.strip(), last)
     copy_journal_everywhere(context)
     good(f"number {number} of {context.full_name(source_name)} is {holds.Hold(reason.strip(), last).words}")
-    return 0 if _shown_somewhere(context, source_name, number) else 1
+    if where:
+        say(f"It lies on {', '.join(where)}.")
+    return 0
 
 
 def release(
@@ -69,8 +77,8 @@ def release(
     return 0
 
 
-def _shown_somewhere(context: PlanContext, source_name: str, number: int) -> bool:
-    """Say where the backup lies; whether any target shows it, or could not be asked."""
+def _places(context: PlanContext, source_name: str, number: int) -> list[str]:
+    """The targets that show the backup. Raises NoBackup where none does and all could be asked."""
     found, unseen = [], False
     for entry in context.plan.targets:
         try:
@@ -82,11 +90,11 @@ def _shown_somewhere(context: PlanContext, source_name: str, number: int) -> boo
             continue
         if any(backup.manifest and backup.manifest.sequence == number for backup in shelf):
             found.append(entry.name)
-    if found:
-        say(f"It lies on {', '.join(found)}.")
-    elif not unseen:
-        bad(f"No target shows a backup of number {number}.")
-    return bool(found) or unseen
+    if not (found or unseen):
+        raise NoBackup(
+            f"no target shows a backup of number {number}", hint="`datasave list` shows what there is."
+        )
+    return found
 
 
 def _day(context: PlanContext, text: str) -> date:

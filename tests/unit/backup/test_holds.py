@@ -74,7 +74,7 @@ def test_the_commands_and_what_list_prune_and_status_say(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["hold", "99", "--reason", "typo"], "No target shows a backup of number 99"),
+        (["hold", "99", "--reason", "typo"], "no target shows a backup of number 99"),
         (["hold", "1", "--reason", " "], "held for a reason"),
         (["hold", "1", "--reason", "x", "--until", "2020-01-01"], "is over"),
         (["hold", "1", "--reason", "x", "--until", "soon"], "is not a date"),
@@ -88,6 +88,7 @@ def test_what_cannot_be_meant_is_told(
     assert site.run(*arguments) == 1
     shown = capsys.readouterr()
     assert told in " ".join((shown.out + shown.err).split())
+    assert holds(site.context, "", date(2026, 12, 1)) == {}
 
 
 @pytest.mark.parametrize("said", ["hold", "release"])
