@@ -135,8 +135,10 @@ def missing_at(
 ) -> tuple[Resting, ...]:
     """What should lie on an open target by what was delivered, and is on its shelf in no shape."""
     seen = {backup.full_name for backup in shelf if not backup.elsewhere}
+    # Of a slot that was renamed, or one of another case: it counts where it lies now.
+    moved = {backup.name for backup in shelf if backup.verified}
     here = [one for one in _here(context, target) if one.source == source and not one.leaving]
-    return tuple(one for one in here if one.name not in seen)
+    return tuple(one for one in here if one.name not in seen and one.name.rpartition("/")[2] not in moved)
 
 
 def note_delivered(context: PlanContext, target: Target, name: str, manifest: Manifest) -> None:

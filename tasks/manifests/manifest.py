@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeVar
@@ -117,8 +118,8 @@ def parse_name(name: str) -> NameParts | None:
 
 
 def begun_name(name: str) -> NameParts | None:
-    """The same of a name that people changed behind its stem (``… (1).tar.zst.age``)."""
-    match = _STEM.match(name)
+    """The same of a name that people changed around its stem (``… (1).tar.zst.age``, ``Copy of …``)."""
+    match = _STEM.search(name)
     return parse_name(sealed_name(match[0])) if match else None
 
 
@@ -162,6 +163,8 @@ def read_certificate(data: bytes) -> Certificate:
 def _read(data: bytes, model: type[Kept], times: tuple[str, ...]) -> Kept:
     if len(data) > MAX_BYTES:
         raise _unreadable(model, f"it is over {MAX_BYTES >> 20} MiB")
+    # Editors of Windows put it there when they save; it is no part of what is signed.
+    data = data.removeprefix(BOM_UTF8)
     if not data:
         raise _unreadable(model, "it is empty")
     try:
@@ -169,8 +172,7 @@ def _read(data: bytes, model: type[Kept], times: tuple[str, ...]) -> Kept:
     except RecursionError as error:
         raise _unreadable(model, "it is nested too deep") from error
     except ValueError as error:
-        plain = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
-        raise _unreadable(model, "it is not JSON" if plain else str(error)) from error
+        raise _unreadable(model, str(error) if isinstance(error, _Refused) else "it is not JSON") from error
     _check_format(document, model)
     try:
         record = model.model_validate_json(data, strict=True)
@@ -208,16 +210,20 @@ def _check_time(model: type[Kept], field: str, text: object, time: datetime) -> 
         raise _unreadable(model, f"{field} is not a UTC time ending in Z")
 
 
+class _Refused(ValueError):
+    """JSON of a kind that is not read; its text is ours."""
+
+
 def _unique(pairs: list[tuple[str, object]]) -> Json:
     # Two readers may each believe another one of two equal keys; then the signature proves nothing.
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands there twice")
+        raise _Refused("a key stands there twice")
     return found
 
 
 def _no_constant(text: str) -> object:
-    raise ValueError(f"{text} is not a number")
+    raise _Refused(f"{text} is not a number")
 
 
 def _quoted(text: str) -> str:

@@ -77,11 +77,13 @@ def _newer(shelf: Sequence[BackupEntry], used: Manifest) -> Iterator[Newer]:
 
 
 def _about(backup: BackupEntry) -> tuple[str, int, datetime] | None:
-    """Source, number and time of a backup, by its manifest, else by its name; None where neither says."""
-    if backup.manifest:
-        return backup.manifest.source, backup.manifest.sequence, backup.manifest.taken
-    parts = begun_name(backup.name)
-    return (parts.source, parts.sequence, parts.taken) if parts else None
+    """Source, number and time of a backup, by its manifest or its name; None where neither says.
+
+    Where the two differ, by the one that is newer: the manifest of one lies beside the archive of another.
+    """
+    stated = [one for one in (backup.manifest, begun_name(backup.name)) if one]
+    about = ((one.source, one.sequence, one.taken) for one in stated)
+    return max(about, key=lambda one: one[1], default=None)
 
 
 def _once(found: Iterable[Newer]) -> list[Newer]:

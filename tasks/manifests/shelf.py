@@ -20,7 +20,6 @@ from tasks.manifests.manifest import (
     begun_name,
     manifest_name,
     parse_name,
-    sealed_name,
 )
 from tasks.manifests.signing import ANOTHER_MACHINE
 from tasks.manifests.strays import ReadableTarget
@@ -120,8 +119,8 @@ def _stems(names: Iterable[str], source: str | None) -> list[tuple[str, str]]:
 def _concerns(stem: str, source: str | None) -> bool:
     if source is None:
         return True
-    parts = parse_name(sealed_name(stem))
-    # A name that someone changed ("… copy") still says whose backup it was.
+    parts = begun_name(stem)
+    # A name that someone changed ("… copy", "Copy of …") still says whose backup it was.
     return parts.source == source if parts else stem.startswith(f"{source}-")
 
 

@@ -6,7 +6,7 @@ by source (``shelves``), and of each source the newest backup is taken that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 
@@ -26,6 +26,7 @@ from tasks.sources.registry import source_for_copies
 from tasks.targets.base import Target
 
 LATEST = "latest"
+GONE = "it was delivered there and is not there any more"
 PASSED_OVER = "newer ones passed over"
 
 
@@ -128,12 +129,22 @@ def choose(origin: Origin, wanted: str) -> Choice:
     manifest = backup.manifest
     if manifest is None:
         raise NoBackup(f"the backup {backup.name} has no manifest")
+    known = [*shelf, *_gone(shelf, origin.memory.delivered)]
     warnings = (
-        *newer_than(shelf, manifest, wanted.strip(), origin.timezone),
+        *newer_than(known, manifest, wanted.strip(), origin.timezone),
         *(_others(origin, manifest) if wanted.strip() == LATEST else ()),
         *_about_marks(shelf, backup, manifest),
     )
     return Choice(origin, backup, manifest, warnings)
+
+
+def _gone(shelf: Sequence[BackupEntry], delivered: Iterable[str]) -> Iterator[BackupEntry]:
+    """What was delivered to the place and is on its shelf in no shape."""
+    seen = {backup.name for backup in shelf if not backup.elsewhere}
+    for name in delivered:
+        slot, _, file = name.rpartition("/")
+        if file not in seen:
+            yield BackupEntry(name=file, slot=slot, manifest_name="", manifest=None, defect=GONE, bytes=0)
 
 
 def passed_over(choice: Choice) -> tuple[Finding, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -291,6 +291,34 @@ def test_the_journal_is_folded_once_for_many_questions(
     assert not [kinds for kinds in asked if Kind.DAMAGED in kinds]  # type: ignore[operator]
     stock(context, "nas", 5)
     assert damaged(context) == before and any(Kind.DAMAGED in kinds for kinds in asked)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "to", [str.upper, lambda name: f"{name}.bak", None], ids=["case", "ending", "deleted"]
+)
+def test_b5_the_latest_is_not_there_any_more(context: PlanContext, to: Callable[[str], str] | None) -> None:
+    """No file says that there was a newer one; the journal does."""
+    whole = path_of(context, "nas", 4)
+    for path in (whole, whole.with_name(whole.name.replace(".tar.zst.age", ".manifest.json"))):
+        path.rename(path.with_name(to(path.name))) if to else path.unlink()
+    with context.target("nas") as place:
+        choice = choose(origin_of(context, place, ""), "latest")
+        asked = choose(origin_of(context, place, ""), "2")
+    assert choice.manifest == stated(context, 3) and asked.warnings == ()
+    (line,) = choice.warnings
+    assert "#4 of " in line and "it was delivered there and is not there any more" in line
+
+
+def test_b6_what_lies_in_another_slot_is_not_lost(tmp_path: Path) -> None:
+    """Somebody gave the folder of the day another case; the backup counts there."""
+    made = office(tmp_path, "nas", slots="weekday", floor=1)
+    stock(made, "nas", 1)
+    path = path_of(made, "nas", 1)
+    (slot := path.parent / "mon").mkdir()
+    for file in (path, path.with_name(path.name.replace(".tar.zst.age", ".manifest.json"))):
+        file.rename(slot / file.name)
+    assert good_on(made) == [1] and LOST not in audit(made)
+    assert prune(made, "nas").broken == ()
 
 
 def test_b6_a_run_names_what_it_saw_damaged_or_missing(context: PlanContext) -> None:

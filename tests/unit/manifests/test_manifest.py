@@ -178,7 +178,7 @@ def _altered(change: Callable[[Json], object]) -> bytes:
         (_altered(lambda d: d.update(sealed_name="x" * 10**6)), "it names 'xxx"),
         (_altered(lambda d: d.update(sealed_bytes=float("nan"))), "NaN is not a number"),
         (b'{"format": 1, "source": "\\ud800"}', "JSON"),
-        (b'{"format": ' + b"9" * 5000 + b"}", "digits"),
+        (b'{"format": ' + b"9" * 5000 + b"}", "it is not JSON"),
         (b"[" * 200_000, "nested too deep"),
     ],
 )
@@ -259,3 +259,8 @@ def test_marks_are_signed_and_left_out_where_there_are_none() -> None:
     assert signature_defect(read, {MACHINE}) == ""
     bleached = read.model_copy(update={"marks": ()})
     assert signature_defect(bleached, {MACHINE}) == "signature does not match"
+
+
+def test_b5_a_manifest_that_an_editor_saved_again_is_the_same() -> None:
+    data = to_json(signed(417))
+    assert read_manifest(b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n")) == read_manifest(data)

@@ -48,6 +48,23 @@ def test_b5_a_manifest_of_no_bytes(place: DictTarget) -> None:
     )
 
 
+def test_b5_the_manifest_of_another_lies_beside_it(place: DictTarget) -> None:
+    place.add(signed(418, TAKEN + DAY))
+    place.objects[f"{NEWEST}.manifest.json"] = next(
+        data for name, data in place.objects.items() if name.endswith("417.manifest.json")
+    )
+    (line,) = told(place)
+    assert line.startswith(f"{NAMED}the manifest belongs to clinic-")
+
+
+def test_b5_both_files_have_words_before_their_names(place: DictTarget) -> None:
+    place.add(signed(418, TAKEN + DAY))
+    for name in [name for name in place.objects if name.startswith(NEWEST)]:
+        place.objects[f"Copy of {name}"] = place.objects.pop(name)
+    (line,) = told(place)
+    assert line.startswith(NAMED) and "name both files so again" in line
+
+
 def test_b5_a_renamed_archive_and_a_renamed_manifest(place: DictTarget) -> None:
     place.add(signed(418, TAKEN + DAY), archive=None)
     place.objects["backup 4 (1).tar.zst.age"] = b"sealed archive"
