@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -65,9 +68,19 @@ def promised_before(context: PlanContext, target: str) -> tuple[Promise, ...]:
         dict.fromkeys(
             promise
             for name, promise in in_force
-            if promise != now and (name == target or promise.place == now.place)
+            if promise != now and (name == target or _is_place(promise.place, now.place))
         )
     )
+
+
+def _is_place(one: str, other: str) -> bool:
+    """Whether two addresses are one place; of folders also where a link leads to it."""
+    return one == other or _followed(one) == _followed(other)
+
+
+def _followed(place: str) -> str:
+    words = shlex.split(place)
+    return shlex.join(os.path.realpath(word) if Path(word).is_absolute() else word for word in words)
 
 
 def accept_plan(context: PlanContext) -> tuple[str, ...]:
@@ -84,7 +97,7 @@ def _of_plan(context: PlanContext) -> Promised:
 
 def _settled(one: tuple[str, Promise], accepted: Promised) -> bool:
     name, promise = one
-    return name in accepted or promise.place in {other.place for other in accepted.values()}
+    return name in accepted or any(_is_place(promise.place, other.place) for other in accepted.values())
 
 
 def _facts(promised: Promised) -> Json:

@@ -69,6 +69,18 @@ def test_a5_a_place_under_another_name_keeps_what_was_promised_there(tmp_path: P
     waits(site, "daily")
 
 
+def test_a5_a_place_under_another_name_and_path_keeps_what_was_promised_there(tmp_path: Path) -> None:
+    """A link leads to the folder, and the entry has another name: neither is what stood there before."""
+    site = office(tmp_path, keep="forever")
+    prune(site.context, "nas")
+    (tmp_path / "link").symlink_to(tmp_path / "nas")
+    target = {"name": "daily", "kind": "folder", "path": "link", "keep": {"last": 1}, "floor": 1}
+    site.change_plan(targets=[target])
+    (tmp_path / "nas" / ".datasave-target.json").unlink()
+    site.init_target("daily")
+    waits(site, "daily")
+
+
 def test_a5_machines_that_did_not_count_before_take_no_place(tmp_path: Path) -> None:
     """With another machine's key among the signers its backups would push out ours."""
     site = office(tmp_path, keep={"last": 5}, floor=1)
