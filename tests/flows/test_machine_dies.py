@@ -93,9 +93,9 @@ def _killed_server_costs_no_backup_and_hears_cancel_again(site: Site, office: Se
     with holding.held(site.root, "rehearse"):
         run = office.start("backup")
         holding.wait_until_held(site.root)
-        server = one_of(office.process, "prefect server start")
+        server = one_of(office.process, "deployments.serving.home")
         os.kill(server, signal.SIGKILL)
-        soon(lambda: one_of(office.process, "prefect server start") != server, "a new server", 60)
+        soon(lambda: one_of(office.process, "deployments.serving.home") != server, "a new server", 60)
         soon(office.answers, "the server answers", 60)
     assert office.wait(run)["state_type"] == "COMPLETED"
     # What started before the outage no longer hears Cancel: another process has taken its place by now.

@@ -106,9 +106,9 @@ def _prefect_deploy_says_the_same(site: Site, office: Served) -> None:
     assert _deployments(office) == registered
 
 
-def _cut_network_costs_no_backup(site: Site, office: Served, proxy: Any) -> None:
+def _cut_network_costs_no_backup(site: Site, office: Served, proxy: Any, pid: int) -> None:
     """The worker's machine loses the server in the middle of a run, and finds it again ten seconds later."""
-    passed = proxy.connections
+    passed, runner = proxy.connections, one_of(pid, "deployments.serving.runner")
     with holding.held(site.root, "rehearse"):
         run = office.start("backup")
         holding.wait_until_held(site.root)
@@ -118,6 +118,8 @@ def _cut_network_costs_no_backup(site: Site, office: Served, proxy: Any) -> None
         assert proxy.connections > passed, "nobody missed the server"
         proxy.upstream = port
     assert office.wait(run)["state_type"] == "COMPLETED"
+    # After an outage another takes its place, once nothing is under way: what it takes on then may be lost.
+    soon(lambda: one_of(pid, "deployments.serving.runner") != runner, "a new worker", 60)
 
 
 def _killed_worker_costs_no_backup(site: Site, office: Served, pid: int) -> None:
