@@ -170,7 +170,10 @@ def _leashed(
     program = find_program(command[0])
     leash = Path(__file__).with_name("leash.py")
     # -I -S: no one's site-packages, start-up files or PYTHON… variables.
-    line = [sys.executable, "-I", "-S", leash, *how, program, *command[1:]]
+    end, signal = how
+    if end == "all" and program.name == "unshare":
+        end = "group"
+    line = [sys.executable, "-I", "-S", leash, end, signal, program, *command[1:]]
     try:
         process = subprocess.Popen(
             [str(word) for word in line],

@@ -8,7 +8,9 @@
 
 The server never reads the configuration the copy came with: that one archives to production's archive,
 listens on production's address and loads what this machine may not have. No TCP, a socket in a private
-folder, and nothing switched on that reaches out by itself; on Linux it has no network at all (programs.py).
+folder, and nothing switched on that reaches out by itself. On Linux it runs in a sandbox
+(platform/sandbox.py) that shows it these folders and PostgreSQL's programs alone: what the copy makes it run
+goes no further.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from typing import Any
 from tasks.errors import ProgramError, ValidationError
 from tasks.platform.files import private_folder, write_atomic
 from tasks.platform.processes import run, serving
+from tasks.platform.sandbox import sandboxed
 from tasks.records import Finding
 from tasks.sources.postgresql.catalog import METHOD_SETTING, OWN_ROLE_SETTING, literal
 from tasks.sources.postgresql.connection import PostgresqlLogin, driver
@@ -114,13 +117,11 @@ def private_server(
     """
     private_folder(private)
     with socket_folder(private) as sockets:
-        command: list[str | Path] = [
-            *unprivileged(),
-            programs.path("postgres"),
-            "-D",
-            data,
+        server: list[str | Path] = [
+            *(programs.path("postgres"), "-D", data.absolute()),
             *_configured(programs, data, private, sockets, recovery or {}),
         ]
+        command = _closed_in(programs, server, data.parent, private, sockets)
         log = private / "server.log"
         with _serving(command, data, log):
             session = {**_SESSION, "default_transaction_read_only": "on" if read_only else "off"}
@@ -129,17 +130,26 @@ def private_server(
 
 def init_cluster(programs: Programs, data: Path, user: str) -> None:
     """Make an empty cluster in the new folder ``data``. Raises ValidationError."""
+    private_folder(data)
     command: list[str | Path] = [
-        *unprivileged(),
         programs.path("initdb"),
-        *("-D", data, "-U", user, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"),
+        *("-D", data.absolute(), "-U", user, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"),
     ]
-    ended = run(command, seconds=600)
+    ended = run(_closed_in(programs, command, data), seconds=600)
     if ended.code != 0:
         raise ValidationError(
             f"cannot make a scratch database: initdb ended with status {ended.code}{_known(ended.err)}",
             hint="Free some space in staging, and see that Datasave runs without an administrator's rights.",
         )
+
+
+def _closed_in(programs: Programs, command: Sequence[str | Path], *writable: Path) -> list[str | Path]:
+    """The command in a sandbox that may write to these folders; without one, at least not as root."""
+    installed = programs.folder.resolve()
+    folders = [programs.folder.absolute(), installed, installed.parent]
+    readable = [path for path in folders if path != path.parent]
+    closed = sandboxed(command, writable=[path.absolute() for path in writable], readable=readable)
+    return closed if closed is not None else [*unprivileged(), *command]
 
 
 @contextmanager
