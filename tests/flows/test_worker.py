@@ -50,7 +50,7 @@ def test_a_worker_of_a_site(site: Site, tmp_path: Path) -> None:
                     again = office.start("backup")
                     assert office.wait(again)["state_type"] == "FAILED"
                 _retried(site, office, failed)
-                _cut_network_costs_no_backup(site, office, proxy)
+                _cut_network_costs_no_backup(site, office, proxy, pid)
                 _killed_worker_costs_no_backup(site, office, pid)
                 kill_all(pid)
         with server(tmp_path / "server", port) as api, worker(site, office):
