@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,7 @@ from tasks.backup.memory import WAY_OUT, accept, doubts, recover
 from tasks.context import PlanContext
 from tasks.errors import PlanError
 from tasks.journal.export import export, pack_defect
+from tasks.journal.kinds import Kind
 from tasks.journal.lines import Entry
 from tasks.keys.machines import words_of
 from tasks.notices.journal_words import entry_words
@@ -129,7 +132,8 @@ def journal(
 
 
 def _show(context: PlanContext, shown: Shown) -> None:
-    chosen = [entry for entry in context.journal.entries(*shown.kind or ()) if _fits(context, entry, shown)]
+    kinds = _kinds(context, shown.kind or ())
+    chosen = [entry for entry in context.journal.entries(*kinds) if _fits(context, entry, shown)]
     listed = chosen[-shown.last :] if shown.last > 0 else chosen
     lines = table(f"journal of {context.plan.name}", ("", "when", "what"), fold=True)
     for entry in listed:
@@ -138,6 +142,16 @@ def _show(context: PlanContext, shown: Shown) -> None:
     out.print(lines)
     if len(listed) < len(chosen):
         say(f"and {count_text(len(chosen) - len(listed), 'older one')}: --last 0 shows all")
+
+
+def _kinds(context: PlanContext, named: Sequence[str]) -> Sequence[str]:
+    """The kinds that were named. One that is misspelled would show an empty journal. Raises PlanError."""
+    known = {*Kind, *(entry.kind for entry in context.journal.entries())}
+    for name in named:
+        if name not in known:
+            near = ", ".join(get_close_matches(name, known)) or ", ".join(sorted(known))
+            raise PlanError(f"{name!r} is no kind of entry", hint=f"There are: {near}.")
+    return named
 
 
 def _fits(context: PlanContext, entry: Entry, shown: Shown) -> bool:

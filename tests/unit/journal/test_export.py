@@ -142,6 +142,7 @@ def test_the_command(context: PlanContext, tmp_path: Path, capsys: pytest.Captur
     assert "too old" not in journal("--until", "2026-01-01") and "older ones" in journal("--last", "1")
     assert "each signed and following the one before" in journal("--verify")
     assert "is not a day" in journal("--since", "soon", status=1)
+    assert "There are: removed, removing" in journal("--kind", "removd", status=1)
     day = TODAY.isoformat()
     journal("--export", day, day, "--out", str(tmp_path / "pack"))
     assert sorted(path.suffix for path in (tmp_path / "pack").iterdir()) == [".html", ".json"]
