@@ -102,10 +102,17 @@ def available() -> bool:
         return False
 
 
+def _account() -> str:
+    """The number of the account inside: nobody's where this process is root."""
+    if sys.platform == "win32":
+        return ""  # there is no sandbox
+    return "1000" if is_root() else str(os.geteuid())
+
+
 def _command(
     command: Sequence[Argument], writable: Sequence[Path], readable: Sequence[Path]
 ) -> list[Argument]:
-    account = "1000" if is_root() else str(os.geteuid())
+    account = _account()
     rights = [] if is_root() else ["--map-root-user"]
     more = [path for path in readable if not any(path.is_relative_to(one) for one in _SYSTEM)]
     return [
