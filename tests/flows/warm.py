@@ -30,6 +30,7 @@ import deployments
 import flows
 import tasks
 from deployments.cli import app
+from deployments.cli.options import PLAN_VARIABLE
 from deployments.serving.environment import prepare
 from tasks.checks.judge import judge_tables
 from tasks.records import Profile, TableProfile
@@ -200,10 +201,13 @@ def _run(order: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     sys.argv = [order["program"], *order["arguments"]]
     if "PREFECT_API_URL" not in os.environ and not order["leashed"]:
         seeds.sow()
-    if "PREFECT_HOME" in os.environ:
-        # As a program of its own does: settings stand before Prefect looks at them.
-        prepare(Path(sys.argv[sys.argv.index("--plan") + 1]))
+    plan = os.environ.get(PLAN_VARIABLE)
     if "--plan" in sys.argv:
+        plan = sys.argv[sys.argv.index("--plan") + 1]
+    if plan and ("PREFECT_HOME" in os.environ or PLAN_VARIABLE in os.environ):
+        # As a program of its own does: settings stand before Prefect looks at them.
+        prepare(Path(plan))
+    if plan:
         # Prefect makes its folder when it does this: commands without a plan have none.
         refresh_global_settings_context()
     PROGRAMS[order["program"]]()
