@@ -126,6 +126,8 @@ def test_c8_a_drive_that_hangs_does_not_keep_another_medium_from_its_backup(
         assert (second.path / "datasave" / SEALED).exists()
         with mounts.frozen(second.path), mounts.stopped(first):
             hangs(lambda: put(target, "new", b"x"), "F2")
+        while patience.hangs(str(second.path)) or patience.hangs(str(first.path)):
+            pass
 
 
 def test_c8_a_source_that_hangs_is_told_in_one_line(
