@@ -208,8 +208,15 @@ def _wait_until_mounted(path: Path, driver: subprocess.Popen[bytes]) -> None:
 
 def _unmount(path: Path) -> None:
     # os.path.ismount would say no for one whose driver died.
-    if str(path) in {mounted.mountpoint for mounted in psutil.disk_partitions(all=True)}:
-        run("umount", path)
+    if str(path) not in {mounted.mountpoint for mounted in psutil.disk_partitions(all=True)}:
+        return
+    # A call that was given up while the mount hung still ends; until then the mount is in use.
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if subprocess.run(["umount", path], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.1)
+    run("umount", path)
 
 
 @contextmanager
