@@ -28,6 +28,7 @@ Commands = Mapping[str, "str | Commands"]
 # In the order in which they are needed; the README's table of commands follows it.
 COMMANDS: Mapping[str, Commands] = {
     "To begin with": {
+        "help": "help:show_help",
         "init": "init:init",
         "target": {"init": "target:init"},
         "doctor": "doctor:doctor",

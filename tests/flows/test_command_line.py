@@ -45,7 +45,7 @@ COMMANDS += [
     "keys join",
     "keys opens",
 ]
-COMMANDS += ["keys rewrap", "keys prove", "keys status"]
+COMMANDS += ["keys rewrap", "keys prove", "keys status", "help"]
 
 Captured = pytest.CaptureFixture[str]
 
