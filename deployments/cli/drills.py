@@ -29,6 +29,7 @@ def drills(*, plan: PlanOption = DEFAULT_PLAN) -> int:
     context = PlanContext(plan)
     looked = gather(context)
     book = drillbook(context, looked.places)
+    say(f"{book.office}, as of {book.at}")
     _table("each target and each key", book.covered)
     _table("each target with each key", book.pairs)
     for name, cause in looked.away.items():

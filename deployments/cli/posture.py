@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.markup import escape
 
 from deployments.cli.options import DEFAULT_PLAN, PlanOption
-from deployments.cli.screen import bad, good, out, say, table
+from deployments.cli.screen import bad, good, out, path_line, say, table
 from tasks.context import PlanContext
 from tasks.health.drills import gather
-from tasks.health.posture import posture_of
+from tasks.health.posture import posture_of, write_posture
 from tasks.notices.report_text import posture_text
 from tasks.reports import Posture
 
@@ -36,8 +36,8 @@ def posture(*, plan: PlanOption = DEFAULT_PLAN) -> int:
     for number, result in enumerate(judged.open, 1):
         say(f"{number}. {result.demands} {result.reason}")
         say(f"   → {result.how}")
-    told = posture_text(judged)
-    summary = told.summary if told else ""
+    summary = posture_text(judged).summary
+    path_line("Page:", write_posture(context, judged))
     if not judged.good:
         bad(summary)
         return 1

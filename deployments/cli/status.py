@@ -12,7 +12,7 @@ from deployments.cli.screen import out, path_line, say, table, verdict
 from tasks.context import PlanContext
 from tasks.health.status import status_of, write_status
 from tasks.notices.status_page import Status, StatusLine, Trend
-from tasks.notices.wording import when_text
+from tasks.notices.wording import clock_text, when_text
 
 COLOURS = {"good": "green", "warn": "yellow", "bad": "red", "quiet": "default"}
 # What a terminal of 80 columns has room for beside the words.
@@ -60,7 +60,7 @@ def _verdict(page: Status, timezone: tzinfo) -> None:
     for text in (*page.alarms, *page.missing):
         say(f"  → {text}")
     if page.good_until:
-        say(f"The next backup should have ended by {when_text(page.good_until, timezone)}.")
+        say(f"The next backup should have ended by {clock_text(page.good_until, timezone)}.")
 
 
 def _lines(title: str, lines: Sequence[StatusLine], last: str = "") -> None:

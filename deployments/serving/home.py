@@ -150,11 +150,8 @@ def _links(context: PlanContext) -> list[Link]:
         links.append(Link("/office/runbook", "If the worst happens (runbook)"))
     if files := _files(context):
         links.append(Link(REPORTS, "Reports"))
-        links += [
-            Link(f"{REPORTS}/{name}", "Drills")
-            for name in files
-            if name == f"{context.plan.name}-drills.html"
-        ]
+        pages = {f"{context.plan.name}-{word.lower()}.html": word for word in ("Drills", "Posture")}
+        links += [Link(f"{REPORTS}/{name}", word) for name, word in pages.items() if name in files]
     return [*links, Link("/office/metrics", "Figures for monitoring")]
 
 

@@ -20,7 +20,7 @@ from tasks.keys.identities import drill_identities, recipients_of
 from tasks.manifests.manifest import MAX_BYTES, certificate_name, parse_name, read_certificate, to_json
 from tasks.manifests.signing import signature_defect
 from tasks.notices.drills_page import DrillBook, DrillLine, drills_html, outcome_of
-from tasks.notices.wording import duration_text, when_text
+from tasks.notices.wording import clock_text, duration_text, when_text
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
 from tasks.policy.drill_turns import NEVER, DrillTarget, Pair, Proof, next_pair, proved
 from tasks.records import Certificate
@@ -225,7 +225,7 @@ def _line(
         holder=what[1],
         word=word,
         tone=tone,
-        last=when_text(last.drilled, context.timezone) if last else "never",
+        last=clock_text(last.drilled, context.timezone) if last else "never",
         took=duration_text(last.seconds) if last else "",
         due=due,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tasks.backup.apart import shares_disk
 from tasks.context import PlanContext
@@ -16,7 +17,9 @@ from tasks.health.history import past_runs
 from tasks.health.runbook import is_current
 from tasks.health.trend import anomaly
 from tasks.keys.proofs import note
+from tasks.notices.posture_page import posture_html
 from tasks.plan.model import TargetEntry
+from tasks.platform.files import kept_in_state, private_folder, write_atomic
 from tasks.policy.drill_turns import NEVER, newest, proved
 from tasks.policy.due_rules import USUAL
 from tasks.policy.posture_rules import PostureFacts, TargetFacts, judge_posture
@@ -32,6 +35,20 @@ RESTART_HOURS = 48
 def posture_of(context: PlanContext, now: datetime | None = None) -> Posture:
     """How far the office follows the advice on backups."""
     return judge_posture(facts_of(context, now or datetime.now(UTC)))
+
+
+def page_of(context: PlanContext) -> Path:
+    """Where the page of the posture lies: in the reports folder, beside the reports that lead to it."""
+    return context.reports / f"{context.plan.name}-posture.html"
+
+
+def write_posture(context: PlanContext, posture: Posture, now: datetime | None = None) -> Path:
+    """Write the page of a posture into the reports folder. Raises StateError."""
+    at, path = (now or datetime.now(UTC)).replace(microsecond=0), page_of(context)
+    with kept_in_state(f"write {path}"):
+        private_folder(path.parent)
+        write_atomic(path, posture_html(context.plan.name, posture, at, context.timezone).encode("utf-8"))
+    return path
 
 
 def facts_of(context: PlanContext, now: datetime) -> PostureFacts:

@@ -9,7 +9,7 @@ from tasks.backup.condition import Resting, resting
 from tasks.context import PlanContext
 from tasks.health.history import PastRun
 from tasks.notices.status_page import Restorable
-from tasks.notices.wording import when_text
+from tasks.notices.wording import clock_text
 
 
 def restorable(context: PlanContext, runs: Sequence[PastRun]) -> Iterator[Restorable]:
@@ -34,7 +34,7 @@ def _one(context: PlanContext, source: str, copies: Sequence[Resting], run: Past
     but = f"; not checked: {', '.join(unchecked)}" if unchecked else ""
     return Restorable(
         name=f"#{number}" + (f" of {copies[0].source}" if len(context.source_names) > 1 else ""),
-        taken=when_text(run.started, context.timezone) if run else "before what is on record here",
+        taken=clock_text(run.started, context.timezone) if run else "before what is on record here",
         places=tuple(f"{one.target} ({one.medium})" if one.medium else one.target for one in copies),
         proof=f"restored and compared before delivery, read back after it{but}",
         command=_command(context, source, copies[0]),

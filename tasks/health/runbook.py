@@ -25,7 +25,7 @@ from tasks.notices.runbook_page import (
     runbook_html,
     runbook_markdown,
 )
-from tasks.notices.wording import count_text, duration_text, when_text
+from tasks.notices.wording import clock_text, count_text, duration_text
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import private_folder, write_atomic
 from tasks.policy.due_rules import when_due_text
@@ -45,6 +45,7 @@ def runbook_of(context: PlanContext, now: datetime | None = None) -> Runbook:
     return Runbook(
         office=context.plan.name,
         plan=context.path.name,
+        folder=str(context.path.absolute().parent),
         contacts=context.plan.keys.contacts,
         holders=tuple(holder.name for holder in context.plan.holders),
         places=tuple(_place(context, entry, runs, drills) for entry in entries),
@@ -117,13 +118,13 @@ def _place(
     newest = "none yet"
     if found:
         run, _ = found
-        newest = f"#{run.sequence_of('')} of {when_text(run.started, context.timezone)}"
+        newest = f"#{run.sequence_of('')} of {clock_text(run.started, context.timezone)}"
     mine = [certificate for certificate in drills if certificate.target == entry.name]
     drilled = "never"
     if mine:
         last = mine[-1]
         outcome = f"in {duration_text(last.seconds)}" if last.passed else "FAILED"
-        drilled = f"{when_text(last.drilled, context.timezone)}, with the key of {last.holder}, {outcome}"
+        drilled = f"{clock_text(last.drilled, context.timezone)}, with the key of {last.holder}, {outcome}"
     return TargetRow(
         name=entry.name,
         what=" ".join(rescue_words(entry)) or f"{count_text(entry.media, 'drive')} that take turns",

@@ -27,7 +27,7 @@ from tasks.health.trend import anomaly
 from tasks.notices.metrics import metrics_text
 from tasks.notices.pages import Tone
 from tasks.notices.status_page import Status, StatusLine, Trend, status_html
-from tasks.notices.wording import count_text, duration_text, place_text, size_text, when_text
+from tasks.notices.wording import clock_text, count_text, duration_text, place_text, size_text
 from tasks.plan.cron import next_time
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
@@ -104,7 +104,7 @@ def _headline(
     if newest is None:
         return "No backup has been made yet"
     but = ", but not everything in it could be checked" if any(p.unchecked for p in newest.sources) else ""
-    found = f"the newest proven backup is of {when_text(newest.started, context.timezone)}{but}"
+    found = f"the newest proven backup is of {clock_text(newest.started, context.timezone)}{but}"
     if missing:
         return f"Backed up, with {count_text(len(missing), 'gap', 'gaps')}: {found}"
     return f"All is well: {found}"
@@ -135,7 +135,7 @@ def _target(
         detail = "no proven backup yet"
     else:
         run, delivery = found
-        when = when_text(run.started, context.timezone)
+        when = clock_text(run.started, context.timezone)
         detail = (
             f"newest proven backup: #{run.sequence_of(source_name)} of {when}, {size_text(delivery.bytes)}"
         )
@@ -202,7 +202,7 @@ def _coming(context: PlanContext, at: datetime) -> Iterator[StatusLine]:
         if cron:
             coming = next_time(cron, local)
             wait = duration_text((coming - at).total_seconds())
-            when = f"{when_text(coming, context.timezone)}, in {wait}"
+            when = f"{clock_text(coming, context.timezone)}, in {wait}"
             yield StatusLine(name=told, tone="quiet", word="scheduled", detail=when)
         elif flow in UNSCHEDULED_IS_ODD:
             how = f"only when started by hand: set `schedule.{flow}` in the plan"
@@ -236,5 +236,5 @@ def _run(context: PlanContext, run: PastRun) -> StatusLine:
         name=FLOWS.get(run.flow, run.flow),
         tone="good" if run.succeeded else "bad",
         word="OK" if run.succeeded else "failed",
-        detail=f"{when_text(run.started, context.timezone)}, {duration_text(run.seconds)}. {run.headline}",
+        detail=f"{clock_text(run.started, context.timezone)}, {duration_text(run.seconds)}. {run.headline}",
     )

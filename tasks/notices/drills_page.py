@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from tasks.notices.pages import Tone, page_html
-from tasks.notices.wording import count_text, duration_text, plain_text, when_text
+from tasks.notices.wording import clock_text, count_text, duration_text, plain_text
 from tasks.records import Certificate
 
 # As many drills as a person will read; the certificates themselves stay on record.
@@ -67,7 +67,7 @@ def outcome_of(certificate: Certificate) -> tuple[str, Tone]:
 def _row(certificate: Certificate, timezone: tzinfo | None) -> dict[str, str]:
     word, tone = outcome_of(certificate)
     return {
-        "when": when_text(certificate.drilled, timezone),
+        "when": clock_text(certificate.drilled, timezone),
         "target": plain_text(certificate.target),
         "holder": plain_text(certificate.holder),
         "backup": f"{plain_text(certificate.source)} #{certificate.sequence}",

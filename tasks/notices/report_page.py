@@ -37,10 +37,19 @@ _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
 _WORD_JOINER = "\u2060"
 
 
-def report_html(report: RunReport, timezone: tzinfo | None = None) -> str:
-    """The report as one self-contained page; times in ``timezone`` beside UTC, or in UTC alone."""
+def report_html(report: RunReport, timezone: tzinfo | None = None, posture_page: str = "") -> str:
+    """The report as one self-contained page; times in ``timezone`` beside UTC, or in UTC alone.
+
+    ``posture_page``: the file beside it that says what is open, "" where the page goes by itself.
+    """
     facts = facts_of(report, timezone)
-    return page_html("report.html", facts=facts, folded=_folded, other_tables_title=_other_tables_title)
+    return page_html(
+        "report.html",
+        facts=facts,
+        folded=_folded,
+        other_tables_title=_other_tables_title,
+        posture_page=posture_page,
+    )
 
 
 def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
@@ -65,8 +74,7 @@ def report_markdown(report: RunReport, timezone: tzinfo | None = None) -> str:
         [(line.name, line.outcome, line.detail) for line in facts.notices],
     )
     if facts.posture:
-        named = (f"{line.name} {line.hint}" for line in facts.posture.lines)
-        parts += ["## Posture", markdown_text(facts.posture.summary), _items(named)]
+        parts += ["## Posture", f"{markdown_text(facts.posture.summary)} `datasave posture` says which."]
     parts += _section(
         "Steps and their time",
         ("Step", "Outcome", "Time>", "Detail"),

@@ -14,6 +14,7 @@ from tasks.notices.pages import Tone
 from tasks.notices.verdict import is_good, next_steps, nouns_of, proof_sentences, tone_of, verdict
 from tasks.notices.wording import (
     MESSAGE_LIMIT,
+    clock_text,
     count_text,
     duration_text,
     place_text,
@@ -105,10 +106,11 @@ class SourceFacts:
 
 @dataclass(frozen=True)
 class PostureText:
-    """What a report says of the posture: the score, and a line for each open rule."""
+    """What is said of the posture: the score, a line for each open rule, and one for each of the ``rest``."""
 
     summary: str
     lines: tuple[Line, ...]
+    rest: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
@@ -145,15 +147,13 @@ def facts_of(report: RunReport, timezone: tzinfo | None = None) -> ReportFacts:
         steps=_steps(report.steps),
         notices=tuple(_notified(notified) for notified in report.notices),
         holders=tuple(plain_text(holder) for holder in report.holders),
-        posture=posture_text(report.posture),
+        posture=posture_text(report.posture) if report.posture else None,
         technical=_technical(report),
     )
 
 
-def posture_text(posture: Posture | None) -> PostureText | None:
-    """The posture in words, None where it was not judged."""
-    if posture is None:
-        return None
+def posture_text(posture: Posture) -> PostureText:
+    """The posture in words."""
     must = sum(result.must for result in posture.open)
     rest = len(posture.open) - must
     applying = sum(result.state != "not applicable" for result in posture.results)
@@ -163,6 +163,7 @@ def posture_text(posture: Posture | None) -> PostureText | None:
     return PostureText(
         summary=f"{posture.score} of 100 points by {count_text(applying, 'rule')}: {words}.",
         lines=tuple(_posture_line(result) for result in posture.open),
+        rest=tuple(_rule_line(result) for result in posture.results if result.state != "open"),
     )
 
 
@@ -223,8 +224,8 @@ def _copied(source: SourceReport) -> tuple[tuple[str, str], ...]:
 
 def _times(report: RunReport, timezone: tzinfo | None) -> tuple[tuple[str, str], ...]:
     return (
-        ("Started", when_text(report.started, timezone)),
-        ("Finished", when_text(report.finished, timezone)),
+        ("Started", clock_text(report.started, timezone)),
+        ("Finished", clock_text(report.finished, timezone)),
         ("Took", duration_text((report.finished - report.started).total_seconds())),
     )
 
@@ -412,6 +413,15 @@ def _posture_line(result: PostureResult) -> Line:
         tone="bad" if result.must else "warn",
         detail=f"{result.reason} Found: {plain_text(result.found, MESSAGE_LIMIT)}.",
         hint=result.how,
+    )
+
+
+def _rule_line(result: PostureResult) -> Line:
+    return Line(
+        name=result.demands,
+        outcome=_posture_word(result),
+        tone="good" if result.state == "met" else "quiet",
+        detail=plain_text(result.found, MESSAGE_LIMIT),
     )
 
 

@@ -18,9 +18,10 @@ from shlex import quote
 
 from jinja2 import Environment, StrictUndefined, Template
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
-from tasks.notices.pages import page_html
+from tasks.notices.pages import command_html, page_html
 from tasks.notices.report_page import markdown_text
 from tasks.notices.wording import when_text
 from tasks.records import Record
@@ -30,6 +31,28 @@ RESTORED = "restored"
 _EDITION = "Edition "
 # Raw HTML in the text stays text.
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
+def _code(_renderer: object, tokens: Sequence[Token], at: int, *_options: object) -> str:
+    return f"<code>{command_html(tokens[at].content.rstrip())}</code>"
+
+
+def _fence(renderer: object, tokens: Sequence[Token], at: int, *_options: object) -> str:
+    return f"<pre>{_code(renderer, tokens, at)}</pre>\n"
+
+
+def _table(*_: object) -> str:
+    return '<table><caption class="unseen">Where the backups are</caption>\n'
+
+
+def _head(*_: object) -> str:
+    return '<th scope="col">'
+
+
+_MARKDOWN.add_render_rule("code_inline", _code)
+_MARKDOWN.add_render_rule("fence", _fence)
+_MARKDOWN.add_render_rule("table_open", _table)
+_MARKDOWN.add_render_rule("th_open", _head)
 
 
 class TargetAccess(Record):
@@ -62,10 +85,11 @@ class Step(Record):
 
 
 class Case(Record):
-    """One bad day: how to recognise it, and what to do, in order."""
+    """One bad day: how to recognise it, where to go first, and what to do, in order."""
 
     title: str
     when: str
+    first: Step
     steps: tuple[Step, ...]
 
 
@@ -82,6 +106,8 @@ class TargetRow(Record):
 class Runbook(Record):
     """All that the plan is made of. ``recovery``: how long a recovery took in drills, in words.
 
+    ``folder``: that of the plan file, on the machine that makes the backups.
+
     ``machines``: the machines that sign the backups, in words. ``dated``: whether it tells what is true today
     only, the newest backups and drills. A copy that lies on a target until what to do changes does not.
     """
@@ -97,17 +123,18 @@ class Runbook(Record):
     recovery: str
     at: datetime
     machines: tuple[str, ...] = ()
+    folder: str = ""
     dated: bool = True
 
     @property
     def cases(self) -> tuple[Case, ...]:
         """What to do on which bad day."""
-        return cases_of(self.plan, self.sources, self.reaches, self.machines)
+        return cases_of(self)
 
     @property
     def edition(self) -> str:
-        """Changes when what to do changes: not with each backup."""
-        steady = self.model_dump_json(exclude={"at", "recovery", "places", "dated"})
+        """Changes when what to do changes: not with each backup, nor from one machine to another."""
+        steady = self.model_dump_json(exclude={"at", "recovery", "places", "folder", "dated"})
         places = "".join(f"{place.name}|{place.what}|{place.due}" for place in self.places)
         return sha256(f"{steady}{places}".encode()).hexdigest()[:12]
 
@@ -126,6 +153,9 @@ def runbook_markdown(book: Runbook, timezone: tzinfo | None = None) -> str:
 def runbook_html(book: Runbook, timezone: tzinfo | None = None) -> str:
     """The plan as one self-contained page, made for paper too."""
     text = _MARKDOWN.render(runbook_markdown(book, timezone))
+    # Each bad day has a sheet of paper of its own, and so has what comes after it.
+    for heading in ("Case ", "Afterwards"):
+        text = text.replace(f"<h2>{heading}", f'<h2 class="sheet">{heading}')
     return page_html("runbook.html", title=f"If the worst happens: {book.office}", text=Markup(text))  # noqa: S704
 
 
@@ -135,50 +165,63 @@ def edition_in(text: str) -> str:
     return found[0].strip() if found else ""
 
 
-def cases_of(
-    plan: str, sources: Sequence[Restorable], places: Sequence[TargetAccess], machines: Sequence[str] = ()
-) -> tuple[Case, ...]:
-    """All seven, in the order of the advice. ``plan`` is the plan file as it is to be typed."""
-    book = _Book(quote(plan), sources, places, machines)
+def cases_of(runbook: Runbook) -> tuple[Case, ...]:
+    """All seven, in the order of the advice."""
+    book = _Book(quote(runbook.plan), runbook.sources, runbook.reaches, runbook.machines)
+    go = (f"cd {quote(runbook.folder)}",) if runbook.folder else ()
+    here = Step(
+        text=f"All of this is typed in the folder of the plan, with the key there as `{KEY}`. Go there:",
+        commands=go,
+    )
     return (
         Case(
             title="An update went wrong",
             when="After an update of Windows or of the program the data cannot be opened any more.",
+            first=here,
             steps=(*book.in_place("Undo the update, or finish it, so that the program itself is whole."),),
         ),
         Case(
             title="Everything was stolen",
             when="The machines are gone, and every medium that lay in the office with them.",
+            first=_APART,
             steps=(_CALL, *book.elsewhere(book.away)),
         ),
         Case(
             title="The power went out",
             when="The machine went down during work, and the data is damaged or cannot be opened.",
+            first=here,
             steps=(*book.in_place("Let the machine start, and check its disk before anything else."),),
         ),
         Case(
             title="Files were deleted",
             when="The data folder, or some of it, was deleted or overwritten by mistake.",
+            first=here,
             steps=(*book.in_place("Close the program on all machines."),),
         ),
         Case(
             title="Fire or flood",
             when="Machines and media in the office are destroyed.",
+            first=_APART,
             steps=book.elsewhere(book.away),
         ),
         Case(
             title="A backup cannot be read",
             when="The data is needed from a backup, and that medium does not answer or is damaged.",
+            first=here,
             steps=book.another(),
         ),
         Case(
             title="Ransomware",
             when="Files cannot be opened and have strange names, or a message asks for money.",
+            first=_APART,
             steps=book.clean(),
         ),
     )
 
 
+_APART = Step(
+    text=f"All of this is typed on a clean machine, in an empty folder with the key in it as `{KEY}`."
+)
 _CALL = Step(text="Report it: the police, the insurer, and whoever must be told that patients' data is gone.")
 
 
@@ -237,7 +280,7 @@ class _Book:
             )
         steps = [
             Step(text="Take a clean machine and install Datasave on it. No plan and no server is needed."),
-            Step(text=f"Ask a holder for a key, and save it as `{KEY}` beside where you type."),
+            Step(text="Ask a holder for a key."),
         ]
         for number, place in enumerate(places):
             first = "From" if number == 0 else "If that is not available, from"

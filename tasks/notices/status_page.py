@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 from typing import NamedTuple
 
 from tasks.notices.pages import Tone, page_html
-from tasks.notices.wording import when_text
+from tasks.notices.wording import clock_text, when_text
 from tasks.records import Record
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -129,7 +129,7 @@ class Status(Record):
 
 def status_html(status: Status, timezone: tzinfo | None = None, links: Sequence[Link] = ()) -> str:
     """The status as one page; ``links`` are for one that a server shows, without them it stands alone."""
-    until = when_text(status.good_until, timezone) if status.good_until else ""
+    until = clock_text(status.good_until, timezone) if status.good_until else ""
     facts = {"at": when_text(status.at, timezone), "until": until, "links": links, "shown": SHOWN}
     return page_html("status.html", status=status, width=WIDTH, height=HEIGHT, **facts)
 

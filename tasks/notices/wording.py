@@ -66,11 +66,17 @@ def when_text(moment: datetime, timezone: tzinfo | None = None) -> str:
     A naive ``moment`` is UTC, as in all records.
     """
     utc = _in_utc(moment)
-    local = utc.astimezone(timezone or UTC)
+    local, clock = utc.astimezone(timezone or UTC), clock_text(moment, timezone)
     if not local.utcoffset():
-        return f"{date_text(utc)}, {utc:%H:%M} UTC"
+        return f"{clock} UTC"
     day = "" if local.date() == utc.date() else f"{utc.day} {MONTHS[utc.month - 1]}, "
-    return f"{date_text(local)}, {local:%H:%M} {_zone(local)} ({day}{utc:%H:%M} UTC)"
+    return f"{clock} {_zone(local)} ({day}{utc:%H:%M} UTC)"
+
+
+def clock_text(moment: datetime, timezone: tzinfo | None = None) -> str:
+    """A moment below a heading that names the zone: ``Sun 22 Nov 2026, 21:00``."""
+    local = _in_utc(moment).astimezone(timezone or UTC)
+    return f"{date_text(local)}, {local:%H:%M}"
 
 
 def stamp_text(moment: datetime) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from tasks.errors import PlanError
-from tasks.health.posture import facts_of
+from tasks.health.posture import facts_of, page_of, posture_of, write_posture
 from tasks.notices.report_page import report_grids, report_html, report_markdown
 from tasks.notices.report_text import posture_rows, posture_text
 from tasks.policy.posture_rules import RULES, PostureFacts, TargetFacts, judge_posture
@@ -220,15 +221,26 @@ def test_facts_of_a_plan(tmp_path: Path) -> None:
     assert (facts.backup_hours, facts.restart, facts.runbook) == (None, None, None)
 
 
-def test_a_report_shows_the_score_and_what_is_open() -> None:
+def test_a_report_shows_the_score_and_leads_to_what_is_open() -> None:
     posture = judge_posture(GOOD.model_copy(update=BROKEN["told"]))
     report = samples.success().model_copy(update={"posture": posture})
     page, text = report_html(report), report_markdown(report)
     for shown in (page, text):
         assert f"{posture.score} of 100 points" in shown
-        assert "At least two people are told how each run went." in shown
-        assert "At least two hold a key." not in shown, "what is met is not listed"
+        assert "At least two people are told how each run went." not in shown, "a page of its own lists that"
+    assert 'href="clinic-posture.html"' in report_html(report, posture_page="clinic-posture.html")
+    assert "href" not in page, "by mail it goes by itself"
     (rows,) = [rows for kind, _, rows in report_grids(report) if kind == "posture"]
     assert len(rows) == len(RULES)
     assert rows[0]["State"] == "MUST"
     assert "posture" not in [kind for kind, _, _ in report_grids(samples.success())]
+
+
+def test_the_page_lists_every_rule_and_how_to_meet_the_open_ones(tmp_path: Path) -> None:
+    context = Site.make(tmp_path, ["nas"]).context
+    posture = posture_of(context)
+    page = write_posture(context, posture).read_text("utf-8")
+    assert all(page.count(f'class="name">{escape(rule.demands)}<') == 1 for rule in RULES)
+    (told,) = [rule for rule in posture.open if rule.id == "told"]
+    assert page.index(escape(told.demands)) < page.index(escape(told.how)) < page.index("What is met")
+    assert page_of(context).parent == context.reports

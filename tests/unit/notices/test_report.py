@@ -20,7 +20,7 @@ from tests.unit.notices import sample_reports as samples
 VOID = {"meta", "rect"}
 ALLOWED = {"html", "head", "meta", "title", "style", "body", "main", "header", "section", "footer"}
 ALLOWED |= {"h1", "h2", "p", "ol", "ul", "li", "span", "bdi", "dl", "div", "dt", "dd", "details", "summary"}
-ALLOWED |= {"table", "thead", "tbody", "tr", "th", "td", "svg", "rect"}
+ALLOWED |= {"table", "caption", "thead", "tbody", "tr", "th", "td", "svg", "rect", "code"}
 SAMPLES = [
     samples.success,
     samples.one_missed,
