@@ -10,15 +10,19 @@ import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from playwright.sync_api import sync_playwright
 
 from deployments.cli import app as cli
 from tasks.health.history import remember
+from tasks.health.posture import posture_of, write_posture
 from tasks.health.status import write_status
+from tasks.notices.report_page import report_html
 from tests.flows.serving import CHROMIUM, QUIET
 from tests.flows.site import Site
 from tests.unit.health.test_status import ran
+from tests.unit.notices import sample_reports
 
 DRIVES = {"mon": "MON", "tue": "TUE", "wed": "WED", "thu": "THU", "fri": ["F1", "F2"]}
 WIDTH, MOST = 900, 1250
@@ -83,6 +87,11 @@ def main(folder: Path) -> None:
         pages = {"status": write_status(site.context)}
         assert cli.main(["runbook", "--plan", str(site.plan), "--out", scratch]) == 0
         pages["runbook"] = root / "RUNBOOK.html"
+        posture = posture_of(site.context)
+        pages["posture"] = write_posture(site.context, posture)
+        pages["report"] = root / "report.html"
+        night = sample_reports.success().model_copy(update={"posture": posture})
+        pages["report"].write_text(report_html(night, ZoneInfo("America/New_York")), "utf-8")
         sheet = root / "sheet.html"
         key = ("--identity", str(site.keys[0]))
         assert cli.main(["keys", "sheet", *key, "--plan", str(site.plan), "--out", str(sheet)]) == 0
