@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from cyclopts import App, MissingArgumentError
 
 from deployments.cli import help as guide
 from deployments.cli.app import main, make_app
 from deployments.serving.environment import SETTINGS
+from tasks.age.keys import X25519Identity
+from tasks.context import KINDS
+from tasks.plan.load import check_plan
+from tasks.plan.model import Plan
 from tests.house import ROOT
 
 README = ROOT / "README.md"
@@ -82,6 +87,37 @@ def test_the_pages_are_full_of_commands() -> None:
     texts = [page.read_text("utf-8") for page in PAGES]
     assert sum(len([*typed(text)]) for text in texts) > 60
     assert sum(len([*mentioned(text)]) for text in texts) > 60
+
+
+@pytest.mark.parametrize("name", guide.NAMES)
+def test_no_command_is_broken_over_two_lines(name: str) -> None:
+    text = FENCE.sub("", guide.text_of(name))
+    assert [code for code in re.findall(r"`([^`]*)`", text) if "\n" in code] == []
+
+
+def plans() -> Iterator[tuple[str, str]]:
+    """Each page's blocks of a plan, with its name."""
+    for page in PAGES:
+        for language, block in FENCE.findall(page.read_text("utf-8")):
+            if language == "yaml":
+                yield page.stem, block
+
+
+@pytest.mark.parametrize(("name", "block"), list(plans()), ids=[name for name, _ in plans()])
+def test_options_of_plans_are_there(name: str, block: str, tmp_path: Path) -> None:
+    """What a block leaves out of a plan is put in; keys that stand for anybody's are real ones."""
+    for _ in range(block.count("age1…")):
+        block = block.replace("age1…", str(X25519Identity.generate().recipient()), 1)
+    signer = Plan.model_fields["signers"].examples or []
+    given = yaml.safe_load(block.replace("ed25519:…", signer[0][0]))
+    names = given.get("drill", {}).get("identities", {"Owner": ""})
+    rest = {
+        "name": "front-office",
+        "source": {"kind": "sqlite", "path": "/srv/office/clinic.db"},
+        "holders": [{"name": n, "recipient": str(X25519Identity.generate().recipient())} for n in names],
+        "targets": [{"name": "nas", "kind": "folder", "path": "/mnt/nas/datasave"}],
+    }
+    check_plan(yaml.safe_dump({**rest, **given}), name, tmp_path, KINDS)
 
 
 @page
