@@ -99,8 +99,11 @@ HIDDEN = """() => [...document.querySelectorAll("h1, .badge.bad, .badge.warn")]
     || element.getBoundingClientRect().height < 5)
   .map((element) => `hidden on paper: ${element.textContent.trim()}`)"""
 
-# A word that fits its line and yet lies on two.
-BROKEN = """() => [...document.querySelectorAll("code .word")].filter((word) => {
+# What is to be typed must be made of words, and a word that fits its line must not lie on two.
+BROKEN = """() => [...document.querySelectorAll("code, pre")].filter((typed) =>
+  !typed.querySelector(".word") && /\\S\\s+\\S|\\w-\\w.*-/.test(typed.textContent)
+).map((typed) => `not in words: ${typed.textContent}`).concat(
+[...document.querySelectorAll(".word")].filter((word) => {
   const range = document.createRange(), block = word.closest("pre, p, td, dd, li, footer");
   range.selectNodeContents(word);
   const lines = new Set([...range.getClientRects()].map((line) => Math.round(line.top)));
@@ -111,7 +114,7 @@ BROKEN = """() => [...document.querySelectorAll("code .word")].filter((word) => 
   const wide = word.getBoundingClientRect().width;
   word.style.whiteSpace = word.style.maxWidth = "";
   return lines.size > 1 && wide < room;
-}).map((word) => `broken inside a word: ${word.textContent}`)"""
+}).map((word) => `broken inside a word: ${word.textContent}`))"""
 
 TOO_WIDE = (
     "() => document.documentElement.scrollWidth > innerWidth ? [`scrolls sideways at ${innerWidth}`] : []"

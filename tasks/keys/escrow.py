@@ -26,6 +26,7 @@ from tasks.keys.machines import note_of, noted, words_of
 from tasks.keys.opens import Opens
 from tasks.keys.shares import Share, fingerprint, join, parse_share, share_text, split
 from tasks.manifests.signing import allowed_signer
+from tasks.notices.pages import command_html
 from tasks.plan.model import Plan
 from tasks.platform.files import private_folder, write_atomic, write_new_secret
 
@@ -235,6 +236,7 @@ def _template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["command"] = command_html
     return environment.get_template(name)
 
 

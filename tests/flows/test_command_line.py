@@ -238,6 +238,59 @@ def test_init_with_a_private_key_in_place_of_the_recipient(office_folder: Path, 
     assert not (office_folder / "datasave.yaml").exists()
 
 
+def test_init_makes_keys_and_a_schedule_without_a_question(
+    office_folder: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    (office_folder / "usb").mkdir()
+    keys = ["--new-key", "Owner=.", "--new-key", "Bank safe=usb"]
+    mail = [
+        "--told",
+        "a@office.example",
+        "--told",
+        "b@office.example",
+        "--mail-server",
+        "smtp.office.example",
+    ]
+    mail += ["--mail-password", "env:SMTP_PASSWORD"]
+    assert cli.main(["init", "--yes", *keys, *mail, "--target", "nas=nas"]) == 0
+    said = capsys.readouterr()
+    plan = load_plan(office_folder / "datasave.yaml", KINDS)
+    assert plan.schedule.backup == "0 2 * * *" and plan.schedule.timezone == "America/New_York"
+    assert plan.notices.mail and plan.notices.mail.user == "a@office.example"
+    assert len(plan.notices.mail.to) == 2
+    for holder, path in zip(plan.holders, ("owner.key.txt", "usb/bank-safe.key.txt"), strict=True):
+        assert stat.S_IMODE((office_folder / path).stat().st_mode) == 0o600
+        assert recipient_in((office_folder / path).read_text("utf-8")) == holder.recipient
+        assert f"datasave keys sheet --identity {path} " in said.out
+    assert "At least two people are told" not in said.err, "nothing that the plan meets is named"
+    assert "At least one copy is off premises." in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way_out"),
+    [
+        (["--new-key", "Owner=nowhere", "--target", "nas=nas"], "Name another folder"),
+        (
+            ["--new-key", "Owner=.", "--new-key", "Safe=.", "--told", "a@b.example", "--target", "n=n"],
+            "--mail-server",
+        ),
+        (["--new-key", "Safe=.", "--schedule", "tonight", "--target", "nas=nas"], "hour"),
+        (
+            ["--new-key", "Safe=.", "--yes", "--timezone", "Office/Here", "--target", "nas=nas"],
+            "America/New_York",
+        ),
+        (["--new-key", "Safe=.", "--yes"], "--target NAME=FOLDER"),
+    ],
+)
+def test_init_makes_no_key_for_a_plan_that_is_none(
+    office_folder: Path, capsys: Captured, arguments: list[str], way_out: str
+) -> None:
+    assert cli.main(["init", *arguments]) == 1
+    assert way_out in clear_line(capsys)
+    assert list(office_folder.rglob("*.key.txt")) == [] and not (office_folder / "datasave.yaml").exists()
+
+
 # keys
 
 

@@ -144,6 +144,7 @@ GOOD = """<!DOCTYPE html><html lang="en"><head><title>t</title>
         ("</style>", "@media print { .badge { display: none } }</style>", "hidden on paper: FAILED"),
         ("<p><a", "<details><summary>more</summary><p><a", "hidden on paper: FAILED"),
         ("</style>", "p { width: 17ch }</style>", "broken inside a word: datasave-backup"),
+        ('<span class="word">datasave-backup</span>', "datasave backup", "not in words"),
     ],
 )
 def test_each_fault_is_found(old: str, new: str, told: str, browser: Browser) -> None:

@@ -147,7 +147,7 @@ def test_s3_the_papers_name_the_machine(made: Places, tmp_path: Path) -> None:
     assert cli.main(["keys", "join", *map(str, shares[:2]), "--out", "joined.txt"]) == 0
     for paper in ("sheet.html", str(shares[0].with_suffix(".html")), "RUNBOOK.md"):
         assert words_of(made.machine) in Path(paper).read_text("utf-8"), paper
-    assert allowed_signer(made.machine).partition(" ssh")[2] in Path("sheet.html").read_text("utf-8")
+    assert allowed_signer(made.machine).rpartition(" ")[2] in Path("sheet.html").read_text("utf-8")
     for file in ("new.txt", "joined.txt", str(shares[0])):
         assert noted(Path(file).read_text("utf-8")) == (made.machine,), file
 

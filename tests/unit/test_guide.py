@@ -82,6 +82,24 @@ def test_commands_in_sentences_are_there(page: Path) -> None:
             continue
 
 
+def helps(command: App) -> Iterator[str]:
+    """The help of a command and of all beneath it."""
+    yield command.help
+    for part in parts_of(command).values():
+        yield from helps(part)
+
+
+def test_examples_in_helps_can_be_typed() -> None:
+    examples = [
+        " ".join(example.split())
+        for text in helps(make_app())
+        for example in re.findall(r"^    (datasave (?:.+\n?(?:    \S)?)+)", text, re.MULTILINE)
+    ]
+    assert len(examples) > 80
+    for example in examples:
+        parse(example)
+
+
 def test_the_pages_are_full_of_commands() -> None:
     """Else the tests above would hold nothing."""
     texts = [page.read_text("utf-8") for page in PAGES]
