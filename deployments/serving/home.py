@@ -35,6 +35,8 @@ PLAN = "DATASAVE_SERVED_PLAN"
 REALM = 'Basic realm="Datasave", charset="UTF-8"'
 UI = "/dashboard"
 REPORTS = "/office/reports"
+# As a report's own link has it, which leads from the folder of reports to the page beside it.
+POSTURE = "/office/posture.html"
 FORMS = "/deployments"
 
 
@@ -55,6 +57,7 @@ def routes() -> list[Route]:
         "/": _home,
         "/office/metrics": _metrics,
         "/office/runbook": _runbook,
+        POSTURE: _posture,
         REPORTS: _reports,
         f"{REPORTS}/{{name}}": _report,
     }
@@ -150,8 +153,13 @@ def _links(context: PlanContext) -> list[Link]:
         links.append(Link("/office/runbook", "If the worst happens (runbook)"))
     if files := _files(context):
         links.append(Link(REPORTS, "Reports"))
-        pages = {f"{context.plan.name}-{word.lower()}.html": word for word in ("Drills", "Posture")}
-        links += [Link(f"{REPORTS}/{name}", word) for name, word in pages.items() if name in files]
+        links += [
+            Link(f"{REPORTS}/{name}", "Drills")
+            for name in files
+            if name == f"{context.plan.name}-drills.html"
+        ]
+    if _posture_page(context).is_file():
+        links.append(Link(POSTURE, "Posture"))
     return [*links, Link("/office/metrics", "Figures for monitoring")]
 
 
@@ -161,6 +169,16 @@ def _runbook(context: PlanContext, _: str) -> Response | None:
 
 def _runbook_page(context: PlanContext) -> Path:
     from tasks.health.runbook import PAGE
+
+    return context.state / PAGE
+
+
+def _posture(context: PlanContext, _: str) -> Response | None:
+    return _file(_posture_page(context))
+
+
+def _posture_page(context: PlanContext) -> Path:
+    from tasks.health.posture import PAGE
 
     return context.state / PAGE
 

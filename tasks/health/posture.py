@@ -30,6 +30,8 @@ from tasks.targets.base import TargetOptions
 
 FOREVER = 1200
 RESTART_HOURS = 48
+# Beside the folder of reports, on disk as on the home page: a link in a report leads to both.
+PAGE = "posture.html"
 
 
 def posture_of(context: PlanContext, now: datetime | None = None) -> Posture:
@@ -37,16 +39,10 @@ def posture_of(context: PlanContext, now: datetime | None = None) -> Posture:
     return judge_posture(facts_of(context, now or datetime.now(UTC)))
 
 
-def page_of(context: PlanContext) -> Path:
-    """Where the page of the posture lies: in the reports folder, beside the reports that lead to it."""
-    return context.reports / f"{context.plan.name}-posture.html"
-
-
 def write_posture(context: PlanContext, posture: Posture, now: datetime | None = None) -> Path:
-    """Write the page of a posture into the reports folder. Raises StateError."""
-    at, path = (now or datetime.now(UTC)).replace(microsecond=0), page_of(context)
+    """Write the page of a posture into the state folder. Raises StateError."""
+    at, path = (now or datetime.now(UTC)).replace(microsecond=0), private_folder(context.state) / PAGE
     with kept_in_state(f"write {path}"):
-        private_folder(path.parent)
         write_atomic(path, posture_html(context.plan.name, posture, at, context.timezone).encode("utf-8"))
     return path
 

@@ -23,7 +23,8 @@ from tasks.context import PlanContext
 from tasks.errors import DatasaveError, StateError
 from tasks.health.drills import write_drills
 from tasks.health.history import remember
-from tasks.health.posture import page_of, posture_of, write_posture
+from tasks.health.posture import PAGE as POSTURE_PAGE
+from tasks.health.posture import posture_of, write_posture
 from tasks.health.status import write_status
 from tasks.notices.report_page import refusal_markdown, report_grids, report_html, report_markdown
 from tasks.notices.verdict import verdict
@@ -92,7 +93,7 @@ def _write_page(context: PlanContext, facts: RunReport) -> Path:
     stamp = facts.started.strftime("%Y%m%dT%H%M%SZ")
     number = f"-{facts.sequence:06d}" if facts.sequence else ""
     path = private_folder(context.reports) / f"{facts.source}-{stamp}{number}-{facts.flow}.html"
-    page = report_html(facts, context.timezone, page_of(context).name)
+    page = report_html(facts, context.timezone, f"../{POSTURE_PAGE}")
     with kept_in_state(f"write the report {path}"):
         write_atomic(path, page.encode("utf-8"))
     if facts.posture:

@@ -61,7 +61,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     texts = {
         "home": status_html(status, ZONE, LINKS),
         "status": status_html(status, ZONE),
-        "report": report_html(night, ZONE, "clinic-posture.html"),
+        "report": report_html(night, ZONE, "../posture.html"),
         "report of a failure": report_html(samples.one_missed(), ZONE),
         "report of many tables": report_html(samples.many_tables(), ZONE),
         "report of hostile names": report_html(samples.hostile(), ZONE),
@@ -167,7 +167,7 @@ def printed(browser: Browser, text: str, paper: str) -> int:
 @pytest.mark.parametrize("paper", ["A4", "Letter"])
 def test_a_usual_night_is_one_sheet(paper: str, tmp_path: Path, browser: Browser) -> None:
     night = usual_night(made_up_office(tmp_path))
-    assert printed(browser, report_html(night, ZONE, "clinic-posture.html"), paper) == 1
+    assert printed(browser, report_html(night, ZONE, "../posture.html"), paper) == 1
 
 
 @pytest.mark.parametrize("sample", [samples.one_missed, samples.rehearsal_failed])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 
 from deployments.serving.home import PLAN, routes
+from tasks.health.posture import PAGE, posture_of, write_posture
 from tasks.health.runbook import write_runbook
 from tasks.health.status import write_status
+from tasks.notices.report_page import report_html
 from tests.flows.site import Site
+from tests.unit.notices import sample_reports as samples
 
 PASSWORD = ("office", "put a long one here")
 
@@ -48,7 +53,8 @@ def browser() -> Browser:
 
 
 def test_nothing_is_shown_without_the_password(site: Site, browser: Browser) -> None:
-    for address in ("/", "/office/reports", "/office/metrics", "/office/runbook", "/office/reports/x.html"):
+    pages = ("metrics", "runbook", "posture.html", "reports", "reports/x.html")
+    for address in ("/", *(f"/office/{page}" for page in pages)):
         for given in (None, ("office", "wrong"), ("", ""), ("office", "put a long one here!")):
             answer = browser.get(address, auth=given)
             assert answer.status_code == 401
@@ -74,6 +80,14 @@ def test_reports_are_found_by_name_and_nothing_else_is(site: Site, browser: Brow
     site.context.reports.mkdir(parents=True, exist_ok=True)
     (site.context.reports / "clinic-1.html").write_text("<p>a report</p>")
     write_runbook(site.context)
+    write_posture(site.context, posture_of(site.context))
+    report = report_html(
+        samples.success().model_copy(update={"posture": posture_of(site.context)}), None, f"../{PAGE}"
+    )
+    (address,) = re.findall(r'href="([^"]*)"', report)
+    leads = urljoin("http://office/office/reports/clinic-1.html", address)
+    assert "What is open" in browser.get(leads.removeprefix("http://office"), auth=PASSWORD).text
+    assert "/office/posture.html" in browser.get("/", auth=PASSWORD).text
     assert (site.context.state / "machine.key").is_file()
     assert "clinic-1" in browser.get("/office/reports", auth=PASSWORD).text
     assert "a report" in browser.get("/office/reports/clinic-1.html", auth=PASSWORD).text

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from tasks.errors import PlanError
-from tasks.health.posture import facts_of, page_of, posture_of, write_posture
+from tasks.health.posture import PAGE, facts_of, posture_of, write_posture
 from tasks.notices.report_page import report_grids, report_html, report_markdown
 from tasks.notices.report_text import posture_rows, posture_text
 from tasks.policy.posture_rules import RULES, PostureFacts, TargetFacts, judge_posture
@@ -228,7 +228,7 @@ def test_a_report_shows_the_score_and_leads_to_what_is_open() -> None:
     for shown in (page, text):
         assert f"{posture.score} of 100 points" in shown
         assert "At least two people are told how each run went." not in shown, "a page of its own lists that"
-    assert 'href="clinic-posture.html"' in report_html(report, posture_page="clinic-posture.html")
+    assert 'href="../posture.html"' in report_html(report, posture_page="../posture.html")
     assert "href" not in page, "by mail it goes by itself"
     (rows,) = [rows for kind, _, rows in report_grids(report) if kind == "posture"]
     assert len(rows) == len(RULES)
@@ -243,4 +243,4 @@ def test_the_page_lists_every_rule_and_how_to_meet_the_open_ones(tmp_path: Path)
     assert all(page.count(f'class="name">{escape(rule.demands)}<') == 1 for rule in RULES)
     (told,) = [rule for rule in posture.open if rule.id == "told"]
     assert page.index(escape(told.demands)) < page.index(escape(told.how)) < page.index("What is met")
-    assert page_of(context).parent == context.reports
+    assert (context.reports / "../posture.html").resolve() == (context.state / PAGE).resolve()
