@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +114,9 @@ class Site:
         )
 
     def report(self) -> str:
-        """The newest report page."""
+        """The newest report page, its elements left out: what a person reads."""
         pages = sorted(self.context.reports.glob("*.html"), key=lambda page: page.stat().st_mtime_ns)
-        return pages[-1].read_text("utf-8")
+        return unescape(re.sub("<[^>]*>", "", pages[-1].read_text("utf-8")))
 
 
 def counts(database: Path) -> dict[str, int]:

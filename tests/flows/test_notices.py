@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -102,7 +101,7 @@ def test_one_recipient_refused_then_mended(
     assert web.paths[-1] == f"/{TOKEN}/" or web.paths[-1] == f"/{TOKEN}"
     assert f"/beat-{TOKEN}/fail" in web.paths and f"/beat-{TOKEN}" not in web.paths
     page = site.report()
-    assert "NOT TOLD" in page and "No such user" in page and "datasave retry" in re.sub("<[^>]*>", "", page)
+    assert "NOT TOLD" in page and "No such user" in page and "datasave retry" in page
     taken = site.manifests("nas")[0]["taken"]
 
     told_by(site, mails, OWNER, MANAGER, channels=channels, heartbeat="env:BEAT")
