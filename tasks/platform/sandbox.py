@@ -79,16 +79,21 @@ exec unshare --user --map-user="$account" --map-group="$account" -- \
 
 
 def sandboxed(
-    command: Sequence[Argument], *, writable: Sequence[Path], readable: Sequence[Path] = ()
+    command: Sequence[Argument],
+    *,
+    writable: Sequence[Path],
+    readable: Sequence[Path] = (),
+    folder: Path | None = None,
 ) -> list[Argument] | None:
     """The command that runs ``command`` in a sandbox; None where this machine has none.
 
-    Paths must be absolute, and the folders there. ``readable`` are more folders of programs. The command
-    is not run as root, also where this process is.
+    Paths must be absolute, and the folders there. ``readable`` are more folders, of programs or of what they
+    read; the command runs in ``folder``, else in the root. It is not run as root, also where this process is.
     """
     if not available():
         return None
-    return _command(command, writable, readable)
+    inside = command if folder is None else ["env", f"--chdir={folder}", *command]
+    return _command(inside, writable, readable)
 
 
 @lru_cache(maxsize=1)

@@ -75,10 +75,10 @@ class Taken:
         """Whether a dump that reads so is caught: as ``judged``, in one server for many."""
         self.server.run(f"DROP DATABASE IF EXISTS `{EVERYTHING}`")
         (room / "dump.sql").write_bytes(text)
-        client = Programs(None, "10.11").find("mariadb")
+        programs = Programs(None, "10.11")
         try:
             if not ends_in_order(room / "dump.sql") or load_into(
-                client, self.server.socket, room, force=False
+                programs, programs.find("mariadb"), self.server.socket, room, force=False
             ):
                 return True
             with private_connection(words_for(self.server.socket), EVERYTHING) as connection:

@@ -26,6 +26,7 @@ from tasks.sources.mariadb.record import DUMP, CopyRecord, read_record
 from tasks.sources.mariadb.scratch import (
     READY,
     SCRATCH_SETTINGS,
+    closed_in,
     fresh_data,
     install,
     prepare_clone,
@@ -74,7 +75,7 @@ def _loaded(
     fresh_data(scratch)
     install(programs, record, scratch)
     with private_server(programs, record, scratch, SCRATCH_SETTINGS) as socket:
-        failed = load_into(client, socket, copy, force=force)
+        failed = load_into(programs, client, socket, copy, force=force)
         for one in failed:
             if not (one.about.startswith("view ") and one.code in NEEDED_ELSEWHERE):
                 raise load_failure(one.code, one.text, one.about)
@@ -92,7 +93,9 @@ def _apart(findings: list[Finding], unmade: dict[str, int]) -> tuple[list[Findin
     return [one for one in findings if one.table not in unmade], sorted(unmade)
 
 
-def load_into(client: Path, socket: Path | str, copy: Path, *, force: bool) -> list[_Failed]:
+def load_into(
+    programs: Programs, client: Path, socket: Path | str, copy: Path, *, force: bool
+) -> list[_Failed]:
     """The statements that failed: the first, or with ``force`` all. Raises ValidationError."""
     command: list[str | Path] = [
         client,
@@ -109,7 +112,9 @@ def load_into(client: Path, socket: Path | str, copy: Path, *, force: bool) -> l
         *(("--force",) if force else ("--loose-abort-source-on-error",)),
         f"--execute=source {DUMP}",
     ]
-    ended = run(command, folder=copy)
+    # The dump's text may hold commands for the client itself.
+    room = [socket.parent] if isinstance(socket, Path) else []
+    ended = run(closed_in(programs, command, room, reads=copy), folder=copy)
     errors = _ERROR.findall(ended.err)
     if ended.code and not errors:
         raise load_failure(0, f"status {ended.code}", "")

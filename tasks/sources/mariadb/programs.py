@@ -26,6 +26,14 @@ class Programs:
         self._folder = folder
         self._release = release
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that must be seen to run a program: of the plan's one, and of what it leads to."""
+        if self._folder is None:
+            return []
+        installed = self._folder.resolve()
+        return [path for path in (self._folder, installed, installed.parent) if path != path.parent]
+
     def find(self, *names: str) -> Path:
         """The first of ``names`` that is there. Raises ProgramError that says what to install."""
         for name in names:

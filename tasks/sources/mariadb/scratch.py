@@ -3,6 +3,9 @@
 A clone that was not prepared starts and looks right, but misses what was committed during the copy: only the
 word ``log-applied`` in ``xtrabackup_checkpoints`` tells that it was.
 
+On Linux the server, what prepares a clone and the client that loads a dump run in a sandbox
+(platform/sandbox.py): a dump's text may hold commands for the client (``\\!``), and a copy's tables code.
+
 On Windows, where such servers have no sockets, a named pipe of a random name takes the socket's place; that
 way was written by the documentation and has not been tried.
 """
@@ -22,6 +25,7 @@ from typing import Any
 from tasks.errors import ProgramError, ValidationError
 from tasks.platform.files import PRIVATE_FILE, private_folder
 from tasks.platform.processes import run, serving
+from tasks.platform.sandbox import sandboxed
 from tasks.sources.mariadb.catalog import WHOLE_SERVER
 from tasks.sources.mariadb.connection import private_connection
 from tasks.sources.mariadb.copy import outside
@@ -64,10 +68,11 @@ def private_server(
                 *_arguments(scratch, socket),
                 *_folded(record),
                 *settings,
-                *as_account(),
             ]
+            # A data folder opened in place is a link in scratch: there its own path is needed as well.
+            writable = [scratch, (scratch / DATA).resolve(), *_folder_of(socket)]
             with serving(
-                command,
+                closed_in(programs, command, writable, alone=as_account()),
                 ready=lambda: _answers(socket),
                 log=scratch / "server.log",
                 seconds=READY_SECONDS,
@@ -95,15 +100,40 @@ def install(programs: Programs, record: CopyRecord, scratch: Path) -> None:
         # Nobody but us reaches its socket: root needs no password there.
         command = [programs.find("mariadb-install-db", "mysql_install_db"), "--no-defaults"]
         command += ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-log-bin", _NO_SYNC]
-    command += [f"--datadir={data}"]
+        command += ["--force"]  # also where no name, not even localhost, can be looked up
+    command += [f"--datadir={data.absolute()}"]
     if not (WINDOWS and record.mariadb):
         command += [*_folded(record), _tmpdir(scratch)]
-    if run([*command, *as_account()], seconds=READY_SECONDS).code != 0:
+    closed = closed_in(programs, command, [scratch], alone=as_account())
+    if run(closed, seconds=READY_SECONDS).code != 0:
         raise ValidationError(
             f"cannot prepare an empty server in {scratch}",
             hint="Check the free space of the staging folder, and that the server is installed completely.",
         )
     private_folder(data)
+
+
+def closed_in(
+    programs: Programs,
+    command: Sequence[str | Path],
+    writable: Sequence[Path],
+    *,
+    reads: Path | None = None,
+    alone: Sequence[str] = (),
+) -> list[str | Path]:
+    """The command in a sandbox that may write to these folders; where there is none with the words ``alone``.
+
+    In the sandbox it runs in the folder ``reads``, and may read there.
+    """
+    folder = reads.absolute() if reads else None
+    readable = [path.absolute() for path in programs.folders] + ([folder] if folder else [])
+    places = [path.absolute() for path in writable]
+    closed = sandboxed(command, writable=places, readable=readable, folder=folder)
+    return closed if closed is not None else [*command, *alone]
+
+
+def _folder_of(socket: Path | str) -> list[Path]:
+    return [socket.parent] if isinstance(socket, Path) else []
 
 
 def fresh_data(scratch: Path) -> None:
@@ -118,16 +148,16 @@ def _tmpdir(scratch: Path) -> str:
     A server that starts, be it to make an empty data folder, removes all ``#sql…`` files of its tmpdir: the
     temporary tables of the office's own server lie in the usual one.
     """
-    return f"--tmpdir={private_folder(scratch / 'tmp')}"
+    return f"--tmpdir={private_folder(scratch.absolute() / 'tmp')}"
 
 
 def _arguments(scratch: Path, socket: Path | str) -> list[str]:
-    room = private_folder(scratch / "tmp")
+    room = private_folder(scratch.absolute() / "tmp")
     transport = ["--skip-networking", *(["--named-pipe"] if WINDOWS else [])]
     return [
         # Not a word of the machine's configuration: it may name production's folders.
         "--no-defaults",
-        f"--datadir={scratch / DATA}",
+        f"--datadir={scratch.absolute() / DATA}",
         f"--socket={socket}",
         *transport,
         _tmpdir(scratch),
@@ -202,10 +232,12 @@ def prepare(programs: Programs, data: Path) -> None:
     """Apply the copied log to the copied files, in place. Raises ValidationError, ProgramError."""
     program = programs.matching("mariadb-backup", "mariabackup")
     _settings_of(data)
+    data = data.absolute()
     with tempfile.TemporaryDirectory(prefix="datasave-mariadb-") as room:
         # The defaults are named outright, so that the machine's own configuration is never read.
         command: list[str | Path] = [program, f"--defaults-file={data / 'backup-my.cnf'}", "--prepare"]
-        ended = run([*command, f"--target-dir={data}", f"--tmpdir={room}"])
+        command += [f"--target-dir={data}", f"--tmpdir={room}"]
+        ended = run(closed_in(programs, command, [data, Path(room)]))
     if ended.code != 0 or "completed OK!" not in ended.err:
         raise ValidationError(
             f"cannot prepare the copy: mariadb-backup ended with status {ended.code}",

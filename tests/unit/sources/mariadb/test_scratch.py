@@ -25,6 +25,10 @@ class Scripted:
         self._program.write_text("\n".join(lines))
         self._program.chmod(0o700)
 
+    @property
+    def folders(self) -> list[Path]:
+        return [self._program.parent]
+
     def matching(self, *_names: str) -> Path:
         return self._program
 
@@ -62,7 +66,7 @@ def test_s1_what_prepares_a_clone_has_its_own_folder_for_temporary_tables(
     data.mkdir()
     (data / "backup-my.cnf").write_text("[mysqld]\n")
     program = tmp_path / "mariadb-backup"
-    given = tmp_path / "given"
+    given = data / "given"
     done = f"echo backup_type = log-applied > {data}/xtrabackup_checkpoints; echo 'completed OK!' >&2"
     program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {given}\n{done}\n')
     program.chmod(0o700)
