@@ -23,6 +23,7 @@ from tasks.manifests.signing import load_or_create_key, public_text, without_con
 from tasks.options import UserCheck
 from tasks.plan.load import Kinds, load_plan
 from tasks.plan.model import Plan, SourceEntry, TargetEntry
+from tasks.platform import sandbox
 from tasks.platform.files import private_folder
 from tasks.platform.ownership import replaceable
 from tasks.records import key_of
@@ -212,6 +213,14 @@ class PlanContext:
     def source(self, source_name: str = "") -> Source:
         """The adapter of the plan's source, or of that further source."""
         return sources.make_source(self._source_entry(source_name) if source_name else self.plan.source)
+
+    def check_sandbox(self) -> None:
+        """Raise StateError where the plan insists on a sandbox and this machine has none."""
+        if self.plan.sandbox == "required" and (lack := sandbox.missing()):
+            raise StateError(
+                f"no copy is opened on this machine: the plan says sandbox: required, and {lack}",
+                hint=f"{sandbox.WAY_OUT} Or take `sandbox: required` out of the plan.",
+            )
 
     def checks(self, source_name: str = "") -> tuple[UserCheck, ...]:
         """The user's own checks of a source."""

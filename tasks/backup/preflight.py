@@ -29,6 +29,7 @@ def preflight(context: PlanContext, folder: str, source_name: str = "", attempt:
     Raises SourceError, PlanError, KeyFormatError or StateError. Targets are not asked: one that is missing
     must not keep the others from their backup.
     """
+    context.check_sandbox()
     engine = context.source(source_name).check()
     refuse_overlap(context, engine)
     context.recipients()
@@ -52,6 +53,7 @@ def look(context: PlanContext, folder: str, source_name: str = "") -> Run:
 
     The run has no number: it makes no backup. Raises SourceError or StateError.
     """
+    context.check_sandbox()
     engine = context.source(source_name).check()
     check_room(context, room_needed(context, source_name, engine))
     return Run(

@@ -19,6 +19,7 @@ from tasks.keys.proofs import findings as key_findings
 from tasks.manifests.signing import public_text
 from tasks.notices.wording import size_text
 from tasks.plan.model import TargetEntry
+from tasks.platform import sandbox
 from tasks.platform.files import MORE_ROOM, private_folder
 from tasks.records import Engine, Finding
 from tasks.sources.capabilities import SupportsConformance, required
@@ -36,6 +37,7 @@ def checkup(context: PlanContext) -> list[Finding]:
             for source_name in context.source_names
         ),
         _look("staging", lambda: _staging(context, engines)),
+        _look("sandbox", lambda: _sandbox(context)),
         _look("holders", lambda: _holders(context)),
         _look("machine key", lambda: public_text(context.machine_key().public_key())),
         _look("plan's checks", lambda: _expectations(context)),
@@ -93,6 +95,12 @@ def _staging(context: PlanContext, engines: dict[str, Engine]) -> str:
             hint=MORE_ROOM,
         )
     return f"{size_text(free)} free, a run needs about {size_text(needed)}"
+
+
+def _sandbox(context: PlanContext) -> str:
+    """How closely PostgreSQL's and MariaDB's programs are closed in; the others have no sandbox."""
+    context.check_sandbox()
+    return sandbox.tightness() + (f". {sandbox.WAY_OUT}" if sandbox.missing() else "")
 
 
 def _holders(context: PlanContext) -> str:

@@ -297,6 +297,12 @@ class Plan(Record):
         "collation of the program is not known here. Left out: the backup is made, and the report names "
         "what could not be checked and what to do about it.",
     )
+    sandbox: Literal["available", "required"] = Field(
+        "available",
+        description="Whether PostgreSQL's and MariaDB's programs open copies in a sandbox: what a copied "
+        "database makes them run reaches nothing else. With `required`, nothing is backed up or drilled on a "
+        "machine that has none. Left out: it is used where there is one; `datasave doctor` tells.",
+    )
     hipaa: bool = Field(
         False,
         description="With true, a target that is a vendor's is refused unless it names the business "

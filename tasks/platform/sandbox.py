@@ -3,6 +3,8 @@
 A private engine runs what a copied database holds: functions, casts, archive commands. On Linux with
 util-linux it gets namespaces of its own: a file system of programs (read-only) and the folders named, no
 network, no process but its own, no shared memory of others, no capability. Elsewhere there is no sandbox.
+Not bounded are memory, time on the processor and the room that it fills in the folders it may write to; the
+bound on processes is one for the whole account.
 """
 
 from __future__ import annotations
@@ -19,6 +21,11 @@ from tasks.platform.accounts import is_root
 from tasks.platform.processes import Argument, run
 
 MOST_PROCESSES = 1024
+WAY_OUT = (
+    "On Linux install util-linux, and let this account make user namespaces (sysctl "
+    "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a container "
+    "allow unshare and mount)."
+)
 _TOOLS = ("unshare", "mount", "umount", "pivot_root", "prlimit")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 
@@ -96,15 +103,31 @@ def sandboxed(
     return _command(inside, writable, readable)
 
 
-@lru_cache(maxsize=1)
 def available() -> bool:
     """Whether this machine has what a sandbox takes, and lets this account make one."""
-    if not sys.platform.startswith("linux") or any(shutil.which(tool) is None for tool in _TOOLS):
-        return False
+    return not missing()
+
+
+@lru_cache(maxsize=1)
+def missing() -> str:
+    """What this machine lacks for a sandbox, in words; empty where it has one."""
+    if not sys.platform.startswith("linux"):
+        return "this system has none: it takes Linux"
+    if lacking := [tool for tool in _TOOLS if shutil.which(tool) is None]:
+        return f"not here: {', '.join(lacking)}"
     try:
-        return run(_command(["true"], [], []), seconds=30).code == 0
+        allowed = run(_command(["true"], [], []), seconds=30).code == 0
     except ProgramError:
-        return False
+        allowed = False
+    return "" if allowed else "this account may not make namespaces here"
+
+
+def tightness() -> str:
+    """How closely programs that open copies are closed in on this machine, in words."""
+    if lack := missing():
+        return f"no sandbox: {lack}"
+    inside = f"as account {_account()} without capabilities" if is_root() else "without capabilities"
+    return f"files, processes, network, shared memory and accounts of their own (namespaces), {inside}"
 
 
 def _account() -> str:

@@ -33,8 +33,10 @@ def drill_backup(
     """Restore a source's backup from a target in scratch, judge it, and leave a signed certificate there.
 
     A failed drill leaves a certificate that says so. Raises MismatchError, AgeError or ArchiveError
-    after it was written, ObjectFrozen where cold storage takes longer than the patience.
+    after it was written, ObjectFrozen where cold storage takes longer than the patience. Raises StateError
+    where the plan insists on a sandbox and this machine has none.
     """
+    context.check_sandbox()
     with context.target(target_name) as target, scratch_room(context.staging, "drill") as room:
         choice = choose(origin_of(context, target, source_name, "drill"), wanted)
         opened = thaw(open_backup(choice, identities), patience)
