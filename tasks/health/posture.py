@@ -20,6 +20,7 @@ from tasks.keys.proofs import note
 from tasks.notices.posture_page import posture_html
 from tasks.plan.model import TargetEntry
 from tasks.platform.files import kept_in_state, private_folder, write_atomic
+from tasks.platform.sandbox import available
 from tasks.policy.drill_turns import NEVER, newest, proved
 from tasks.policy.due_rules import USUAL
 from tasks.policy.posture_rules import PostureFacts, TargetFacts, judge_posture
@@ -66,6 +67,7 @@ def facts_of(context: PlanContext, now: datetime) -> PostureFacts:
         objective=plan.drill.objective_hours is not None,
         timezone=plan.schedule.timezone,
         own_checks=sum(len(context.checks(source_name)) for source_name in context.source_names),
+        sandbox=_closed_in(context),
         marked="; ".join(
             filter(None, (anomaly(context, source_name) for source_name in context.source_names))
         ),
@@ -150,6 +152,13 @@ def _days(certificates: Iterable[Certificate], now: datetime) -> float | None:
 def _hours(times: Iterable[datetime], now: datetime) -> float | None:
     last = max(times, default=None)
     return None if last is None else (now - last).total_seconds() / 3600
+
+
+def _closed_in(context: PlanContext) -> bool | None:
+    """Whether copies are opened in a sandbox; None where no source's engine is put into one."""
+    if not any(context.source(source_name).closed_in for source_name in context.source_names):
+        return None
+    return available()
 
 
 def _unchecked(context: PlanContext) -> str:

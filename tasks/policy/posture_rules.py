@@ -52,6 +52,7 @@ class PostureFacts(Record):
     objective: bool = False
     timezone: str = "UTC"
     own_checks: int = 0
+    sandbox: bool | None = None
     marked: str = ""
     unchecked: str = ""
     restart: bool | None = None
@@ -168,6 +169,12 @@ def _keys_here(facts: PostureFacts) -> Judged:
         return Judged(None, "no backups are made on this machine")
     found = f"the plan names a key for drills here: {', '.join(facts.keys_here)}"
     return Judged(not facts.keys_here, found if facts.keys_here else "the plan names none for drills")
+
+
+def _closed_in(facts: PostureFacts) -> Judged:
+    if facts.sandbox is None:
+        return Judged(None, "no source here whose programs open copies in a sandbox")
+    return Judged(facts.sandbox, "they run in a sandbox" if facts.sandbox else "this machine has no sandbox")
 
 
 def _drilled(facts: PostureFacts) -> Judged:
@@ -369,6 +376,14 @@ RULES: tuple[Rule, ...] = (
         "Drill by hand with a key out of its safe (`datasave drill --identity FILE`), or on another machine, "
         "whose plan has the same targets and this one's key under signers. Then name none here.",
         _keys_here,
+    ),
+    Rule(
+        "closed-in",
+        False,
+        "Programs that open copies of PostgreSQL and MariaDB see the copy alone.",
+        "A database can hold code: an intruder's would run as the account that makes the backups.",
+        "Run `datasave doctor`: it says what is missing. Then set sandbox: required in the plan.",
+        _closed_in,
     ),
     Rule(
         "targets-proved",

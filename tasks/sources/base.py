@@ -38,6 +38,9 @@ class Source(ABC):
     clones: ClassVar[bool] = True
     """Whether a copy is checked on a clone of it, which takes room in staging."""
 
+    closed_in: ClassVar[bool] = False
+    """Whether its programs open copies in a sandbox, where this machine has one."""
+
     after_restore: ClassVar[str]
     """Markdown for RECOVER.md: what to do with the unpacked files, without Datasave."""
 

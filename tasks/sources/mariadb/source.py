@@ -132,6 +132,7 @@ class MariadbSource(Source, SupportsDumps, SupportsEarlierProfiles, SupportsGran
     """A database on a MariaDB server of 10.6 or later, or on a MySQL server."""
 
     kind = "mariadb"
+    closed_in = True
     after_restore = AFTER_RESTORE
 
     def __init__(self, options: MariadbOptions) -> None:

@@ -147,6 +147,7 @@ class PostgresqlSource(
     """A PostgreSQL server of version 13 or later."""
 
     kind = "postgresql"
+    closed_in = True
     after_restore = AFTER_RESTORE
 
     def __init__(self, options: PostgresqlOptions) -> None:

@@ -45,6 +45,7 @@ GOOD = PostureFacts(
     objective=True,
     timezone="America/New_York",
     own_checks=1,
+    sandbox=True,
     restart=True,
     runbook=True,
 )
@@ -57,6 +58,7 @@ def targets(**changes: Any) -> dict[str, Any]:
 
 BROKEN: dict[str, dict[str, Any]] = {
     "fresh": {"backup_hours": 27},
+    "closed-in": {"sandbox": False},
     "unmarked": {"marked": "pruning suspended: table ledger lost 30 %"},
     "scheduled": {"backup_scheduled": False},
     "sets": {"targets": (NAS, GOOD.targets[2])},
