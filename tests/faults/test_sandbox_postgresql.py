@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tasks.checks.measure import profile
 from tasks.platform.sandbox import available
+from tasks.sources.postgresql import scratch
 from tests.contract.source_contract import fresh
 from tests.servers.postgresql import PostgresqlServer, one_initdb, postgresql
 
@@ -89,3 +91,50 @@ def test_s1_what_an_index_runs_sees_no_account_process_or_network(
     assert "root:" not in text and "home" not in text and "eth" not in text
     assert text.splitlines()[-1] != "0"
     assert f"/proc/{os.getpid()}\n" not in text
+
+
+def cast(server: PostgresqlServer, folder: Path) -> None:
+    """A type whose cast to text, which a fingerprint once made of every value, copies ``folder``'s key."""
+    server.sql(
+        "clinic",
+        "CREATE TYPE public.worn AS (n int)",
+        program(f"cp {folder}/key {folder}/planted"),
+        "CREATE FUNCTION public.worn_text(public.worn) RETURNS text STABLE LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM public.reach(); RETURN ($1).n::text; END $$",
+        "CREATE CAST (public.worn AS text) WITH FUNCTION public.worn_text(public.worn)",
+        "CREATE TABLE patients (id int, worn public.worn)",
+        "INSERT INTO patients VALUES (1, ROW(1))",
+    )
+
+
+def test_s1_a_fingerprint_calls_no_cast_of_a_physical_copy(
+    postgresql: PostgresqlServer,
+    clinic: str,
+    elsewhere: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where there is no sandbox; the same connection does reach the folder when it is told to cast."""
+    monkeypatch.setattr(scratch, "sandboxed", lambda *_, **__: None)
+    cast(postgresql, elsewhere)
+    source = postgresql.source("physical", clinic)
+    copy = source.copy_live(fresh(tmp_path / "copy")).folder
+    with source.open(copy, fresh(tmp_path / "scratch")) as connection:
+        tables = profile(connection, source.tables(connection)).tables
+        assert "public.patients" in [table.name for table in tables]
+        assert not (elsewhere / "planted").exists()
+        connection.execute("SELECT worn::text FROM public.patients").fetchall()
+        assert (elsewhere / "planted").read_text() == "secret"
+
+
+def test_s1_the_index_of_a_dump_does_reach_a_folder_without_a_sandbox(
+    postgresql: PostgresqlServer,
+    clinic: str,
+    elsewhere: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scratch, "sandboxed", lambda *_, **__: None)
+    indexed(postgresql, f"cp {elsewhere}/key {elsewhere}/planted")
+    judged(postgresql, tmp_path, "logical")
+    assert (elsewhere / "planted").read_text() == "secret"
