@@ -74,6 +74,7 @@ COMMANDS: Mapping[str, Commands] = {
         "hold": "hold:hold",
         "release": "hold:release",
         "repair": "repair:repair",
+        "fetch": "fetch:fetch",
         "check": "run:check",
         "copy": "run:copy",
         "log": "run:log",

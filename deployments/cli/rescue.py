@@ -112,7 +112,7 @@ def rescue(
     if not (wanted.list or wanted.drill):
         refuse_occupied(destination)
     with ExitStack() as stack:
-        places = [stack.enter_context(one) for one in _places(place, access, mounts)]
+        places = [stack.enter_context(one) for one in places_at(place, access, mounts)]
         origins = [Origin(one, source=wanted.source) for one in places]
         if wanted.list and not signer:
             return _list(shelves(origins), places, identities)
@@ -128,7 +128,11 @@ def rescue(
         )
 
 
-def _places(address: str | None, access: Access, mounts: list[str] | None) -> Sequence[Target]:
+def places_at(address: str | None, access: Access, mounts: list[str] | None) -> Sequence[Target]:
+    """The places at an address, or on the drives that are plugged in, for reading only.
+
+    Raises PlanError for an address that leads nowhere, TargetMissing where no drive holds backups.
+    """
     if address is None:
         return plugged_in_places(mounts or usual_places())
     access = replace(access, host_key=_key_text(access.host_key), password=_reference(access.password))

@@ -150,7 +150,7 @@ class Machine:
     warm: Warm
     log: Path
 
-    def rescue(self, way: Address, *words: str, status: int = 0) -> str:
+    def rescue(self, way: Address, *words: str, status: int = 0, command: str = "rescue") -> str:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root / "home"),
@@ -162,7 +162,7 @@ class Machine:
         log = self.log / "rescue.log"
         log.unlink(missing_ok=True)
         child = self.warm.start(
-            "datasave", ["rescue", *way.words, *words], log, environment, folder=self.root / "here"
+            "datasave", [command, *way.words, *words], log, environment, folder=self.root / "here"
         )
         ended, said = child.wait(300), log.read_text("utf-8")
         assert ended == status, said
@@ -207,6 +207,50 @@ def test_list_drill_and_restore_from_one_target_alone(left: Left, machine: Machi
     assert counts(machine.root / "here" / "rescued" / "clinic.db") == left.rows
     assert machine.files() == sorted([*empty, "here/rescued", "here/rescued/clinic.db"])
     assert mutable(left.site.root / "nas") == before, "nothing is written where the backups lie"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fetched_by_a_second_machine_it_comes_back_from_there(
+    left: Left, machine: Machine, kind: str
+) -> None:
+    way, before = left.named.get(kind, left.addresses[kind]), mutable(left.site.root / "nas")
+    words, second = ("--to", "second", *left.signer), machine.root / "here" / "second"
+    machine.rescue(way, *words, "--list", command="fetch")
+    assert not second.exists(), "what is only shown makes nothing"
+    expected = 2 if kind in ("folder", "s3", "sftp") else 1
+    assert f"{expected} new backup" in machine.rescue(way, *words, command="fetch")
+    assert len([*second.glob("*.tar.zst.age")]) == len([*second.glob("*.manifest.json.sig")]) == expected
+    files = mutable(second)
+    assert "0 new backups" in machine.rescue(way, *words, command="fetch")
+    assert mutable(second) == files and mutable(left.site.root / "nas") == before
+    machine.rescue(Address(("second",)), "--identity", str(machine.key), *left.signer)
+    assert counts(machine.root / "here" / "rescued" / "clinic.db") == left.rows
+
+
+def test_what_is_fetched_outlasts_the_place_and_is_never_replaced(left: Left, machine: Machine) -> None:
+    place = machine.root / "place"
+    shutil.copytree(left.site.root / "nas", place)
+    way, words = Address((str(place),)), ("--to", "second", *left.signer)
+    first, newest = sorted(place.rglob("*.tar.zst.age"), key=lambda path: path.name)
+    with newest.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"rotten")
+    said = machine.rescue(way, *words, status=1, command="fetch")
+    assert "it is damaged there" in said and newest.name in said
+    second = machine.root / "here" / "second"
+    assert [path.name for path in second.glob("*.tar.zst.age")] == [first.name]
+    assert "1 new backup" in machine.rescue(left.addresses["folder"], *words, command="fetch")
+    files = mutable(second)
+    for path in place.rglob("clinic-*"):
+        path.unlink()
+    said = machine.rescue(way, *words, status=1, command="fetch")
+    assert "#2 was fetched before" in said and mutable(second) == files
+    said = machine.rescue(
+        way, "--to", "second", "--signer", "ed25519:" + "A" * 43 + "=", status=1, command="fetch"
+    )
+    assert "no backup there was signed by the machine given" in said and mutable(second) == files
+    said = machine.rescue(way, "--to", str(place / "inside"), *left.signer, status=1, command="fetch")
+    assert "lie in each other" in said and not (place / "inside").exists()
 
 
 def test_an_older_one_and_a_key_that_opens_nothing(left: Left, machine: Machine) -> None:
